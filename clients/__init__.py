@@ -1,0 +1,1 @@
+"""Learners: one Flower `NumPyClient` a file."""

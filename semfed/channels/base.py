@@ -1,0 +1,115 @@
+"""The contract of all channels.
+
+Conventions
+-----------
+A channel use carries one symbol: a real number, or a complex number packed as two reals. With ``power = "sample"``
+or ``"batch"`` the average power is 1 per symbol, so 1 per real number or 1/2 per real of a complex pair. The noise
+variance is ``10 ** (-snr_db / 10)`` per symbol: all of it on a real symbol, half of it on each real dimension of a
+complex one. With ``power = "none"`` the SNR refers to a signal of unit power, so it fixes the noise, whatever the
+encoder sends.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from semfed.channels.power import Normalisation, normalise
+from semfed.settings import StrictModel
+
+
+class ChannelSettings(StrictModel):
+    """What every channel can be told."""
+
+    snr_db: float = Field(default=10.0, gt=float("-inf"))
+    """Signal-to-noise ratio in dB; ``inf`` for no noise."""
+    power: Normalisation = "sample"
+    """Scale every sample or the whole batch to unit average power, or send the encoder's output as it is."""
+    symbols: Literal["real", "complex"] = "real"
+    """Whether a channel use carries one real number or a pair of them."""
+
+    @property
+    def reals_per_symbol(self) -> int:
+        """1 for real symbols, 2 for complex ones."""
+        return 1 if self.symbols == "real" else 2
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise per real number, for unit power per symbol."""
+        return float(10.0 ** (-self.snr_db / 20.0) / math.sqrt(self.reals_per_symbol))
+
+
+@dataclass
+class ChannelState:
+    """What changes from one transmission to the next.
+
+    Attributes
+    ----------
+    generator : torch.Generator
+        Source of noise and fading, on the device of the signal.
+    uses : int
+        Channel uses so far: every transmission adds its own.
+    """
+
+    generator: torch.Generator
+    uses: int = 0
+
+
+class Channel(nn.Module, ABC):
+    """A differentiable channel.
+
+    Parameters
+    ----------
+    settings : ChannelSettings
+        Validated options; a channel plugin may extend them in its own ``Settings``.
+    """
+
+    Settings: type[ChannelSettings] = ChannelSettings
+
+    def __init__(self, settings: ChannelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def count_uses(self, x: Tensor) -> int:
+        """Channel uses that it takes to send `x`.
+
+        Raises
+        ------
+        ValueError
+            If an odd number of reals is to be packed into complex symbols.
+        """
+        if x.shape[-1] % self.settings.reals_per_symbol:
+            raise ValueError(f"{x.shape[-1]} real numbers cannot be packed into complex symbols: use an even number")
+        return x.numel() // self.settings.reals_per_symbol
+
+    def forward(self, x: Tensor, state: ChannelState) -> Tensor:
+        """Send a batch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, numbers), float
+            What the encoder gives out.
+        state : ChannelState
+            Its generator is advanced and its channel uses are counted.
+
+        Returns
+        -------
+        Tensor, shape (batch, numbers), float
+            What the receiver gets.
+        """
+        state.uses += self.count_uses(x)
+        sent = normalise(x, self.settings.power, power=1 / self.settings.reals_per_symbol)
+        return self.distort(sent, state)
+
+    @abstractmethod
+    def distort(self, x: Tensor, state: ChannelState) -> Tensor:
+        """Apply fading and noise to a batch of transmitted numbers; shapes as in `forward`."""
+
+
+def gaussian(like: Tensor, state: ChannelState) -> Tensor:
+    """Draw standard normal numbers of the shape, dtype and device of a tensor from the state's generator."""
+    return torch.randn(like.shape, generator=state.generator, dtype=like.dtype, device=like.device)

@@ -1,0 +1,130 @@
+"""Decode a data set once: later processes map the arrays into memory and share them.
+
+An entry is a folder of ``.npy`` files and a ``meta.json`` with their SHA-256. It is written beside its place and
+renamed into it, so a half-written entry is never seen; a damaged one is decoded again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from semfed.data.dataset import Dataset, ImageSet
+from semfed.data.source import Decoded, Source
+from semfed.errors import DataError
+
+SCHEMA = 1
+ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
+
+
+def default_folder() -> Path:
+    """Return where decoded data sets are kept: ``SEMFED_CACHE``, or a folder of the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("SEMFED_CACHE") or cache / "semfed")
+
+
+def open_dataset(
+    source: Source, name: str, root: Path | None, *, download: bool = False, folder: Path | None = None
+) -> Dataset:
+    """Return a data set with memory-mapped tensors, decoding it first where there is no sound copy.
+
+    Parameters
+    ----------
+    source : Source
+        The plugin that decodes.
+    name : str
+        Its name; part of the entry's folder.
+    root : Path or None
+        The data root.
+    download : bool, default False
+        Whether missing files may be fetched.
+    folder : Path, optional
+        Where copies are kept; `default_folder` by default.
+
+    Raises
+    ------
+    DataError
+        If the files are missing or damaged.
+    """
+    files = source.files(root)
+    if files == [] and download:
+        source.read(root, download=True)  # fetches the files; decoded below like any others
+        files = source.files(root)
+    if not files:
+        return _in_memory(source.read(root, download=download))
+    entry = (folder or default_folder()) / f"{name}-{_fingerprint(source, files)}"
+    found = _read(entry)
+    if found is None:
+        try:
+            _write(entry, source.read(root, download=False))
+        except OSError as error:
+            raise DataError(f"decoded images cannot be kept in '{entry.parent}' ({error}): set SEMFED_CACHE") from error
+        found = _read(entry)
+    if found is None:
+        raise DataError(f"the decoded copy in '{entry}' is damaged as soon as it is written: check the disk")
+    return found
+
+
+def _fingerprint(source: Source, files: list[Path]) -> str:
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    text = json.dumps([SCHEMA, source.settings.model_dump(mode="json"), facts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(entry: Path, decoded: Decoded) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        for name, array in zip(ARRAYS, (*decoded.train, *decoded.test), strict=True):
+            np.save(scratch / f"{name}.npy", array, allow_pickle=False)
+        meta = {
+            "title": decoded.title,
+            "classes": decoded.classes,
+            "mean": decoded.mean,
+            "std": decoded.std,
+            "sha256": {name: _digest(scratch / f"{name}.npy") for name in ARRAYS},
+        }
+        (scratch / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        if _read(entry) is None:  # another process may have been faster
+            shutil.rmtree(entry, ignore_errors=True)
+            scratch.rename(entry)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _read(entry: Path) -> Dataset | None:
+    try:
+        meta: dict[str, Any] = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        if any(_digest(entry / f"{name}.npy") != meta["sha256"][name] for name in ARRAYS):
+            return None
+        arrays = [np.load(entry / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS]
+    except (OSError, ValueError, KeyError):
+        return None
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return Dataset(
+        meta["title"],
+        tuple(meta["classes"]),
+        ImageSet(tensors[0], tensors[1]),
+        ImageSet(tensors[2], tensors[3]),
+        tuple(meta["mean"]),
+        tuple(meta["std"]),
+    )
+
+
+def _in_memory(decoded: Decoded) -> Dataset:
+    train, test = (
+        ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
+        for images, labels in (decoded.train, decoded.test)
+    )
+    return Dataset(decoded.title, decoded.classes, train, test, decoded.mean, decoded.std)

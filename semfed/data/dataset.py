@@ -1,0 +1,76 @@
+"""What a data set is: uint8 images and integer classes, for training and for testing."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and their classes.
+
+    Attributes
+    ----------
+    images : Tensor, shape (samples, channels, height, width), uint8
+    labels : Tensor, shape (samples,), int64
+        Index into the data set's classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A decoded data set.
+
+    Attributes
+    ----------
+    title : str
+        What to call it in texts and figures, such as "CIFAR-10 (JPEG)".
+    classes : tuple of str
+        Names of the classes, in the order of their indices.
+    train, test : ImageSet
+    mean, std : tuple of float
+        Per channel, of training images scaled to [0, 1].
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def to(self, device: torch.device) -> "Dataset":
+        """Return the data set with its tensors on a device; on the CPU they stay memory-mapped."""
+        train, test = (ImageSet(s.images.to(device), s.labels.to(device)) for s in (self.train, self.test))
+        return Dataset(self.title, self.classes, train, test, self.mean, self.std)
+
+
+def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Scale uint8 images to [0, 1] and standardise them per channel.
+
+    Parameters
+    ----------
+    images : Tensor, shape (samples, channels, height, width), uint8
+    mean, std : tuple of float, one per channel or one for all
+
+    Returns
+    -------
+    Tensor, shape (samples, channels, height, width), float32
+        On the device of `images`.
+    """
+    centre = torch.tensor(mean, device=images.device).view(1, -1, 1, 1)
+    scale = torch.tensor(std, device=images.device).view(1, -1, 1, 1)
+    return images.float().div_(255).sub_(centre).div_(scale)

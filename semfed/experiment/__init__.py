@@ -1,0 +1,1 @@
+"""Running experiments: runner, run folder, history, reports and figures."""

@@ -1,0 +1,124 @@
+"""`semfed.run`: what the command line does, from Python."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semfed import overrides as scenario_overrides
+from semfed import scenario as scenarios
+from semfed.callbacks import Callback
+from semfed.errors import ScenarioError
+from semfed.experiment import folder as folders
+from semfed.experiment import preflight
+from semfed.experiment.recorder import Recorder
+from semfed.scenario import Scenario
+from semfed.settings import suggest
+
+ENGINES = ("inprocess", "flower")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : Path
+        Its run folder.
+    scenario : Scenario
+        What was run, resolved.
+    summary : dict
+        Content of ``summary.json``.
+    """
+
+    folder: Path
+    scenario: Scenario
+    summary: dict[str, Any]
+
+
+def run(
+    scenario: str | Path,
+    *,
+    engine: str = "inprocess",
+    arms: Sequence[str] | None = None,
+    seeds: Iterable[int] | None = None,
+    overrides: Sequence[str] = (),
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Run a scenario and return what it left behind.
+
+    Parameters
+    ----------
+    scenario : str or Path
+        A built-in's name, a folder with ``scenario.toml``, or a TOML file.
+    engine : {"inprocess", "flower"}
+        This process, or Flower's own Ray simulation in processes of its own. The numbers are the same.
+    arms : sequence of str, optional
+        Only these arms.
+    seeds : iterable of int, optional
+        These seeds instead of the scenario's.
+    overrides : sequence of str
+        ``PATH=VALUE`` each, such as ``channel.snr_db=5``.
+    data_root : str or Path, optional
+        Where data sets are; the environment variable ``SEMFED_DATA`` by default.
+    out : str or Path, optional
+        The run folder; a new one below ``runs`` by default.
+    callbacks : sequence of Callback
+        Told of everything, beside the recorder.
+
+    Raises
+    ------
+    SemfedError
+        One sentence about what is wrong, before any training where that is possible.
+    """
+    if engine not in ENGINES:
+        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
+    resolved = resolve(scenario, arms=arms, seeds=seeds, overrides=overrides)
+    root = find_data_root(data_root)
+    preflight.check(resolved, root)
+    folder = folders.create(Path(out) if out else folders.default_folder(resolved.name, Path("runs")))
+    if engine == "flower":
+        from semfed.engine.flower_simulation import simulate
+
+        simulate(resolved, folder, root, callbacks)
+    else:
+        from semfed.engine.inprocess import InProcessGrid, flower_identity
+        from semfed.flower.adapter import make_client_app
+        from semfed.flower.server import conduct
+
+        config = {"data-root": str(root) if root else ""}
+        grid = InProcessGrid(make_client_app(), len(resolved.clients), config)
+        with flower_identity():
+            conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks])
+    return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
+
+
+def resolve(
+    scenario: str | Path,
+    *,
+    arms: Sequence[str] | None = None,
+    seeds: Iterable[int] | None = None,
+    overrides: Sequence[str] = (),
+) -> Scenario:
+    """Return the scenario that is going to run: with overrides, and only the wanted arms and seeds."""
+    complete = scenario_overrides.load(scenario, overrides)
+    tree = complete.tree()
+    if seeds is not None:
+        tree["seeds"] = list(seeds)
+    if arms is not None:
+        for name in arms:
+            if name not in complete.arm_names:
+                raise ScenarioError(f"arms: scenario {complete.name!r} has no arm {name!r}; "
+                                    + suggest(name, complete.arm_names))
+        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
+    return scenarios.validate(tree)
+
+
+def find_data_root(given: str | Path | None) -> Path | None:
+    """Return the absolute data root: what is given, else ``SEMFED_DATA``, else None."""
+    value = given or os.environ.get("SEMFED_DATA")
+    return Path(value).expanduser().resolve() if value else None

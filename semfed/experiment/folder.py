@@ -1,0 +1,106 @@
+"""The run folder: what a run leaves behind, and the only thing that reports and figures are made from.
+
+::
+
+    scenario.toml     the resolved scenario          summary.json   figures of merit over seeds
+    environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
+    metrics.jsonl     one record a line              plots/         PNG and PDF
+    outcomes.jsonl    clusters and the like          timing.jsonl   seconds per round
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from semfed.errors import RunFolderError
+from semfed.records import Record
+
+SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.jsonl"
+OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
+
+
+def default_folder(scenario: str, parent: Path) -> Path:
+    """Return a fresh name below `parent` for a run that starts now."""
+    stamp = f"{scenario}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, attempt = parent / stamp, 1
+    while folder.exists():
+        attempt += 1
+        folder = parent / f"{stamp}-{attempt}"
+    return folder
+
+
+def create(folder: Path) -> Path:
+    """Make an empty run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it exists and is not empty, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RunFolderError(f"run folder '{folder}' is not empty: give another --out, or remove it")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunFolderError(f"run folder '{folder}' cannot be written ({error}): give another --out") from error
+    return folder.resolve()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees the old or the new content, never a part."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
+
+
+def append(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file in one write."""
+    text = "".join(f"{line}\n" for line in lines)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the complete lines of a file, none if it does not exist; a line still being written is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the history of a run.
+
+    Raises
+    ------
+    RunFolderError
+        If the folder holds no history, or a damaged one.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        raise RunFolderError(f"'{folder}' is not a run folder: it has no {METRICS}")
+    try:
+        return [Record.from_json(line) for line in read_lines(path)]
+    except (ValueError, TypeError) as error:
+        raise RunFolderError(f"'{path}' is damaged: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object of a run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"'{path}' cannot be read ({error}): is it a run folder?") from error
+    return content

@@ -1,0 +1,167 @@
+"""Figures of a run, drawn from its folder only."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from semfed.experiment import folder as folders
+from semfed.experiment.report import shown_metrics
+from semfed.experiment.summary import Curves, curves
+from semfed.scenario import Scenario, read, validate
+
+STYLE: dict[str, Any] = {
+    "figure.figsize": (3.5, 2.6),
+    "figure.dpi": 200,
+    "font.size": 8,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": True,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3,
+}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "v", "D", "P", "x")
+
+
+def plot(folder: Path) -> list[Path]:
+    """Draw all figures of a run into ``plots/``, as PNG and PDF.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+
+    Returns
+    -------
+    list of Path
+        The PNG files.
+
+    Raises
+    ------
+    RunFolderError
+        If it is not a run folder.
+    """
+    scenario = validate(read(folder / folders.SCENARIO))
+    summary = folders.read_json(folder / folders.SUMMARY)
+    by_arm = curves(folders.read_records(folder))
+    figures: dict[str, Figure] = {}
+    with rc_context(STYLE):
+        for metric in shown_metrics(summary):
+            figures[f"{metric.replace('/', '-')}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
+        if "accuracy/average" in shown_metrics(summary):
+            figures["accuracy-average-vs-bytes"] = against_bytes(by_arm, "accuracy/average")
+        if summary.get("similarity"):
+            figures["similarity"] = similarity_map(summary, scenario)
+        target = folder / "plots"
+        target.mkdir(exist_ok=True)
+        for name, figure in figures.items():
+            FigureCanvasAgg(figure)
+            for suffix in ("png", "pdf"):
+                figure.savefig(target / f"{name}.{suffix}", bbox_inches="tight", metadata={})
+    return [target / f"{name}.png" for name in figures]
+
+
+def against_round(by_arm: Curves, metric: str, baselines: Mapping[str, float]) -> Figure:
+    """Draw a fraction in percent against the round: mean line, one standard deviation over seeds shaded."""
+    figure, axes = _axes("communication round", _label(metric))
+    for index, (arm, metrics) in enumerate(by_arm.items()):
+        seeds = metrics.get(metric, {})
+        rounds = sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
+        if rounds:
+            values = 100 * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+            _line(axes, index, arm, np.array(rounds), values)
+    if metric in baselines:
+        axes.axhline(100 * baselines[metric], color="0.5", linestyle=":", linewidth=1, label="majority class")
+    axes.legend(loc="best")
+    return figure
+
+
+def against_bytes(by_arm: Curves, metric: str) -> Figure:
+    """Draw a fraction in percent against the bytes exchanged so far, both directions, all clients."""
+    figure, axes = _axes("megabytes exchanged, both directions", _label(metric))
+    for index, (arm, metrics) in enumerate(by_arm.items()):
+        seeds = metrics.get(metric, {})
+        if not seeds:
+            continue
+        rounds = sorted(set.intersection(*(set(values) for values in seeds.values())))
+        values = 100 * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+        spent = []
+        for seed in seeds:
+            per_round = {
+                r: sum(metrics[c][seed].get(r, 0.0) for c in ("cost/bytes_up", "cost/bytes_down") if c in metrics)
+                for r in range(rounds[-1] + 1)
+            }
+            spent.append([sum(per_round[q] for q in range(r + 1)) / 1e6 for r in rounds])
+        _line(axes, index, arm, np.mean(spent, axis=0), values)
+    axes.legend(loc="best")
+    return figure
+
+
+def similarity_map(summary: Mapping[str, Any], scenario: Scenario) -> Figure:
+    """Draw the similarity matrix with the threshold and the clusters that it makes."""
+    matrix = np.array(summary["similarity"])
+    names = [client.name for client in scenario.clients]
+    figure = Figure(figsize=(3.5, 2.9))
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, label="semantic similarity")
+    few = len(names) <= 12
+    if few:
+        for (row, column), value in np.ndenumerate(matrix):
+            colour = "white" if value > 0.6 else "black"
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=7)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    title = ""
+    if summary["threshold"] is not None:
+        bar.ax.axhline(summary["threshold"], color="#D55E00", linewidth=1.5)
+        title = f"threshold {summary['threshold']:.3f}"
+    found = _clusters_by_similarity(summary, scenario)
+    if found and few:
+        joined = ", ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in found)
+        title = f"{title}\n{joined}" if title else joined
+    axes.set_title(title, fontsize=8)
+    return figure
+
+
+def _clusters_by_similarity(summary: Mapping[str, Any], scenario: Scenario) -> list[list[int]] | None:
+    for arm, clusters in summary["clusters"].items():
+        if getattr(scenario.arm(arm).strategy.settings, "clusters", None) == "similarity":
+            return list(clusters)
+    return None
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _label(metric: str) -> str:
+    quantity, _, task = metric.partition("/")
+    return f"average {quantity} (%)" if task == "average" else f"{quantity} of {task} (%)"
+
+
+def _line(axes: Axes, index: int, label: str, x: np.ndarray, values: np.ndarray) -> None:
+    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    mean = values.mean(axis=0)
+    axes.plot(x, mean, color=colour, marker=marker if len(x) <= 40 else None, label=label)
+    if len(values) > 1:
+        sd = values.std(axis=0, ddof=1)
+        axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)

@@ -1,0 +1,48 @@
+"""What can be checked before any training: data, tasks, partitions, devices."""
+
+from pathlib import Path
+
+import torch
+
+from semfed.data import tasks
+from semfed.flower.experiment import Experiment
+from semfed.flower.worker import Worker
+from semfed.scenario import Scenario
+from semfed.training import pick_device
+
+
+def check(scenario: Scenario, data_root: Path | None) -> None:
+    """Refuse a scenario that would fail later, for every arm and seed.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    data_root : Path or None
+
+    Raises
+    ------
+    DataError
+        If data are missing, too few, or lack a class or value that a task names.
+    ScenarioError
+        If a GPU is asked for where there is none.
+    """
+    worker = Worker()
+    cpu = torch.device("cpu")
+    seen = set()
+    for arm in scenario.arm_names:
+        complete = scenario.arm(arm)
+        pick_device(complete.training.device)
+        demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
+        for seed in scenario.seeds:
+            experiment = Experiment(complete, arm, seed)
+            facts = (experiment.data_key, seed, str(complete.tasks), str(complete.clients), demanding)
+            if facts in seen:
+                continue
+            seen.add(facts)
+            dataset = worker.dataset(experiment, data_root, cpu)
+            maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in complete.tasks.items()}
+            for index, client in enumerate(complete.clients):
+                rows = torch.from_numpy(worker.rows(experiment, data_root, index))
+                if demanding:
+                    labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
+                    tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)

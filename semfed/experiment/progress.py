@@ -1,0 +1,69 @@
+"""A live display of how a run goes."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from semfed.callbacks import Callback, Outcome
+from semfed.records import Record
+from semfed.scenario import Scenario
+
+
+class Progress(Callback):
+    """One bar over all rounds of all arms and seeds, with the last accuracy and the seconds per round.
+
+    Parameters
+    ----------
+    console : Console, optional
+        Where to show it; standard error by default, so that tables can be piped.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("rounds"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[last]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._all = self._bars.add_task("starting", total=None, last="")
+
+    def on_run_start(self, scenario: Scenario) -> None:
+        """Show the bar."""
+        total = scenario.rounds * len(scenario.arm_names) * len(scenario.seeds)
+        self._bars.update(self._all, total=total)
+        self._bars.start()
+
+    def on_arm_start(self, arm: str, seed: int) -> None:
+        """Say what runs now."""
+        self._bars.update(self._all, description=f"{arm}, seed {seed}")
+
+    def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
+        """Move on; print who was missing."""
+        for record in records:
+            if record.metric.startswith("failure/"):
+                self.console.print(
+                    f"[yellow]{arm}, seed {seed}, round {round_}: {record.client!r} gave no usable reply "
+                    f"({record.note})[/yellow]",
+                    highlight=False,
+                )
+        if round_ == 0:
+            return
+        last = next((r.value for r in records if r.metric == "accuracy/average"), None)
+        shown = f"{seconds:.2f} s/round" + ("" if last is None else f", accuracy {100 * last:.1f} %")
+        self._bars.update(self._all, advance=1, last=shown)
+
+    def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
+        """Nothing to show: the table at the end has it."""
+
+    def on_run_end(self, error: BaseException | None) -> None:
+        """Take the bar away."""
+        self._bars.stop()

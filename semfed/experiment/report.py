@@ -1,0 +1,68 @@
+"""The table that a run ends with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MEGA = 1e6
+
+
+def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
+    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
+    names: dict[str, None] = {}
+    for arm in summary["arms"].values():
+        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
+    average = f"{quantity}/average"
+    return sorted(name for name in names if name != average) + [name for name in names if name == average]
+
+
+def percent(entry: Mapping[str, Any] | None) -> str:
+    """Write mean and spread of a fraction in percent."""
+    if entry is None:
+        return "-"
+    spread = "" if entry["sd"] is None else f" ± {100 * entry['sd']:.2f}"
+    return f"{100 * entry['mean']:.2f}{spread}"
+
+
+def accuracy_table(summary: Mapping[str, Any]) -> Table:
+    """Return arms against tasks: final accuracy, mean and standard deviation over seeds, then what it costs."""
+    metrics = shown_metrics(summary)
+    seeds = max((len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
+                default=0)
+    table = Table(title=f"{summary['scenario']}: test accuracy after the last round in %, {seeds} seed(s)")
+    table.add_column("arm")
+    for metric in metrics:
+        table.add_column(metric.removeprefix("accuracy/"), justify="right")
+    for heading in ("MB up", "MB down", "channel uses"):
+        table.add_column(heading, justify="right")
+    for name, arm in summary["arms"].items():
+        final = arm["final"]
+        costs = [final.get(f"cost/{what}") for what in ("bytes_up", "bytes_down", "channel_uses")]
+        table.add_row(
+            name,
+            *(percent(final.get(metric)) for metric in metrics),
+            *("-" if cost is None else f"{cost['mean'] / MEGA:.2f}" for cost in costs[:2]),
+            "-" if costs[2] is None else f"{costs[2]['mean'] / MEGA:.2f} M",
+        )
+    table.add_section()
+    baselines = [summary["baselines"].get(metric) for metric in metrics]
+    table.add_row(
+        "[dim]majority class[/dim]",
+        *(f"[dim]{100 * value:.2f}[/dim]" if value is not None else "-" for value in baselines),
+        "", "", "",
+    )  # fmt: skip
+    return table
+
+
+def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None:
+    """Print the table, and the clusters with the clients' names."""
+    console.print(accuracy_table(summary))
+    for arm, clusters in summary["clusters"].items():
+        text = ", ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in clusters)
+        console.print(f"  {arm}: {text}", highlight=False)
+    if summary["threshold"] is not None:
+        console.print(f"  similarity threshold: {summary['threshold']:.6f}", highlight=False)
+    if not summary["complete"]:
+        console.print(f"[red]incomplete:[/red] {summary['error']}", highlight=False)

@@ -1,0 +1,102 @@
+"""From the history of a run to its figures of merit: pure functions over records."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from semfed.records import Record
+
+Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
+"""arm -> metric -> seed -> round -> value"""
+
+
+def curves(records: Iterable[Record]) -> Curves:
+    """Combine clients: costs are summed, everything else is averaged over the clients that have it.
+
+    Parameters
+    ----------
+    records : iterable of Record
+
+    Returns
+    -------
+    dict
+        arm -> metric -> seed -> round -> value, in the order of the records.
+    """
+    gathered: dict[tuple[str, str, int, int], list[float]] = defaultdict(list)
+    for record in records:
+        gathered[record.arm, record.metric, record.seed, record.round].append(record.value)
+    combined: Curves = {}
+    for (arm, metric, seed, round_), values in gathered.items():
+        value = sum(values) if is_total(metric) else sum(values) / len(values)
+        combined.setdefault(arm, {}).setdefault(metric, {}).setdefault(seed, {})[round_] = value
+    return combined
+
+
+def is_total(metric: str) -> bool:
+    """Say whether a metric adds up over clients and rounds, as costs and failures do."""
+    return metric.startswith(("cost/", "failure/"))
+
+
+def spread(values: Mapping[int, float]) -> dict[str, Any]:
+    """Return mean, sample standard deviation (None for one seed) and the values by seed."""
+    numbers = list(values.values())
+    return {
+        "mean": statistics.fmean(numbers),
+        "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
+        "values": {str(seed): value for seed, value in sorted(values.items())},
+    }
+
+
+def summarise(
+    scenario: str, arms: Sequence[str], records: Iterable[Record], outcomes: Sequence[Mapping[str, Any]],
+    *, error: str | None = None,
+) -> dict[str, Any]:
+    """Return the content of ``summary.json``.
+
+    ``final`` holds, for every metric, its value in the last round, or the total over the run if it is a cost;
+    ``round_mean`` its mean over the rounds from 1 on. Both have mean, standard deviation and values over seeds.
+    ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has the others where
+    they differ.
+
+    Parameters
+    ----------
+    scenario : str
+        Its name.
+    arms : sequence of str
+        Their order.
+    records : iterable of Record
+    outcomes : sequence of mapping
+        Lines of ``outcomes.jsonl``.
+    error : str, optional
+        What ended the run early.
+    """
+    by_arm = curves(records)
+    summary: dict[str, Any] = {"scenario": scenario, "complete": error is None, "arms": {}}
+    if error is not None:
+        summary["error"] = error
+    for arm in arms:
+        final, means = {}, {}
+        for metric, seeds in by_arm.get(arm, {}).items():
+            last, mean = {}, {}
+            for seed, rounds in seeds.items():
+                last[seed] = sum(rounds.values()) if is_total(metric) else rounds[max(rounds)]
+                trained = [value for round_, value in rounds.items() if round_ > 0]
+                if trained:
+                    mean[seed] = statistics.fmean(trained)
+            final[metric] = spread(last)
+            if mean:
+                means[metric] = spread(mean)
+        summary["arms"][arm] = {"final": final, "round_mean": means}
+    summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
+    summary["clusters"] = {}
+    for key in ("similarity", "threshold"):
+        summary[key] = next((o["details"][key] for o in outcomes if o["details"].get(key) is not None), None)
+    differing: dict[str, Any] = {}
+    for outcome in outcomes:
+        found = outcome["details"].get("clusters")
+        if found is not None and summary["clusters"].setdefault(outcome["arm"], found) != found:
+            differing.setdefault(outcome["arm"], {})[str(outcome["seed"])] = found
+    if differing:
+        summary["by_seed"] = {"clusters": differing}
+    return summary

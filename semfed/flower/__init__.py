@@ -1,0 +1,1 @@
+"""The border to Flower: the only place that knows messages."""

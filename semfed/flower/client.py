@@ -1,0 +1,118 @@
+"""Clients: Flower `NumPyClient`s that know their experiment, their data and their private state."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from flwr.app import Array, ArrayRecord, Context
+from flwr.client import NumPyClient
+
+from semfed import seeding
+from semfed.data.dataset import Dataset
+from semfed.flower.experiment import Experiment
+from semfed.flower.worker import Worker
+from semfed.scenario import ClientSpec, Scenario
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that a client may use while it serves one message.
+
+    Attributes
+    ----------
+    context : Context
+        Flower's context of this client alone: its ``partition-id`` is `client`, its state survives the message.
+    experiment : Experiment
+    client : int
+        Index of the client, 0 .. clients - 1.
+    worker : Worker
+        Caches of this process.
+    data_root : Path or None
+        Where this machine keeps data sets.
+    device : torch.device
+    """
+
+    context: Context
+    experiment: Experiment
+    client: int
+    worker: Worker
+    data_root: Path | None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def scenario(self) -> Scenario:
+        """Complete scenario of the arm."""
+        return self.experiment.scenario
+
+    @property
+    def spec(self) -> ClientSpec:
+        """What the scenario says of this client."""
+        return self.scenario.clients[self.client]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The whole data set, on the device."""
+        return self.worker.dataset(self.experiment, self.data_root, self.device)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Which training images are this client's."""
+        return self.worker.rows(self.experiment, self.data_root, self.client)
+
+    def images(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """Return standardised images: training rows, or the whole test set; see `Worker.images`."""
+        return self.worker.images(self.experiment, self.data_root, self.device, rows)
+
+    def generator(self, purpose: str, round_: int) -> torch.Generator:
+        """Return the random stream of (seed, purpose, client, round) on the device."""
+        return seeding.torch_generator(
+            self.experiment.seed, purpose, self.client, round_, device=self.device
+        )
+
+    def load(self, name: str) -> Arrays | None:
+        """Return private arrays that an earlier message saved, None if there are none."""
+        record = self.context.state.get(name)
+        if not isinstance(record, ArrayRecord):
+            return None
+        return {key: array.numpy() for key, array in record.items()}
+
+    def save(self, name: str, arrays: Arrays) -> None:
+        """Keep private arrays for later messages; they never leave the client."""
+        self.context.state[name] = ArrayRecord({key: Array(np.asarray(value)) for key, value in arrays.items()})
+
+
+class Learner(NumPyClient):
+    """Base of the clients of this package: one learner, built anew for every message.
+
+    A client plugin is a subclass, found in the entry point group ``semfed.clients``. A class attribute ``Settings``
+    declares the options of the scenario's ``[learner]`` table. Beside Flower's ``fit`` and ``evaluate`` it may have
+    phases of its own with the signature of ``fit``: a message of type ``train.forward`` calls ``forward``.
+
+    Parameters
+    ----------
+    session : Session
+
+    Attributes
+    ----------
+    requires_every_value : bool
+        Whether every client must have a sample of every named value of its task; checked before any training.
+    """
+
+    requires_every_value: ClassVar[bool] = False
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @abstractmethod
+    def shared(self) -> Arrays:
+        """Return the arrays that the strategy starts from, the same at every client of a seed."""
+
+    def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
+        """Return `shared` as Flower wants it."""
+        return list(self.shared().values())

@@ -1,0 +1,47 @@
+"""One arm of a scenario with one seed: the unit that a strategy runs and that clients are told about."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from semfed import scenario as scenarios
+from semfed.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What server and clients agree on before the first round.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        Complete scenario of the arm (it has no arms of its own).
+    arm : str
+    seed : int
+    """
+
+    scenario: Scenario
+    arm: str
+    seed: int
+
+    @cached_property
+    def data_key(self) -> str:
+        """Text that is equal for experiments on the same data with the same number of clients."""
+        return f"{len(self.scenario.clients)} {self.scenario.data.model_dump_json()}"
+
+    def to_json(self) -> str:
+        """Write the experiment as text, to travel in a message."""
+        return json.dumps({"arm": self.arm, "seed": self.seed, "scenario": self.scenario.tree()}, sort_keys=True)
+
+
+@lru_cache(maxsize=8)
+def from_json(text: str) -> Experiment:
+    """Read what `Experiment.to_json` wrote; it is validated like a scenario from a file.
+
+    Raises
+    ------
+    ScenarioError
+        If the scenario is not valid here, for example for want of a plugin.
+    """
+    tree = json.loads(text)
+    return Experiment(scenarios.validate(tree["scenario"]), str(tree["arm"]), int(tree["seed"]))

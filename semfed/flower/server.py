@@ -1,0 +1,109 @@
+"""The server's side of a run: every arm with every seed, one after the other, over one grid."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from flwr.app import ArrayRecord, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from semfed.callbacks import Callback, Outcome
+from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation
+from semfed.flower.strategy import FederatedStrategy
+from semfed.scenario import Scenario
+
+
+def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback]) -> None:
+    """Run all arms of a scenario with all its seeds and tell the callbacks.
+
+    Seeds go in the outer loop, so that a run that ends early has comparable arms.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of any engine.
+    scenario : Scenario
+    callbacks : sequence of Callback
+
+    Raises
+    ------
+    SemfedError
+        If clients or data do not allow it; what was measured before has reached the callbacks.
+    """
+    problem: BaseException | None = None
+    for callback in callbacks:
+        callback.on_run_start(scenario)
+    try:
+        for seed in scenario.seeds:
+            for arm in scenario.arm_names:
+                run_arm(grid, Experiment(scenario.arm(arm), arm, seed), callbacks)
+    except BaseException as error:
+        problem = error
+        raise
+    finally:
+        for callback in callbacks:
+            callback.on_run_end(problem)
+
+
+def run_arm(grid: Grid, experiment: Experiment, callbacks: Sequence[Callback]) -> Outcome:
+    """Run one arm with one seed: open the federation, start the strategy, report every round."""
+    arm, seed, scenario = experiment.arm, experiment.seed, experiment.scenario
+    for callback in callbacks:
+        callback.on_arm_start(arm, seed)
+    started = time.perf_counter()
+    federation = Federation(grid, experiment, timeout=scenario.timeout_s)
+    strategy = make_strategy(experiment)
+
+    def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
+        """Flower calls this before the first and after every round."""
+        nonlocal started
+        records, now = federation.drain(round_), time.perf_counter()
+        for callback in callbacks:
+            callback.on_round(arm, seed, round_, records, now - started)
+        started = now
+        return None
+
+    result = strategy.start(
+        grid=federation,
+        initial_arrays=federation.initial_arrays,
+        num_rounds=scenario.rounds,
+        timeout=scenario.timeout_s,
+        evaluate_fn=after_round,
+    )
+    outcome = Outcome(
+        arrays={name: array.numpy() for name, array in result.arrays.items()},
+        details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
+        baselines=_baselines(federation),
+    )
+    for callback in callbacks:
+        callback.on_arm_end(arm, seed, outcome)
+    return outcome
+
+
+def make_strategy(experiment: Experiment) -> Strategy:
+    """Build the scenario's strategy: one of this package's kind, or a stock one of Flower's."""
+    choice = experiment.scenario.strategy
+    cls: Any = choice.load()
+    if issubclass(cls, FederatedStrategy):
+        return cls(experiment, choice.settings)
+    strategy: Strategy = cls(**choice.settings.model_dump())
+    return strategy
+
+
+def _baselines(federation: Federation) -> dict[str, float]:
+    """Collect what clients say a trivial decision reaches: properties ``baseline/<quantity>``, averaged per task."""
+    found: dict[str, list[float]] = {}
+    for client, properties in sorted(federation.properties.items()):
+        task = federation.experiment.scenario.clients[client].task
+        for name, value in properties.items():
+            if name.startswith("baseline/"):
+                for label in (task, "average"):
+                    found.setdefault(f"{name.removeprefix('baseline/')}/{label}", []).append(float(value))
+    return {name: _mean(values) for name, values in found.items()}
+
+
+def _mean(values: Iterable[float]) -> float:
+    items = list(values)
+    return sum(items) / len(items)

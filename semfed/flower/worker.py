@@ -1,0 +1,91 @@
+"""What one process keeps between messages: data on the device, partitions, one network per architecture.
+
+Clients are built anew for every message and borrow from here, so a process needs one model and one copy of the data
+however many clients it serves.
+"""
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from semfed import seeding
+from semfed.data.cache import open_dataset
+from semfed.data.dataset import Dataset, standardise
+from semfed.data.partition import Rows, partition
+from semfed.flower.experiment import Experiment
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Caches of one process. None of them changes a result: a fresh worker gives the same numbers."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Any] = {}
+        self._data_key = ""
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is kept under a key; `make` makes it the first time.
+
+        Networks are kept like this, one per architecture: whoever borrows one loads all its weights first.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: T = self._kept[key]
+        return kept
+
+    def dataset(self, experiment: Experiment, root: Path | None, device: torch.device) -> Dataset:
+        """Return the experiment's data set on a device.
+
+        Raises
+        ------
+        DataError
+            If its files are missing or damaged.
+        """
+        if self._data_key != experiment.data_key:  # another data set: what belongs to the last one can go
+            self._kept.clear()
+            self._data_key = experiment.data_key
+        data = experiment.scenario.data
+
+        def opened() -> Dataset:
+            source = data.source.load()(data.source.settings)
+            return open_dataset(source, data.source.name, root, download=data.download).to(device)
+
+        return self.once(("dataset", root, device), opened)
+
+    def rows(self, experiment: Experiment, root: Path | None, client: int) -> Rows:
+        """Return which training images a client holds: sorted row indices, int64.
+
+        Raises
+        ------
+        DataError
+            If the partition asks for more than there is.
+        """
+        dataset = self.dataset(experiment, root, torch.device("cpu"))
+
+        def dealt() -> list[Rows]:
+            generator = seeding.numpy_generator(experiment.seed, "partition")
+            split, clients = experiment.scenario.data.partition, len(experiment.scenario.clients)
+            return partition(split, dataset.train.labels.numpy(), dataset.classes, clients, generator)
+
+        return self.once(("partition", root, experiment.seed), dealt)[client]
+
+    def images(
+        self, experiment: Experiment, root: Path | None, device: torch.device, rows: Tensor | None = None
+    ) -> Tensor:
+        """Return standardised images, shape (samples, channels, height, width), float32.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, optional
+            Training images to take; the whole test set if left out, which is kept for the next evaluation.
+        """
+        dataset = self.dataset(experiment, root, device)
+        data = experiment.scenario.data
+        mean, std = data.mean or dataset.mean, data.std or dataset.std
+        if rows is not None:
+            return standardise(dataset.train.images[rows], mean, std)
+        return self.once(("test", root, device), lambda: standardise(dataset.test.images, mean, std))

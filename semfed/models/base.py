@@ -1,0 +1,44 @@
+"""What a model plugin is, and how its weights come about."""
+
+from typing import Any, Protocol
+
+from torch import nn
+
+from semfed import seeding
+from semfed.plugins import Plugin
+
+
+class Model(Protocol):
+    """A plugin that makes networks of one architecture.
+
+    A class attribute ``Settings`` declares its options; the class is constructed with them.
+    """
+
+    settings: Any
+
+    def build(self, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
+        """Make a network for inputs of that shape (without the batch axis).
+
+        `outputs` is the size of the last axis where the caller decides it (a decoder's values), else None.
+        """
+
+
+def build(
+    choice: Plugin, input_shape: tuple[int, ...], *, outputs: int | None = None, stream: tuple[int, str, int]
+) -> nn.Module:
+    """Make a network whose initial weights depend on a stream only.
+
+    Parameters
+    ----------
+    choice : Plugin
+        A model of the scenario.
+    input_shape : tuple of int
+        Without the batch axis.
+    outputs : int, optional
+        Size of the last axis, where the model's settings leave it open.
+    stream : (seed, purpose, index)
+        The random stream of the weights; see `semfed.seeding`.
+    """
+    plugin: Model = choice.load()(choice.settings)
+    with seeding.initialisation(*stream):
+        return plugin.build(input_shape, outputs)

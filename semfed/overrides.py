@@ -1,0 +1,108 @@
+"""Overrides from the command line: ``--set channel.snr_db=5``.
+
+A path may leave out tables in between as long as it means one setting only: ``m`` or ``data.m`` stands for
+``data.partition.m``. Clients and arms are addressed by their names: ``arms.clustered.strategy.weighted=true``.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from semfed import scenario as scenarios
+from semfed.errors import ScenarioError
+from semfed.scenario import Scenario
+from semfed.settings import suggest
+
+Keys = tuple[str, ...]
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Read a scenario and lay overrides over it.
+
+    Parameters
+    ----------
+    name : str or Path
+        A built-in's name, a folder with ``scenario.toml``, or a TOML file.
+    overrides : sequence of str
+        ``PATH=VALUE`` each, with values written as in TOML; bare words are strings.
+
+    Raises
+    ------
+    ScenarioError
+        If anything in it is unknown, ambiguous or invalid.
+    """
+    tree = scenarios.read(scenarios.locate(name))
+    for text in overrides:
+        tree = apply(tree, text)
+    return scenarios.validate(tree)
+
+
+def apply(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a tree of tables in which one setting has another value."""
+    path_text, equals, value_text = text.partition("=")
+    parts = tuple(part.strip() for part in path_text.strip().split("."))
+    if not equals or not all(parts):
+        raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
+    return _set(tree, _resolve(parts, tree), _value(value_text.strip()))
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _resolve(parts: Keys, tree: Mapping[str, Any]) -> Keys:
+    """Complete a path; arms are looked up in their complete scenarios, since they write down only differences."""
+    scenario = scenarios.validate(tree)
+    if parts[0] == "arms" and len(parts) > 2:
+        return (*parts[:2], *_match(parts[2:], _paths(scenario.arm(parts[1]).model_dump())))
+    resolved = scenario.model_dump(exclude={"arms"})
+    return _match(parts, [*_paths(resolved), *(path for path in _paths(tree) if path[0] != "arms")])
+
+
+def _match(parts: Keys, known: Iterable[Keys]) -> Keys:
+    paths = list(dict.fromkeys(known))
+    if parts in paths:
+        return parts
+    found = [path for path in paths if path[-1] == parts[-1] and _is_subsequence(parts, path)]
+    if len(found) == 1:
+        return found[0]
+    name = ".".join(parts)
+    if found:
+        raise ScenarioError(f"override {name!r} could mean {' or '.join('.'.join(path) for path in found)}; say which")
+    raise ScenarioError(f"override {name!r}: no such setting; {suggest(name, ('.'.join(path) for path in paths))}")
+
+
+def _is_subsequence(parts: Keys, path: Keys) -> bool:
+    rest = iter(path)
+    return all(part in rest for part in parts)
+
+
+def _paths(value: Any, prefix: Keys = ()) -> Iterable[Keys]:
+    """Yield the path of every table and setting; the members of a list of tables go by their names."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield (*prefix, key)
+            yield from _paths(item, (*prefix, key))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if isinstance(item, Mapping) and "name" in item:
+                yield from _paths(item, (*prefix, str(item["name"])))
+
+
+def _set(node: Any, path: Keys, value: Any) -> Any:
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    if isinstance(node, list):
+        if not any(str(item["name"]) == key for item in node):
+            raise ScenarioError(f"override: no {key!r} here; {suggest(key, (str(item['name']) for item in node))}")
+        return [_set(item, rest, value) if str(item["name"]) == key else item for item in node]
+    if isinstance(node, str):  # a plugin given by its name alone
+        node = {"name": node}
+    table = dict(node or {})
+    table[key] = _set(table.get(key), rest, value)
+    return table

@@ -1,0 +1,348 @@
+"""What an experiment is: one TOML file, validated strictly before anything runs.
+
+A scenario names data, tasks, partition, clients, model, training, channel and strategy once, and ``[[arms]]`` says
+what the variants to compare change. `Scenario.arm` gives the complete scenario of one variant.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from semfed.errors import ScenarioError
+from semfed.plugins import Plugin, parse
+from semfed.settings import StrictModel, explain, suggest
+
+Label = int | str
+_dump = PlainSerializer(Plugin.dump)
+SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
+ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump]
+ChannelChoice = Annotated[Plugin, PlainValidator(partial(parse, "channels")), _dump]
+LearnerChoice = Annotated[Plugin, PlainValidator(partial(parse, "clients")), _dump]
+StrategyChoice = Annotated[Plugin, PlainValidator(partial(parse, "strategies")), _dump]
+
+
+class CountsPartition(StrictModel):
+    """Give every client an exact number of training images of every class."""
+
+    name: Literal["counts"] = "counts"
+    counts: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+    """One row a client, one column a class."""
+
+
+class IIDPartition(StrictModel):
+    """Split the training set evenly and at random, or take `per_client` images each."""
+
+    name: Literal["iid"] = "iid"
+    per_client: int | None = Field(default=None, ge=1)
+
+
+class DirichletPartition(StrictModel):
+    """Split every class among the clients in Dirichlet(alpha) proportions; small alpha, strong skew."""
+
+    name: Literal["dirichlet"] = "dirichlet"
+    alpha: float = Field(gt=0)
+    min_samples: int = Field(default=1, ge=1)
+    """Draw again until every client has at least this many images."""
+
+
+class WaysShotsPartition(StrictModel):
+    """Give every client `q` images of each of `m` classes chosen at random (m-way q-shot)."""
+
+    name: Literal["ways-shots"] = "ways-shots"
+    m: int = Field(ge=1)
+    q: int = Field(ge=1)
+
+
+Partition = Annotated[
+    CountsPartition | IIDPartition | DirichletPartition | WaysShotsPartition, Field(discriminator="name")
+]
+
+
+class DataSettings(StrictModel):
+    """Where images come from and who gets which."""
+
+    source: SourceChoice
+    partition: Partition
+    download: bool = False
+    """Whether a missing data set may be fetched from its publisher."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+
+class Task(StrictModel):
+    """A semantic variable: which classes of the data set make which of its values."""
+
+    values: tuple[Label, ...] | dict[str, tuple[Label, ...]]
+    """Classes that are values of their own, or a table from a value's name to its classes."""
+    rest: str | None = None
+    """Name of the value that all other classes have (the complement); without it, they may not occur."""
+
+    @cached_property
+    def named(self) -> dict[str, tuple[Label, ...]]:
+        """The named values and their classes, in order."""
+        if isinstance(self.values, dict):
+            return self.values
+        return {str(label): (label,) for label in self.values}
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """All values in the order of their labels: the complement is label 0 where there is one."""
+        return tuple(self.named) if self.rest is None else (self.rest, *self.named)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if not self.named:
+            raise ValueError("a task needs at least one named value")
+        if self.rest in self.named:
+            raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
+        labels = [str(label) for classes in self.named.values() for label in classes]
+        if len(set(labels)) < len(labels):
+            raise ValueError("a class belongs to two values; every class can have one value only")
+        if len(self.symbols) < 2:
+            raise ValueError("a task with a single value has nothing to decide; name a second value or a rest")
+        return self
+
+
+class ClientSpec(StrictModel):
+    """One client: a satellite, a phone, a user."""
+
+    name: str
+    task: str
+
+
+class ModelSettings(StrictModel):
+    """The networks on both sides of the channel."""
+
+    encoder: ModelChoice
+    decoder: ModelChoice
+
+
+class TrainingSettings(StrictModel):
+    """The local loop."""
+
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=100, ge=1)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """``auto`` takes a GPU where there is one."""
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> Self:
+        if self.optimizer == "adam" and self.momentum:
+            raise ValueError(f"momentum = {self.momentum} belongs to optimizer 'sgd'; leave it out with 'adam'")
+        return self
+
+
+class Arm(StrictModel):
+    """A variant: its name, and the tables in which it differs from the scenario around it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The tables that this arm replaces or amends."""
+        return dict(self.model_extra or {})
+
+
+class Scenario(StrictModel):
+    """One experiment, complete and checked."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    description: str = ""
+    rounds: int = Field(ge=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    timeout_s: float = Field(default=3600.0, gt=0)
+    """How long the server waits for the replies to one message a client."""
+    data: DataSettings
+    tasks: dict[str, Task] = Field(min_length=1)
+    clients: tuple[ClientSpec, ...] = Field(min_length=1)
+    model: ModelSettings
+    channel: ChannelChoice
+    training: TrainingSettings
+    learner: LearnerChoice
+    strategy: StrategyChoice
+    arms: tuple[Arm, ...] = ()
+
+    @field_validator("clients", mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """Let ``[clients]`` with a count stand for that many equal clients."""
+        if not isinstance(value, dict):
+            return value
+        table = dict(value)
+        count, prefix = table.pop("count", None), table.pop("name", "client")
+        if not isinstance(count, int) or count < 1:
+            raise PydanticCustomError("count", "give [clients] a count of 1 or more, or write [[clients]] one by one")
+        return [{"name": f"{prefix} {k + 1}", **table} for k in range(count)]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for kind, names in (("seeds", self.seeds), ("client name", [c.name for c in self.clients]),
+                            ("arm name", [a.name for a in self.arms])):
+            twice = [name for name in names if list(names).count(name) > 1]
+            if twice:
+                raise ValueError(f"{kind} {twice[0]!r} occurs twice; make it unique")
+        for client in self.clients:
+            if client.task not in self.tasks:
+                raise ValueError(
+                    f"client {client.name!r} has the unknown task {client.task!r}; {suggest(client.task, self.tasks)}"
+                )
+        split = self.data.partition
+        if isinstance(split, CountsPartition) and len(split.counts) != len(self.clients):
+            raise ValueError(
+                f"data.partition.counts has {len(split.counts)} rows for {len(self.clients)} clients; "
+                "give one row a client"
+            )
+        for choice in (self.learner, self.strategy):
+            check = getattr(choice.settings, "check", None)
+            if check is not None and not self.arms:
+                check(self)
+        for arm in self.arms:
+            self.arm(arm.name)
+        return self
+
+    def arm(self, name: str) -> "Scenario":
+        """Return the complete scenario of one arm.
+
+        Raises
+        ------
+        ScenarioError
+            If there is no such arm.
+        """
+        if not self.arms and name == self.name:
+            return self
+        for arm in self.arms:
+            if arm.name == name:
+                base = {key: value for key, value in self.tree().items() if key != "arms"}
+                unknown = [key for key in arm.changes if key not in base]
+                if unknown:
+                    raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")
+                try:
+                    return Scenario.model_validate(merge(base, arm.changes))
+                except ValidationError as error:
+                    raise ValueError("; ".join(f"arms.{name}: {line}" for line in explain(error).split("\n"))) from error
+        raise ScenarioError(f"scenario {self.name!r} has no arm {name!r}; {suggest(name, self.arm_names)}")
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Names of the arms in the scenario's order; a scenario without arms has one, called like itself."""
+        return tuple(arm.name for arm in self.arms) or (self.name,)
+
+    def tree(self) -> dict[str, Any]:
+        """Return the scenario as plain tables with every default in place; what is unset is left out."""
+        tables: dict[str, Any] = _without_none(self.model_dump(mode="json"))
+        return tables
+
+    def to_toml(self) -> str:
+        """Write the scenario with every default in place; reading it again gives an equal scenario."""
+        return tomli_w.dumps(self.tree())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the resolved scenario: two equal digests mean the same experiment."""
+        text = json.dumps(self.tree(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over a tree of tables. A table that names another plugin replaces the old one altogether.
+
+    Examples
+    --------
+    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"snr_db": 5}})
+    {'channel': {'name': 'awgn', 'snr_db': 5}}
+    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"name": "rayleigh"}})
+    {'channel': {'name': 'rayleigh'}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("name") in (None, old.get("name")):
+            merged[key] = merge(old, value)
+        elif isinstance(value, str) and isinstance(old, Mapping) and "name" in old:
+            merged[key] = old if value == old["name"] else {"name": value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def built_in() -> dict[str, Path]:
+    """Return the scenarios that come with the package: name to TOML file."""
+    root = Path(str(files("semfed.scenarios")))
+    return {path.parent.name: path for path in sorted(root.glob("*/scenario.toml"))}
+
+
+def locate(name: str | Path) -> Path:
+    """Find the TOML file of a scenario given by a built-in's name, a folder or a file.
+
+    Raises
+    ------
+    ScenarioError
+        If there is neither.
+    """
+    path = Path(name).expanduser()
+    for candidate in (path, path / "scenario.toml"):
+        if candidate.is_file():
+            return candidate
+    names = built_in()
+    if str(name) in names:
+        return names[str(name)]
+    raise ScenarioError(f"no scenario {str(name)!r}: not a file, not a folder with scenario.toml, not a built-in; "
+                        + suggest(str(name), names))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file as it stands.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def validate(tree: Mapping[str, Any]) -> Scenario:
+    """Check a tree of tables and return the scenario.
+
+    Raises
+    ------
+    ScenarioError
+        With one line per problem, each naming the field, its value and the remedy.
+    """
+    try:
+        return Scenario.model_validate(tree)
+    except ValidationError as error:
+        raise ScenarioError(explain(error)) from error

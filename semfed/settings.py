@@ -1,0 +1,56 @@
+"""Strict, frozen settings: the base of every table of a scenario, of a plugin's own options too."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name is meant, or which ones there are.
+
+    Examples
+    --------
+    >>> suggest("snr_bd", ["snr_db", "symbols"])
+    "did you mean 'snr_db'?"
+    >>> suggest("x", ["snr_db", "symbols"])
+    "valid names: 'snr_db', 'symbols'"
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "valid names: " + ", ".join(repr(n) for n in names) if names else "there are none"
+
+
+class StrictModel(BaseModel):
+    """A table of settings in which an unknown key is an error that names the nearest valid one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and cls.model_config.get("extra") == "forbid":
+            for key in value:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError(
+                        "unknown_setting",
+                        "unknown setting '{key}'; {hint}",
+                        {"key": str(key), "hint": suggest(str(key), cls.model_fields)},
+                    )
+        return value
+
+
+def explain(error: ValidationError) -> str:
+    """One line per problem: the dotted field, the value it has, and what is wrong with it."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        value = problem.get("input")
+        shown = f" = {value!r}" if isinstance(value, str | int | float | bool) else ""
+        lines.append(f"{where}{shown}: {message}" if where else message)
+    return "\n".join(dict.fromkeys(lines))

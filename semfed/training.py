@@ -1,0 +1,104 @@
+"""The local loop: tensors in, tensors out. It knows neither Flower nor files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from semfed.errors import ScenarioError
+from semfed.scenario import TrainingSettings
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that a scenario asks for.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:n``.
+
+    Raises
+    ------
+    ScenarioError
+        If a GPU is asked for that is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ScenarioError(
+            f"training.device = {name!r}: this machine offers {count} GPUs to torch; set training.device to 'auto'"
+        )
+    return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one CPU thread, so that sums have one order on every engine, and put the setting back."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def make_optimizer(settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return a fresh optimiser over all parameters of a local model."""
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def fit(
+    loss: Loss,
+    parameters: Sequence[nn.Parameter],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+) -> float:
+    """Train for the epochs of the settings with a fresh optimiser.
+
+    Parameters
+    ----------
+    loss : callable
+        Mean loss of a batch: (inputs, targets) -> scalar tensor.
+    parameters : sequence of nn.Parameter
+        Changed in place.
+    inputs : Tensor, shape (samples, ...)
+        Resident on the device of the parameters.
+    targets : Tensor, shape (samples, ...)
+    settings : TrainingSettings
+    generator : torch.Generator
+        Shuffles the samples, once an epoch; on the device of `inputs`.
+
+    Returns
+    -------
+    float
+        Mean loss over all samples and epochs, taken while training.
+    """
+    optimizer = make_optimizer(settings, parameters)
+    total = torch.zeros((), device=inputs.device, dtype=torch.float64)
+    for _ in range(settings.epochs):
+        order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
+        shuffled = zip(
+            inputs[order].split(settings.batch_size), targets[order].split(settings.batch_size), strict=True
+        )
+        for batch, wanted in shuffled:
+            optimizer.zero_grad(set_to_none=True)
+            value = loss(batch, wanted)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += value.detach() * len(batch)
+    return float(total) / (settings.epochs * len(inputs))

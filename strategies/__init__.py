@@ -1,0 +1,1 @@
+"""Strategies: one algorithm a file."""

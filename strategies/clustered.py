@@ -1,0 +1,161 @@
+"""Clustered federated averaging: encoders are averaged inside clusters of semantically similar tasks.
+
+Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Semantic Communication"
+(arXiv 2601.17419): similarity eq. (8), clusters section III-C, aggregation eq. (5).
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
+from pydantic import Field
+
+from semfed import information
+from semfed.errors import DataError
+from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, mean_arrays
+from semfed.scenario import Scenario
+
+
+class ClusteredStrategy(FederatedStrategy):
+    """Average the shared arrays inside every cluster of clients.
+
+    Unclustered training is one cluster of all, individual training is clusters of one; both are this same strategy
+    with another partition.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    settings : ClusteredStrategy.Settings
+    """
+
+    class Settings(StrategySettings):
+        """Where the clusters come from and how they average."""
+
+        clusters: Literal["similarity", "one", "individual"] | tuple[tuple[int, ...], ...] = "similarity"
+        """``similarity``: found from the clients' pmfs; ``one``: all together; ``individual``: everyone alone; or a
+        given partition of client indices, such as ``[[0, 2], [1]]``."""
+        alphabet: information.Alphabet = "named"
+        """How pmfs of different tasks are brought to one alphabet; see `semfed.information.on_common_alphabet`."""
+        threshold: float | None = Field(default=None, ge=0, le=1)
+        """Similarity from which on tasks are related; the midpoint of the smallest and largest if unset."""
+        weighted: bool = False
+        """Weigh clients by their number of samples instead of equally."""
+
+        def check(self, scenario: Scenario) -> None:
+            """Refuse settings that cannot work with the scenario's clients."""
+            count = len(scenario.clients)
+            if self.clusters == "similarity" and self.threshold is None and count < 3:
+                raise ValueError(
+                    f"strategy.threshold is unset, but {count} clients have no midpoint of similarities: set it"
+                )
+            if not isinstance(self.clusters, str):
+                members = sorted(client for cluster in self.clusters for client in cluster)
+                if members != list(range(count)):
+                    raise ValueError(
+                        f"strategy.clusters = {[list(c) for c in self.clusters]} must hold every client index "
+                        f"0 .. {count - 1} exactly once"
+                    )
+
+    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+        super().__init__(experiment, settings)
+        self.settings = settings
+        self.clusters: list[list[int]] = []
+        self.similarity: list[list[float]] | None = None
+        self.threshold: float | None = settings.threshold
+        self._models: list[ArrayRecord] = []
+
+    def prepare(self, federation: Federation) -> None:
+        """Find the clusters.
+
+        Raises
+        ------
+        DataError
+            If clusters are to come from similarities and a client told no pmf.
+        """
+        self.federation = federation
+        count = len(self.experiment.scenario.clients)
+        self._measure_similarity(federation)
+        if self.settings.clusters == "similarity":
+            if self.similarity is None or self.threshold is None:
+                raise DataError("strategy.clusters = 'similarity' needs clients that tell their pmf; give clusters instead")
+            self.clusters = information.clusters(self.similarity, self.threshold)
+        elif self.settings.clusters == "one":
+            self.clusters = [list(range(count))]
+        elif self.settings.clusters == "individual":
+            self.clusters = [[client] for client in range(count)]
+        else:
+            self.clusters = [sorted(cluster) for cluster in self.settings.clusters]
+
+    def details(self) -> dict[str, Any]:
+        """Return clusters, similarity matrix and threshold."""
+        return {"clusters": self.clusters, "similarity": self.similarity, "threshold": self.threshold}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send every client the encoder of its cluster."""
+        return self._broadcast("train", server_round, arrays, config)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send every client the aggregated encoder of its cluster."""
+        return self._broadcast("evaluate", server_round, arrays, config)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Average inside the clusters, eq. (5); a cluster without a usable reply keeps its encoder.
+
+        Returns
+        -------
+        arrays : ArrayRecord
+            All clusters' encoders, named ``<cluster>/<array>``.
+        metrics : MetricRecord
+        """
+        good = self.usable(server_round, replies, expected=self._models[0])
+        by_client = {reply.metadata.src_node_id: reply for reply in good}
+        for index, cluster in enumerate(self.clusters):
+            members = [by_client[client].content for client in cluster if client in by_client]
+            if not members:
+                continue
+            updates = [{k: a.numpy() for k, a in content.array_records["arrays"].items()} for content in members]
+            weights = [
+                float(str(content.metric_records["metrics"]["num-examples"])) if self.settings.weighted else 1.0
+                for content in members
+            ]
+            mean = mean_arrays(updates, weights)
+            self._models[index] = ArrayRecord({name: Array(value) for name, value in mean.items()})
+        merged = {f"{i}/{name}": array for i, model in enumerate(self._models) for name, array in model.items()}
+        metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
+        return ArrayRecord(merged), metrics
+
+    def _broadcast(
+        self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+    ) -> list[Message]:
+        if not self._models:  # the first round: every cluster starts from the same encoder
+            self._models = [arrays for _ in self.clusters]
+        return [
+            self.message(client, message_type, server_round, self._models[index], config)
+            for index, cluster in enumerate(self.clusters)
+            for client in cluster
+        ]
+
+    def _measure_similarity(self, federation: Federation) -> None:
+        scenario = self.experiment.scenario
+        tasks = [scenario.tasks[client.task] for client in scenario.clients]
+        pmfs = []
+        for client, task in enumerate(tasks):
+            told = federation.properties[client]
+            if any(f"pmf/{symbol}" not in told for symbol in task.symbols):
+                return
+            pmfs.append({symbol: float(told[f"pmf/{symbol}"]) for symbol in task.symbols})
+        common = information.on_common_alphabet(pmfs, [task.rest for task in tasks], self.settings.alphabet)
+        matrix = information.similarity_matrix(common)
+        self.similarity = matrix.tolist()
+        if self.threshold is None and len(matrix) >= 3:
+            self.threshold = information.midpoint_threshold(matrix)
