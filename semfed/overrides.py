@@ -17,8 +17,14 @@ from semfed.settings import suggest
 Keys = tuple[str, ...]
 
 
-def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
-    """Read a scenario and lay overrides over it.
+def load(
+    name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    arms: Sequence[str] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> Scenario:
+    """Read a scenario, lay overrides over it, and choose what is to run.
 
     Parameters
     ----------
@@ -26,6 +32,10 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
         A built-in's name, a folder with ``scenario.toml``, or a TOML file.
     overrides : sequence of str
         ``PATH=VALUE`` each, with values written as in TOML; bare words are strings.
+    arms : sequence of str, optional
+        Keep only these arms.
+    seeds : iterable of int, optional
+        These seeds instead of the scenario's.
 
     Raises
     ------
@@ -35,7 +45,38 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     tree = scenarios.read(scenarios.locate(name))
     for text in overrides:
         tree = apply(tree, text)
+    complete = scenarios.validate(tree)
+    for arm in arms or ():
+        if arm not in complete.arm_names:
+            raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {suggest(arm, complete.arm_names)}")
+    tree = complete.tree()
+    if arms is not None:
+        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
+    if seeds is not None:
+        tree["seeds"] = list(seeds)
     return scenarios.validate(tree)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read a list of seeds: numbers and ranges.
+
+    Raises
+    ------
+    ScenarioError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_seeds("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise ScenarioError(f"seeds {text!r}: write numbers and ranges, such as 0-4 or 0,2,5-7")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
 
 
 def apply(tree: Mapping[str, Any], text: str) -> dict[str, Any]:

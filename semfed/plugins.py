@@ -8,6 +8,7 @@ on the word of a scenario or of a message.
 import importlib
 import inspect
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -20,6 +21,7 @@ from semfed.settings import StrictModel, suggest
 GROUPS = ("strategies", "clients", "channels", "datasets", "models", "callbacks")
 
 
+@lru_cache(maxsize=len(GROUPS))
 def available(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
+from semfed.optimizers import make_optimizer
 from semfed.scenario import TrainingSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,15 +51,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_optimizer(settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return a fresh optimiser over all parameters of a local model."""
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-
-
 def fit(
     loss: Loss,
     parameters: Sequence[nn.Parameter],
@@ -92,13 +84,10 @@ def fit(
     total = torch.zeros((), device=inputs.device, dtype=torch.float64)
     for _ in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
-        shuffled = zip(
-            inputs[order].split(settings.batch_size), targets[order].split(settings.batch_size), strict=True
-        )
-        for batch, wanted in shuffled:
-            optimizer.zero_grad(set_to_none=True)
-            value = loss(batch, wanted)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+        batches = inputs.index_select(0, order).split(settings.batch_size)
+        wanted = targets.index_select(0, order).split(settings.batch_size)
+        for batch, target in zip(batches, wanted, strict=True):
+            value = loss(batch, target)
+            optimizer.step(torch.autograd.grad(value, parameters))
             total += value.detach() * len(batch)
     return float(total) / (settings.epochs * len(inputs))

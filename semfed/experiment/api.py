@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semfed import overrides as scenario_overrides
-from semfed import scenario as scenarios
+from semfed.overrides import load
 from semfed.callbacks import Callback
 from semfed.errors import ScenarioError
 from semfed.experiment import folder as folders
-from semfed.experiment import preflight
 from semfed.experiment.recorder import Recorder
+from semfed.flower import preflight
 from semfed.scenario import Scenario
 from semfed.settings import suggest
 
@@ -77,7 +76,7 @@ def run(
     """
     if engine not in ENGINES:
         raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
-    resolved = resolve(scenario, arms=arms, seeds=seeds, overrides=overrides)
+    resolved = load(scenario, overrides, arms=arms, seeds=seeds)
     root = find_data_root(data_root)
     preflight.check(resolved, root)
     folder = folders.create(Path(out) if out else folders.default_folder(resolved.name, Path("runs")))
@@ -95,27 +94,6 @@ def run(
         with flower_identity():
             conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks])
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
-
-
-def resolve(
-    scenario: str | Path,
-    *,
-    arms: Sequence[str] | None = None,
-    seeds: Iterable[int] | None = None,
-    overrides: Sequence[str] = (),
-) -> Scenario:
-    """Return the scenario that is going to run: with overrides, and only the wanted arms and seeds."""
-    complete = scenario_overrides.load(scenario, overrides)
-    tree = complete.tree()
-    if seeds is not None:
-        tree["seeds"] = list(seeds)
-    if arms is not None:
-        for name in arms:
-            if name not in complete.arm_names:
-                raise ScenarioError(f"arms: scenario {complete.name!r} has no arm {name!r}; "
-                                    + suggest(name, complete.arm_names))
-        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
-    return scenarios.validate(tree)
 
 
 def find_data_root(given: str | Path | None) -> Path | None:

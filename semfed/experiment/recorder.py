@@ -29,7 +29,7 @@ class Recorder(Callback):
     Parameters
     ----------
     folder : Path
-        An existing, empty folder.
+        Created when the run starts; it must not hold anything yet.
     engine : str
         Name of the engine, for ``environment.json``.
     """
@@ -40,7 +40,8 @@ class Recorder(Callback):
         self._scenario: Scenario | None = None
 
     def on_run_start(self, scenario: Scenario) -> None:
-        """Write scenario and environment."""
+        """Create the folder; write scenario and environment."""
+        folders.create(self.folder)
         self._scenario = scenario
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
         described = environment(self.engine, scenario.digest)

@@ -1,10 +1,15 @@
 """The table that a run ends with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from semfed.callbacks import Callback
+from semfed.experiment import folder as folders
+from semfed.scenario import Scenario
 
 MEGA = 1e6
 
@@ -66,3 +71,34 @@ def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None
         console.print(f"  similarity threshold: {summary['threshold']:.6f}", highlight=False)
     if not summary["complete"]:
         console.print(f"[red]incomplete:[/red] {summary['error']}", highlight=False)
+
+
+class Report(Callback):
+    """Prints the table and draws the figures at the end of a run that ``flwr run`` started.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; the recorder must come before this callback.
+    engine : str
+        Not used: all callbacks that the server app makes are made alike.
+    """
+
+    def __init__(self, folder: Path, *, engine: str) -> None:
+        self.folder = folder
+        self._names: list[str] = []
+
+    def on_run_start(self, scenario: Scenario) -> None:
+        """Say where results go."""
+        self._names = [client.name for client in scenario.clients]
+        print(f"run folder: {self.folder}", flush=True)
+
+    def on_run_end(self, error: BaseException | None) -> None:
+        """Print and draw."""
+        from semfed.experiment.plots import plot
+
+        if (self.folder / folders.SUMMARY).is_file():
+            show(folders.read_json(self.folder / folders.SUMMARY), Console(width=120), self._names)
+            if error is None:
+                plot(self.folder)
+        print(f"run folder: {self.folder}", flush=True)

@@ -1,0 +1,123 @@
+"""The command line: ``semfed run``, ``list``, ``show``, ``plot`` and ``plugins``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from semfed.errors import SemfedError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Federated semantic communication on Flower.",
+)
+console = Console()
+
+ScenarioName = Annotated[str, typer.Argument(help="A built-in's name (see `semfed list`), a folder, or a TOML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; may be repeated.")
+]
+
+
+@contextmanager
+def _told_clearly() -> Iterator[None]:
+    """Print errors that are the user's to mend without a traceback."""
+    try:
+        yield
+    except SemfedError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        Console(stderr=True).print("[red]interrupted:[/red] what was measured is kept in the run folder")
+        raise typer.Exit(130) from error
+
+
+@app.command()
+def run(
+    scenario: ScenarioName,
+    engine: Annotated[str, typer.Option(help="inprocess, or flower (Flower's own Ray simulation).")] = "inprocess",
+    arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
+    overrides: Overrides = None,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
+) -> None:
+    """Run a scenario, show the result, and leave a run folder behind."""
+    with _told_clearly():
+        from semfed.experiment import api, plots, report
+        from semfed.experiment.progress import Progress
+        from semfed.overrides import parse_seeds
+
+        done = api.run(
+            scenario,
+            engine=engine,
+            arms=arms.split(",") if arms else None,
+            seeds=parse_seeds(seeds) if seeds else None,
+            overrides=overrides or (),
+            data_root=data_root,
+            out=out,
+            callbacks=[Progress()],
+        )
+        report.show(done.summary, console, [client.name for client in done.scenario.clients])
+        plots.plot(done.folder)
+        console.print(f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}", highlight=False, soft_wrap=True)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List the scenarios that come with the package."""
+    from semfed import scenario as scenarios
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scenario", style="bold", no_wrap=True)
+    table.add_column("what it is")
+    for name, path in scenarios.built_in().items():
+        table.add_row(name, str(scenarios.read(path).get("description", "")))
+    console.print(table)
+
+
+@app.command()
+def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
+    """Print a scenario with every default in place, as TOML."""
+    with _told_clearly():
+        from semfed.overrides import load
+
+        sys.stdout.write(load(scenario, overrides or ()).to_toml())
+
+
+@app.command()
+def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Draw the figures of a run again, from its folder."""
+    with _told_clearly():
+        from semfed.experiment import plots
+
+        for path in plots.plot(folder):
+            console.print(str(path), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plugins() -> None:
+    """List the exchangeable parts, built-in and third-party."""
+    from semfed import plugins as registry
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("group", "name", "defined in", "distribution"):
+        table.add_column(heading, no_wrap=True)
+    for group in registry.GROUPS:
+        for name, point in sorted(registry.available(group).items()):
+            table.add_row(group, name, point.value, point.dist.name if point.dist else "")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,260 @@
+"""A truthful runner for Flower's own simulation.
+
+``flwr run`` returns 0 even when the run failed, reuses whatever SuperLink listens on its port, and installs an app's
+dependencies at every run. This runner starts a SuperLink of its own in a private home, on a free port and in an
+empty working directory, waits for the run's terminal status, reports it, and leaves no process behind.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tomli_w
+
+from semfed.callbacks import Callback, Outcome
+from semfed.errors import EngineError
+from semfed.records import Record
+from semfed.scenario import Scenario
+
+START_S = 60.0
+STATUS_EVERY_S = 5.0
+POLL_S = 0.25
+END_S = 10.0
+CONNECTION = "semfed"
+LOG = "flower.log"
+
+
+def simulate(scenario: Scenario, folder: Path, data_root: Path | None, callbacks: Sequence[Callback]) -> None:
+    """Run a scenario in Flower's Ray simulation; the server process writes the run folder.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Checked.
+    folder : Path
+        An existing, empty run folder.
+    data_root : Path or None
+    callbacks : sequence of Callback
+        Told of rounds as the run folder grows.
+
+    Raises
+    ------
+    EngineError
+        If Flower does not start, or ends the run without success.
+    """
+    error: BaseException | None = None
+    for callback in callbacks:
+        callback.on_run_start(scenario)
+    try:
+        with tempfile.TemporaryDirectory(prefix="semfed-flower-") as scratch:
+            app = _write_app(Path(scratch) / "app", scenario, folder, data_root)
+            log = Path(scratch) / LOG
+            try:
+                with _superlink(Path(scratch), log) as environment:
+                    run_id = _submit(app, len(scenario.clients), environment)
+                    _follow(run_id, folder, log, callbacks, environment)
+            finally:
+                shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
+    except BaseException as problem:
+        error = problem
+        raise
+    finally:
+        for callback in callbacks:
+            callback.on_run_end(error)
+
+
+def _write_app(app: Path, scenario: Scenario, folder: Path, data_root: Path | None) -> Path:
+    """Write a Flower app that holds nothing but the scenario."""
+    app.mkdir()
+    (app / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
+    config = {"scenario": "scenario.toml", "out": str(folder), "callbacks": "run-folder",
+              "data-root": str(data_root or "")}  # fmt: skip
+    components = {"serverapp": "semfed.flower.server_app:app", "clientapp": "semfed.flower.client_app:app"}
+    project = {
+        "project": {"name": "semfed-run", "version": "1.0.0", "description": scenario.name, "license": "Apache-2.0",
+                    "dependencies": []},
+        "tool": {"flwr": {"app": {"publisher": "semfed", "components": components, "config": config}}},
+    }  # fmt: skip
+    (app / "pyproject.toml").write_text(tomli_w.dumps(project), encoding="utf-8")
+    return app
+
+
+@contextmanager
+def _superlink(scratch: Path, log: Path) -> Iterator[dict[str, str]]:
+    """Start a SuperLink for simulations; yield the environment in which ``flwr`` finds it."""
+    home, neutral = scratch / "home", scratch / "cwd"
+    home.mkdir()
+    neutral.mkdir()
+    port = _free_port()
+    connection = {"superlink": {"default": CONNECTION,
+                                CONNECTION: {"address": f"127.0.0.1:{port}", "insecure": True}}}  # fmt: skip
+    (home / "config.toml").write_text(tomli_w.dumps(connection), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PATH": _search_path(),  # the SuperLink starts its helpers by name
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    command = [_script("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess",
+               "--host", "127.0.0.1", "--port", str(port), "--disable-runtime-dependency-installation"]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=neutral, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            _await_port(port, process, log)
+            yield environment
+        finally:
+            _end(process)
+
+
+def _search_path() -> str:
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+
+
+def _script(name: str) -> str:
+    found = shutil.which(name, path=_search_path())
+    if found is None:
+        raise EngineError(f"{name} is not installed: pip install 'flwr[simulation]', or use --engine inprocess")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with socket.socket() as probe:
+            probe.settimeout(POLL_S)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(POLL_S)
+    last = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise EngineError(f"Flower's SuperLink did not start within {START_S:g} s: {' '.join(last)}")
+
+
+def _flwr(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Call the ``flwr`` command and return the JSON that it prints."""
+    done = subprocess.run(
+        [_script("flwr"), *arguments, "--format", "json"], env=environment, capture_output=True, text=True, check=False
+    )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    except ValueError as error:
+        raise EngineError(f"'flwr {arguments[0]}' failed: {(done.stderr or done.stdout).strip()[-500:]}") from error
+    if not answer.get("success", False):
+        raise EngineError(f"'flwr {arguments[0]}' failed: {answer.get('error-message', answer)}")
+    return answer
+
+
+def _submit(app: Path, clients: int, environment: dict[str, str]) -> str:
+    federation = f"num-supernodes={clients} client-resources-num-cpus=1 client-resources-num-gpus=0.0"
+    answer = _flwr(["run", str(app), CONNECTION, "--federation-config", federation], environment)
+    return str(answer["run-id"])
+
+
+def _follow(run_id: str, folder: Path, log: Path, callbacks: Sequence[Callback], environment: dict[str, str]) -> None:
+    """Pass rounds on as they appear in the run folder until Flower says that the run has ended."""
+    tail = _Tail(folder, callbacks)
+    asked = time.monotonic()
+    while True:
+        time.sleep(POLL_S)
+        tail.pass_on()
+        finished = (folder / "summary.json").is_file()
+        if not finished and time.monotonic() - asked < STATUS_EVERY_S:
+            continue
+        asked = time.monotonic()
+        status = str(_flwr(["ls", "--run-id", run_id], environment)["runs"][0]["status"])
+        if status.startswith("finished"):
+            tail.pass_on()
+            _keep_log(run_id, log, environment)
+            break
+    if status != "finished:completed":
+        reason = f"see '{folder / LOG}'"
+        if (folder / "summary.json").is_file():
+            reason = json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("error") or reason
+        raise EngineError(f"Flower ended the run as {status.removeprefix('finished:')}: {reason}")
+
+
+def _keep_log(run_id: str, log: Path, environment: dict[str, str]) -> None:
+    """Add what the run itself printed to the SuperLink's log."""
+    command = [_script("flwr"), "log", run_id, CONNECTION, "--show"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\n--- log of run {run_id} ---\n{done.stdout}{done.stderr}")
+
+
+class _Tail:
+    """Turns lines that are appended to a run folder into calls of callbacks."""
+
+    def __init__(self, folder: Path, callbacks: Sequence[Callback]) -> None:
+        self._folder, self._callbacks = folder, callbacks
+        self._seen = {"timing.jsonl": 0, "metrics.jsonl": 0, "outcomes.jsonl": 0}
+        self._waiting: list[Record] = []
+        self._current: tuple[str, int] | None = None
+
+    def pass_on(self) -> None:
+        """Tell the callbacks what is new. A round's time is written after its records."""
+        timings = [json.loads(line) for line in self._new("timing.jsonl")]
+        self._waiting += [Record.from_json(line) for line in self._new("metrics.jsonl")]
+        for timing in timings:
+            arm, seed, round_ = timing["arm"], timing["seed"], timing["round"]
+            if (arm, seed) != self._current:
+                self._current = (arm, seed)
+                for callback in self._callbacks:
+                    callback.on_arm_start(arm, seed)
+            of_round = [r for r in self._waiting if (r.arm, r.seed, r.round) == (arm, seed, round_)]
+            self._waiting = [r for r in self._waiting if (r.arm, r.seed, r.round) != (arm, seed, round_)]
+            for callback in self._callbacks:
+                callback.on_round(arm, seed, round_, of_round, timing["seconds"])
+        for line in self._new("outcomes.jsonl"):
+            told = json.loads(line)
+            for callback in self._callbacks:
+                outcome = Outcome(details=told["details"], baselines=told["baselines"])
+                callback.on_arm_end(told["arm"], told["seed"], outcome)
+
+    def _new(self, name: str) -> list[str]:
+        path = self._folder / name
+        text = path.read_bytes()[self._seen[name] :] if path.exists() else b""
+        complete = text[: text.rfind(b"\n") + 1]
+        self._seen[name] += len(complete)
+        return complete.decode().splitlines()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the SuperLink and everything that it started; Ray's processes have sessions of their own."""
+    try:
+        parent = psutil.Process(process.pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, stubborn = psutil.wait_procs(family, timeout=END_S)
+    for member in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()

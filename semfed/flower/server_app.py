@@ -1,0 +1,81 @@
+"""The ``ServerApp`` that scenarios name: ``serverapp = "semfed.flower.server_app:app"``.
+
+Run config (all optional): ``scenario`` (a file of the app's folder, or a built-in's name), ``arms``, ``seeds``, ``set``
+(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder), ``callbacks``. Any other key is an
+override of its own: ``--run-config "rounds=2 channel.snr_db=5"``.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from semfed import plugins
+from semfed.callbacks import Callback
+from semfed.errors import DataError
+from semfed.flower import preflight
+from semfed.flower.server import conduct
+from semfed.overrides import load, parse_seeds
+from semfed.scenario import Scenario
+
+OWN_KEYS = frozenset({"scenario", "arms", "seeds", "set", "data-root", "out", "callbacks"})
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario of the run config."""
+    config = context.run_config
+    scenario = read_run_config(config)
+    given = config.get("data-root") or os.environ.get("SEMFED_DATA")
+    try:
+        preflight.check(scenario, Path(str(given)).expanduser() if given else None)
+    except DataError:
+        if given:  # without a data root the data may still be where the clients are, and they check them too
+            raise
+    conduct(grid, scenario, _callbacks(config, scenario, context.run_id))
+
+
+def read_run_config(config: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that a run config asks for.
+
+    Raises
+    ------
+    ScenarioError
+        If it asks for something that is not there.
+    """
+    overrides = [f"{key}={_toml(value)}" for key, value in config.items() if key not in OWN_KEYS]
+    overrides += [part.strip() for part in str(config.get("set", "")).split(";") if part.strip()]
+    arms = [arm.strip() for arm in str(config.get("arms", "")).split(",") if arm.strip()]
+    seeds = str(config.get("seeds", "")).strip()
+    return load(
+        _find(str(config.get("scenario", "scenario.toml"))),
+        overrides,
+        arms=arms or None,
+        seeds=parse_seeds(seeds) if seeds else None,
+    )
+
+
+def _find(name: str) -> str:
+    """Look for a scenario file in the app's folder, which Flower puts on the path of imports."""
+    for folder in sys.path:
+        candidate = Path(folder) / name
+        if name.endswith(".toml") and candidate.is_file():
+            return str(candidate)
+    return name
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _callbacks(config: Mapping[str, Any], scenario: Scenario, run_id: int) -> list[Callback]:
+    """Make the callbacks: by default the run folder and a report in the log."""
+    folder = Path(str(config.get("out") or Path.home() / "semfed-runs" / f"{scenario.name}-{run_id}")).expanduser()
+    names = str(config.get("callbacks") or "run-folder,report").split(",")
+    return [plugins.load("callbacks", name.strip())(folder, engine="flower") for name in names]

@@ -1,0 +1,83 @@
+"""Local optimisers: torch's own update rules, without the object around them.
+
+Constructing a ``torch.optim.Optimizer`` imports torch's compiler, which takes seconds in every process, and costs more
+per step than a small network's arithmetic. The functional forms are the same kernels.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from semfed.scenario import TrainingSettings
+
+
+class Optimizer(Protocol):
+    """Changes parameters in place by their gradients."""
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Apply one update; gradients in the order of the parameters."""
+
+
+def make_optimizer(settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> Optimizer:
+    """Return a fresh optimiser; its parameters must be floating-point tensors on one device."""
+    return Adam(settings, parameters) if settings.optimizer == "adam" else SGD(settings, parameters)
+
+
+class SGD:
+    """Stochastic gradient descent with momentum, as ``torch.optim.SGD(fused=True)``."""
+
+    def __init__(self, settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> None:
+        self.settings = settings
+        self.parameters: list[Tensor] = list(parameters)
+        self.momenta: list[Tensor | None] = [None] * len(self.parameters)
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Apply one update."""
+        sgd(
+            self.parameters,
+            list(gradients),
+            self.momenta,
+            weight_decay=self.settings.weight_decay,
+            momentum=self.settings.momentum,
+            lr=self.settings.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            fused=True,
+        )
+
+
+class Adam:
+    """Adam with torch's default betas, as ``torch.optim.Adam(fused=True)``."""
+
+    def __init__(self, settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> None:
+        self.settings = settings
+        self.parameters: list[Tensor] = list(parameters)
+        self.means = [torch.zeros_like(p) for p in self.parameters]
+        self.squares = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Apply one update."""
+        adam(
+            self.parameters,
+            list(gradients),
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.settings.lr,
+            weight_decay=self.settings.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
