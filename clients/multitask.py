@@ -36,11 +36,13 @@ class MultitaskClient(Learner):
         super().__init__(session)
         scenario, device = session.scenario, session.device
         self.task = scenario.tasks[session.spec.task]
-        encoder, decoder = scenario.model.encoder, scenario.model.decoder
+        encoder, decoder = session.encoder_choice, scenario.model.decoder
         shape, seed = session.dataset.shape, session.experiment.seed
+        self.channel: Channel = scenario.channel.load()(scenario.channel.settings).to(device)
+        width = self.channel.settings.width
 
         def build_encoder() -> nn.Module:
-            return models.build(encoder, shape, stream=(seed, "encoder", 0)).to(device)
+            return models.build(encoder, shape, outputs=width, stream=(seed, "encoder", 0)).to(device)
 
         def build_decoder(index: int = session.client) -> nn.Module:
             with torch.no_grad():
@@ -48,13 +50,12 @@ class MultitaskClient(Learner):
             outputs = len(self.task.symbols)
             return models.build(decoder, tuple(features), outputs=outputs, stream=(seed, "decoder", index)).to(device)
 
-        key = (str(encoder.dump()), shape, device)
+        key = (str(encoder.dump()), width, shape, device)
         self.encoder = session.worker.once(("encoder", *key), build_encoder)
         self.decoder = session.worker.once(
             ("decoder", *key, str(decoder.dump()), len(self.task.symbols)), build_decoder
         )
         self._build_encoder, self._build_decoder = build_encoder, build_decoder
-        self.channel: Channel = scenario.channel.load()(scenario.channel.settings).to(device)
 
     def shared(self) -> Arrays:
         """Return the initial encoder, the same for every scheme, cluster and client of a seed."""
@@ -125,9 +126,7 @@ class MultitaskClient(Learner):
         metrics = {"train_loss": mean_loss, "channel-uses": state.uses}
         return list(_arrays(self.encoder).values()), len(rows), metrics
 
-    def evaluate(
-        self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
-    ) -> tuple[float, int, dict[str, Any]]:
+    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Decide the task on all test images through the noisy channel; arguments as in `fit`.
 
         Returns
@@ -146,7 +145,10 @@ class MultitaskClient(Learner):
         state = ChannelState(self.session.generator("evaluation", int(config["server-round"])))
         with torch.no_grad():
             logits = torch.cat(
-                [self.decoder(self.channel(self.encoder(part), state)) for part in images.split(EVALUATION_BATCH)]
+                [
+                    self.decoder(self.channel(self.encoder(part), state))
+                    for part in torch.split(images, EVALUATION_BATCH)
+                ]
             )
             loss = float(cross_entropy(logits, labels))
             correct = int((logits.argmax(1) == labels).sum())

@@ -47,8 +47,12 @@ def run(
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
     overrides: Overrides = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="PATH=V,V,...", help="Run every arm with every value of a setting.")
+    ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out.")
+        Path | None,
+        typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
 ) -> None:
@@ -64,13 +68,18 @@ def run(
             arms=arms.split(",") if arms else None,
             seeds=parse_seeds(seeds) if seeds else None,
             overrides=overrides or (),
+            sweep=sweep,
             data_root=data_root,
             out=out,
             callbacks=[Progress()],
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
         plots.plot(done.folder)
-        console.print(f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}", highlight=False, soft_wrap=True)
+        console.print(
+            f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command(name="list")

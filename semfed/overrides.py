@@ -23,6 +23,7 @@ def load(
     *,
     arms: Sequence[str] | None = None,
     seeds: Iterable[int] | None = None,
+    sweep: str | None = None,
 ) -> Scenario:
     """Read a scenario, lay overrides over it, and choose what is to run.
 
@@ -36,6 +37,8 @@ def load(
         Keep only these arms.
     seeds : iterable of int, optional
         These seeds instead of the scenario's.
+    sweep : str, optional
+        ``PATH=VALUE,VALUE,...``: run every arm with every value.
 
     Raises
     ------
@@ -54,7 +57,36 @@ def load(
         tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
     if seeds is not None:
         tree["seeds"] = list(seeds)
-    return scenarios.validate(tree)
+    return scenarios.validate(tree if sweep is None else spread(tree, sweep))
+
+
+def spread(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Make of every arm one arm per value of a setting, named ``<arm>@<value>``.
+
+    Parameters
+    ----------
+    tree : mapping
+        A complete scenario's tables.
+    text : str
+        ``PATH=VALUE,VALUE,...``
+
+    Raises
+    ------
+    ScenarioError
+        If the setting is unknown, or one of a single client.
+    """
+    path_text, equals, values_text = text.partition("=")
+    values = [value.strip() for value in values_text.split(",")]
+    if not equals or not all(values):
+        raise ScenarioError(f"sweep {text!r}: write PATH=VALUE,VALUE,..., such as channel.snr_db=0,5,10")
+    path = _resolve(tuple(path_text.strip().split(".")), tree)
+    if path[0] in ("arms", "clients", "seeds", "name"):
+        raise ScenarioError(f"sweep {text!r}: only settings that arms can differ in can be swept")
+    arms = tree.get("arms") or [{"name": tree["name"]}]
+    made = [{**_set(arm, path, _value(value)), "name": f"{arm['name']}@{value}"} for value in values for arm in arms]
+    names = [arm["name"] for arm in arms]
+    numbers = [_value(value) for value in values]
+    return {**tree, "arms": made, "sweep": {"setting": ".".join(path), "values": numbers, "arms": names}}
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -85,7 +117,8 @@ def apply(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
     parts = tuple(part.strip() for part in path_text.strip().split("."))
     if not equals or not all(parts):
         raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-    return _set(tree, _resolve(parts, tree), _value(value_text.strip()))
+    changed: dict[str, Any] = _set(tree, _resolve(parts, tree), _value(value_text.strip()))
+    return changed
 
 
 def _value(text: str) -> Any:

@@ -126,6 +126,8 @@ class ClientSpec(StrictModel):
 
     name: str
     task: str
+    encoder: ModelChoice | None = None
+    """An architecture of its own, where the strategy allows that."""
 
 
 class ModelSettings(StrictModel):
@@ -159,12 +161,20 @@ class Arm(StrictModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")
 
     @property
     def changes(self) -> dict[str, Any]:
         """The tables that this arm replaces or amends."""
         return dict(self.model_extra or {})
+
+
+class Sweep(StrictModel):
+    """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
+
+    setting: str
+    values: tuple[float | str, ...]
+    arms: tuple[str, ...]
 
 
 class Scenario(StrictModel):
@@ -185,6 +195,7 @@ class Scenario(StrictModel):
     learner: LearnerChoice
     strategy: StrategyChoice
     arms: tuple[Arm, ...] = ()
+    sweep: Sweep | None = None
 
     @field_validator("clients", mode="before")
     @classmethod
@@ -200,8 +211,11 @@ class Scenario(StrictModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        for kind, names in (("seeds", self.seeds), ("client name", [c.name for c in self.clients]),
-                            ("arm name", [a.name for a in self.arms])):
+        for kind, names in (
+            ("seeds", self.seeds),
+            ("client name", [c.name for c in self.clients]),
+            ("arm name", [a.name for a in self.arms]),
+        ):
             twice = [name for name in names if list(names).count(name) > 1]
             if twice:
                 raise ValueError(f"{kind} {twice[0]!r} occurs twice; make it unique")
@@ -236,14 +250,16 @@ class Scenario(StrictModel):
             return self
         for arm in self.arms:
             if arm.name == name:
-                base = {key: value for key, value in self.tree().items() if key != "arms"}
+                base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep")}
                 unknown = [key for key in arm.changes if key not in base]
                 if unknown:
                     raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")
                 try:
                     return Scenario.model_validate(merge(base, arm.changes))
                 except ValidationError as error:
-                    raise ValueError("; ".join(f"arms.{name}: {line}" for line in explain(error).split("\n"))) from error
+                    raise ValueError(
+                        "; ".join(f"arms.{name}: {line}" for line in explain(error).split("\n"))
+                    ) from error
         raise ScenarioError(f"scenario {self.name!r} has no arm {name!r}; {suggest(name, self.arm_names)}")
 
     @property
@@ -316,8 +332,10 @@ def locate(name: str | Path) -> Path:
     names = built_in()
     if str(name) in names:
         return names[str(name)]
-    raise ScenarioError(f"no scenario {str(name)!r}: not a file, not a folder with scenario.toml, not a built-in; "
-                        + suggest(str(name), names))
+    raise ScenarioError(
+        f"no scenario {str(name)!r}: not a file, not a folder with scenario.toml, not a built-in; "
+        + suggest(str(name), names)
+    )
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -40,9 +40,7 @@ def numpy_generator(seed: int, purpose: str, *indices: int) -> np.random.Generat
     return np.random.default_rng(sequence(seed, purpose, *indices))
 
 
-def torch_generator(
-    seed: int, purpose: str, *indices: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def torch_generator(seed: int, purpose: str, *indices: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a torch generator for a purpose; see `sequence`. CPU and CUDA draw different numbers from one seed."""
     state = sequence(seed, purpose, *indices).generate_state(1, np.uint64)
     return torch.Generator(device=device).manual_seed(int(state[0]) >> 1)

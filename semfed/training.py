@@ -84,8 +84,8 @@ def fit(
     total = torch.zeros((), device=inputs.device, dtype=torch.float64)
     for _ in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
-        batches = inputs.index_select(0, order).split(settings.batch_size)
-        wanted = targets.index_select(0, order).split(settings.batch_size)
+        batches = torch.split(inputs.index_select(0, order), settings.batch_size)
+        wanted = torch.split(targets.index_select(0, order), settings.batch_size)
         for batch, target in zip(batches, wanted, strict=True):
             value = loss(batch, target)
             optimizer.step(torch.autograd.grad(value, parameters))

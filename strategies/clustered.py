@@ -81,7 +81,9 @@ class ClusteredStrategy(FederatedStrategy):
         self._measure_similarity(federation)
         if self.settings.clusters == "similarity":
             if self.similarity is None or self.threshold is None:
-                raise DataError("strategy.clusters = 'similarity' needs clients that tell their pmf; give clusters instead")
+                raise DataError(
+                    "strategy.clusters = 'similarity' needs clients that tell their pmf; give clusters instead"
+                )
             self.clusters = information.clusters(self.similarity, self.threshold)
         elif self.settings.clusters == "one":
             self.clusters = [list(range(count))]

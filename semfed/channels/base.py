@@ -31,11 +31,18 @@ class ChannelSettings(StrictModel):
     """Scale every sample or the whole batch to unit average power, or send the encoder's output as it is."""
     symbols: Literal["real", "complex"] = "real"
     """Whether a channel use carries one real number or a pair of them."""
+    uses: int | None = Field(default=None, ge=1)
+    """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
 
     @property
     def reals_per_symbol(self) -> int:
         """1 for real symbols, 2 for complex ones."""
         return 1 if self.symbols == "real" else 2
+
+    @property
+    def width(self) -> int | None:
+        """Real numbers that the encoder gives out per sample, None if the model decides."""
+        return None if self.uses is None else self.uses * self.reals_per_symbol
 
     @property
     def noise_std(self) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from semfed.data.dataset import Dataset, ImageSet
@@ -86,7 +87,8 @@ def _write(entry: Path, decoded: Decoded) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
-        for name, array in zip(ARRAYS, (*decoded.train, *decoded.test), strict=True):
+        arrays: list[npt.NDArray[Any]] = [*decoded.train, *decoded.test]
+        for name, array in zip(ARRAYS, arrays, strict=True):
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         meta = {
             "title": decoded.title,
@@ -124,7 +126,6 @@ def _read(entry: Path) -> Dataset | None:
 
 def _in_memory(decoded: Decoded) -> Dataset:
     train, test = (
-        ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
-        for images, labels in (decoded.train, decoded.test)
+        ImageSet(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in (decoded.train, decoded.test)
     )
     return Dataset(decoded.title, decoded.classes, train, test, decoded.mean, decoded.std)

@@ -59,8 +59,8 @@ def read_folder(
 
 def _decode(path: Path, size: int | None, grayscale: bool) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            image = image.convert("L" if grayscale else "RGB")
+        with Image.open(path) as file:
+            image = file.convert("L" if grayscale else "RGB")
             if size is not None:
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)
@@ -102,9 +102,7 @@ class ImageFolder:
         folder, options = self._folder(root), self.settings
         if (folder / "train").is_dir() and (folder / "test").is_dir():
             train, classes = read_folder(folder / "train", size=options.size, grayscale=options.grayscale)
-            test, _ = read_folder(
-                folder / "test", size=options.size, grayscale=options.grayscale, classes=classes
-            )
+            test, _ = read_folder(folder / "test", size=options.size, grayscale=options.grayscale, classes=classes)
         else:
             (images, labels), classes = read_folder(folder, size=options.size, grayscale=options.grayscale)
             rank = np.concatenate([np.arange(count) for count in np.bincount(labels)])
@@ -115,5 +113,10 @@ class ImageFolder:
         scaled = train[0].astype(np.float64) / 255
         mean, std = scaled.mean(axis=(0, 2, 3)), scaled.std(axis=(0, 2, 3))
         return Decoded(
-            folder.name or "images", classes, train, test, tuple(mean.tolist()), tuple(np.maximum(std, 1e-6).tolist())
+            folder.name or "images",
+            classes,
+            train,
+            test,
+            tuple(mean.tolist()),
+            tuple(np.maximum(std, 1e-6).tolist()),
         )

@@ -14,7 +14,11 @@ DIRICHLET_ATTEMPTS = 1000
 
 
 def partition(
-    split: Partition, labels: npt.NDArray[np.int64], classes: tuple[str, ...], clients: int, generator: np.random.Generator
+    split: Partition,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    clients: int,
+    generator: np.random.Generator,
 ) -> list[Rows]:
     """Distribute training images among clients.
 
@@ -64,7 +68,10 @@ def _pools(labels: npt.NDArray[np.int64], classes: int, generator: np.random.Gen
 
 
 def _counts(
-    split: CountsPartition, labels: npt.NDArray[np.int64], classes: tuple[str, ...], clients: int,
+    split: CountsPartition,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    clients: int,
     generator: np.random.Generator,
 ) -> list[Rows]:
     table = np.array([list(row) + [0] * (len(classes) - len(row)) for row in split.counts], dtype=np.int64)
@@ -101,7 +108,11 @@ def _iid(split: IIDPartition, samples: int, clients: int, generator: np.random.G
 
 
 def _dirichlet(
-    split: DirichletPartition, labels: npt.NDArray[np.int64], classes: int, clients: int, generator: np.random.Generator
+    split: DirichletPartition,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    clients: int,
+    generator: np.random.Generator,
 ) -> list[Rows]:
     if split.min_samples * clients > len(labels):
         raise DataError(
@@ -111,7 +122,9 @@ def _dirichlet(
     pools = _pools(labels, classes, generator)
     for _ in range(DIRICHLET_ATTEMPTS):
         shares = generator.dirichlet(np.full(clients, split.alpha), size=classes)
-        cuts = [np.round(np.cumsum(share)[:-1] * len(pool)).astype(int) for share, pool in zip(shares, pools, strict=True)]
+        cuts = [
+            np.round(np.cumsum(share)[:-1] * len(pool)).astype(int) for share, pool in zip(shares, pools, strict=True)
+        ]
         dealt = [np.split(pool, cut) for pool, cut in zip(pools, cuts, strict=True)]
         parts = [np.concatenate([pieces[k] for pieces in dealt]) for k in range(clients)]
         if min(len(rows) for rows in parts) >= split.min_samples:
@@ -123,7 +136,10 @@ def _dirichlet(
 
 
 def _ways_shots(
-    split: WaysShotsPartition, labels: npt.NDArray[np.int64], classes: tuple[str, ...], clients: int,
+    split: WaysShotsPartition,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    clients: int,
     generator: np.random.Generator,
 ) -> list[Rows]:
     if split.m > len(classes):

@@ -38,7 +38,7 @@ class Digits:
         held_out = np.zeros(len(labels), dtype=bool)
         for digit in range(10):
             rows = np.flatnonzero(labels == digit)
-            held_out[rows[round(0.7 * len(rows)):]] = True
+            held_out[rows[round(0.7 * len(rows)) :]] = True
         train, test = (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
         return Decoded("digits (scikit-learn)", tuple(map(str, range(10))), train, test, (0.3053,), (0.3762,))
 
@@ -83,7 +83,9 @@ class _Torchvision:
             reason = f"the download failed ({error}); put its files into '{folder / self.layout}' by hand"
             raise DataError(f"{self.title}: {reason}" if download else missing) from error
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{self.title} in '{folder / self.layout}' cannot be read ({error}): unpack it again") from error
+            raise DataError(
+                f"{self.title} in '{folder / self.layout}' cannot be read ({error}): unpack it again"
+            ) from error
         finally:
             socket.setdefaulttimeout(previous)
         return Decoded(self.title, self.classes, splits[0], splits[1], self.mean, self.std)

@@ -158,7 +158,11 @@ def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 def _flwr(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """Call the ``flwr`` command and return the JSON that it prints."""
     done = subprocess.run(
-        [_script("flwr"), *arguments, "--format", "json"], env=environment, capture_output=True, text=True, check=False
+        [_script("flwr"), *arguments, "--format", "json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     try:
         answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])

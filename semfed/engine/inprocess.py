@@ -67,7 +67,12 @@ class InProcessGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """Create a message for a node."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)

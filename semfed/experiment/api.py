@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semfed.overrides import load
 from semfed.callbacks import Callback
 from semfed.errors import ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.recorder import Recorder
 from semfed.flower import preflight
+from semfed.overrides import load
 from semfed.scenario import Scenario
 from semfed.settings import suggest
 
@@ -44,6 +44,7 @@ def run(
     arms: Sequence[str] | None = None,
     seeds: Iterable[int] | None = None,
     overrides: Sequence[str] = (),
+    sweep: str | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -62,6 +63,8 @@ def run(
         These seeds instead of the scenario's.
     overrides : sequence of str
         ``PATH=VALUE`` each, such as ``channel.snr_db=5``.
+    sweep : str, optional
+        ``PATH=VALUE,VALUE,...``: every arm with every value, such as ``channel.snr_db=0,5,10``.
     data_root : str or Path, optional
         Where data sets are; the environment variable ``SEMFED_DATA`` by default.
     out : str or Path, optional
@@ -76,7 +79,7 @@ def run(
     """
     if engine not in ENGINES:
         raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
-    resolved = load(scenario, overrides, arms=arms, seeds=seeds)
+    resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     root = find_data_root(data_root)
     preflight.check(resolved, root)
     folder = folders.create(Path(out) if out else folders.default_folder(resolved.name, Path("runs")))

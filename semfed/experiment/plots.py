@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from semfed.experiment import folder as folders
 from semfed.experiment.report import shown_metrics
 from semfed.experiment.summary import Curves, curves
-from semfed.scenario import Scenario, read, validate
+from semfed.scenario import Scenario, Sweep, read, validate
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (3.5, 2.6),
@@ -57,11 +57,15 @@ def plot(folder: Path) -> list[Path]:
     summary = folders.read_json(folder / folders.SUMMARY)
     by_arm = curves(folders.read_records(folder))
     figures: dict[str, Figure] = {}
-    with rc_context(STYLE):
+    with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
         for metric in shown_metrics(summary):
-            figures[f"{metric.replace('/', '-')}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
-        if "accuracy/average" in shown_metrics(summary):
-            figures["accuracy-average-vs-bytes"] = against_bytes(by_arm, "accuracy/average")
+            name = metric.replace("/", "-")
+            if scenario.sweep is not None:
+                figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
+                continue
+            figures[f"{name}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
+            if metric == "accuracy/average":
+                figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
@@ -107,6 +111,29 @@ def against_bytes(by_arm: Curves, metric: str) -> Figure:
         _line(axes, index, arm, np.mean(spent, axis=0), values)
     axes.legend(loc="best")
     return figure
+
+
+def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: str) -> Figure:
+    """Draw the final value of a fraction in percent against the setting that a sweep varied."""
+    figure, axes = _axes(sweep.setting, _label(metric))
+    for index, arm in enumerate(sweep.arms):
+        points = [
+            (value, list(summary["arms"][name]["final"][metric]["values"].values()))
+            for value, name in zip(sweep.values, _swept(sweep, arm, summary), strict=True)
+            if metric in summary["arms"][name]["final"]
+        ]
+        if points:
+            _line(axes, index, arm, np.array([v for v, _ in points]), 100 * np.array([x for _, x in points]).T)
+    if metric in summary["baselines"]:
+        level = 100 * summary["baselines"][metric]
+        axes.axhline(level, color="0.5", linestyle=":", linewidth=1, label="majority class")
+    axes.legend(loc="best")
+    return figure
+
+
+def _swept(sweep: Sweep, arm: str, summary: Mapping[str, Any]) -> list[str]:
+    """Return an arm's names in the order of the sweep's values."""
+    return [name for name in summary["arms"] if name.rpartition("@")[0] == arm][: len(sweep.values)]
 
 
 def similarity_map(summary: Mapping[str, Any], scenario: Scenario) -> Figure:

@@ -83,7 +83,7 @@ class Recorder(Callback):
 
 def environment(engine: str, digest: str) -> dict[str, Any]:
     """Describe where and with what a run is made."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

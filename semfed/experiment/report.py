@@ -34,8 +34,10 @@ def percent(entry: Mapping[str, Any] | None) -> str:
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
     """Return arms against tasks: final accuracy, mean and standard deviation over seeds, then what it costs."""
     metrics = shown_metrics(summary)
-    seeds = max((len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
-                default=0)
+    seeds = max(
+        (len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
+        default=0,
+    )
     table = Table(title=f"{summary['scenario']}: test accuracy after the last round in %, {seeds} seed(s)")
     table.add_column("arm")
     for metric in metrics:

@@ -49,8 +49,12 @@ def spread(values: Mapping[int, float]) -> dict[str, Any]:
 
 
 def summarise(
-    scenario: str, arms: Sequence[str], records: Iterable[Record], outcomes: Sequence[Mapping[str, Any]],
-    *, error: str | None = None,
+    scenario: str,
+    arms: Sequence[str],
+    records: Iterable[Record],
+    outcomes: Sequence[Mapping[str, Any]],
+    *,
+    error: str | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
 

@@ -27,9 +27,7 @@ STATE = "semfed"
 """Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
 
 
-def make_client_app(
-    *, phases: Sequence[str] = ("forward", "backward"), mods: list[Mod] | None = None
-) -> ClientApp:
+def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: list[Mod] | None = None) -> ClientApp:
     """Return a Flower ``ClientApp`` that serves any scenario.
 
     Parameters
@@ -135,7 +133,11 @@ def _own_context(context: Context, client: int, experiment: Experiment) -> Conte
     state = RecordDict(
         {name.removeprefix(prefix): item for name, item in context.state.items() if name.startswith(prefix)}
     )
-    config = {**context.node_config, "partition-id": client, "num-partitions": len(experiment.scenario.clients)}
+    config = {
+        **context.node_config,
+        "partition-id": client,
+        "num-partitions": len(experiment.scenario.clients),
+    }
     return Context(context.run_id, context.node_id, config, state, context.run_config)
 
 

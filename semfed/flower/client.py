@@ -15,6 +15,7 @@ from semfed import seeding
 from semfed.data.dataset import Dataset
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
+from semfed.plugins import Plugin
 from semfed.scenario import ClientSpec, Scenario
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -56,6 +57,11 @@ class Session:
         return self.scenario.clients[self.client]
 
     @property
+    def encoder_choice(self) -> Plugin:
+        """The client's own encoder architecture, or the scenario's."""
+        return self.spec.encoder or self.scenario.model.encoder
+
+    @property
     def dataset(self) -> Dataset:
         """The whole data set, on the device."""
         return self.worker.dataset(self.experiment, self.data_root, self.device)
@@ -71,9 +77,7 @@ class Session:
 
     def generator(self, purpose: str, round_: int) -> torch.Generator:
         """Return the random stream of (seed, purpose, client, round) on the device."""
-        return seeding.torch_generator(
-            self.experiment.seed, purpose, self.client, round_, device=self.device
-        )
+        return seeding.torch_generator(self.experiment.seed, purpose, self.client, round_, device=self.device)
 
     def load(self, name: str) -> Arrays | None:
         """Return private arrays that an earlier message saved, None if there are none."""

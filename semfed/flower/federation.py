@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, Metadata, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from semfed.errors import FederationError, SemfedError
@@ -19,7 +19,6 @@ from semfed.flower.experiment import Experiment
 from semfed.records import Record
 
 POLL_S = 0.2
-CLIENT_RAISED = 2
 NO_REPLY = 4
 
 
@@ -101,7 +100,7 @@ class Federation(Grid):
                 reply = answered.get(client)
                 if reply is None:
                     error = Error(NO_REPLY, f"no reply within {timeout:g} s" if timeout else "no reply")
-                    reply = _as_reply(message, client, error=error)
+                    reply = Message(error, reply_to=message)
                 replies[client] = reply
         ordered = [replies[client] for client in sorted(replies)]
         for reply in ordered:
@@ -148,7 +147,12 @@ class Federation(Grid):
         return self.grid.run
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """Create a message for a client."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
@@ -181,8 +185,10 @@ class Federation(Grid):
         replies = {}
         for reply in raw:
             client = sender[reply.metadata.reply_to_message_id]
-            outcome = {"error": reply.error} if reply.has_error() else {"content": reply.content}
-            replies[client] = _as_reply(messages[client], client, **outcome)
+            # A reply to the strategy's own message comes from a client index instead of a node id.
+            own = messages[client]
+            failed = reply.has_error()
+            replies[client] = Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
         return replies
 
     def _take_note(self, reply: Message) -> None:
@@ -246,7 +252,10 @@ class Federation(Grid):
             records = reply.content.config_records
             if "error" in records:
                 raise SemfedError(str(records["error"]["message"]))
-            found[node] = (_integer(records["node"], "partition-id"), _integer(records["node"], "num-partitions"))
+            found[node] = (
+                _integer(records["node"], "partition-id"),
+                _integer(records["node"], "num-partitions"),
+            )
             hosted = [name for name in records if name.startswith("client-")]
             for name in hosted:
                 client = int(name.removeprefix("client-"))
@@ -271,14 +280,3 @@ def sentence(error: Error) -> str:
     """Return the last telling line of an error's reason; Flower packs whole tracebacks into it."""
     lines = [line.strip(" '>") for line in (error.reason or "").strip().splitlines() if line.strip(" '>")]
     return lines[-1] if lines else f"error code {error.code}"
-
-
-def _as_reply(message: Message, client: int, *, content: RecordDict | None = None, error: Error | None = None) -> Message:
-    """Make a reply to a strategy's message that comes from a client index instead of a node id."""
-    sent = message.metadata
-    metadata = Metadata(
-        run_id=sent.run_id, message_id="", src_node_id=client, dst_node_id=sent.src_node_id,
-        reply_to_message_id=sent.message_id, group_id=sent.group_id, created_at=sent.created_at, ttl=sent.ttl,
-        message_type=sent.message_type,
-    )  # fmt: skip
-    return Message(content=content, error=error, metadata=metadata)

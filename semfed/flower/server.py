@@ -86,9 +86,8 @@ def make_strategy(experiment: Experiment) -> Strategy:
     """Build the scenario's strategy: one of this package's kind, or a stock one of Flower's."""
     choice = experiment.scenario.strategy
     cls: Any = choice.load()
-    if issubclass(cls, FederatedStrategy):
-        return cls(experiment, choice.settings)
-    strategy: Strategy = cls(**choice.settings.model_dump())
+    own = issubclass(cls, FederatedStrategy)
+    strategy: Strategy = cls(experiment, choice.settings) if own else cls(**choice.settings.model_dump())
     return strategy
 
 

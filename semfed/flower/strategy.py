@@ -71,9 +71,7 @@ class FederatedStrategy(Strategy):
     ) -> Message:
         """Make a message for one client, with Flower's record names and ``server-round`` in the config."""
         own = ConfigRecord({**config, "server-round": server_round})
-        return Message(
-            RecordDict({"arrays": arrays, "config": own}), client, message_type, group_id=str(server_round)
-        )
+        return Message(RecordDict({"arrays": arrays, "config": own}), client, message_type, group_id=str(server_round))
 
     def usable(
         self, server_round: int, replies: Iterable[Message], expected: ArrayRecord | None = None

@@ -1,5 +1,6 @@
 """Fully connected networks."""
 
+import itertools
 import math
 
 from pydantic import Field
@@ -35,6 +36,6 @@ class MLP:
             raise ScenarioError("model 'mlp' needs 'outputs' here: set the width of its last layer")
         sizes = [math.prod(input_shape), *self.settings.hidden, width]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*(layers if self.settings.final_relu else layers[:-1]))
