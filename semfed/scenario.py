@@ -113,7 +113,8 @@ class Task(StrictModel):
             raise ValueError("a task needs at least one named value")
         if self.rest in self.named:
             raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
-        labels = [str(label) for classes in self.named.values() for label in classes]
+        groups = self.values.values() if isinstance(self.values, dict) else [self.values]
+        labels = [str(label) for group in groups for label in group]
         if len(set(labels)) < len(labels):
             raise ValueError("a class belongs to two values; every class can have one value only")
         if len(self.symbols) < 2:
