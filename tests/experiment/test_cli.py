@@ -17,7 +17,7 @@ def test_run_shows_the_table_and_where_things_are(tmp_path: Path) -> None:
         "run", "digits", "--seeds", "0", "--arms", "clustered,individual", "--set", "rounds=1", "--out", str(out)
     )
     assert result.exit_code == 0
-    for words in ("majority", "{Sat 1, Sat 2}, {Sat 3}", str(out / "plots")):
+    for words in ("majority", "{Sat 1, Sat 2}  {Sat 3}", str(out / "plots")):
         assert words in result.stdout
     assert json.loads((out / "summary.json").read_text())["complete"]
     redrawn = call("plot", str(out))
