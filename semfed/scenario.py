@@ -70,16 +70,36 @@ class WaysShotsPartition(StrictModel):
     q: int = Field(ge=1)
 
 
-Partition = Annotated[
-    CountsPartition | IIDPartition | DirichletPartition | WaysShotsPartition, Field(discriminator="name")
-]
+PARTITIONS: dict[str, type[StrictModel]] = {
+    "counts": CountsPartition,
+    "iid": IIDPartition,
+    "dirichlet": DirichletPartition,
+    "ways-shots": WaysShotsPartition,
+}
+
+
+def _partition(value: Any) -> StrictModel:
+    """Validate a partition by its name; a union would put its members' names into messages."""
+    if isinstance(value, StrictModel):
+        return value
+    table = {"name": value} if isinstance(value, str) else value
+    name = table.get("name") if isinstance(table, dict) else None
+    if name not in PARTITIONS:
+        raise PydanticCustomError(
+            "partition", "no partition {name}; {hint}", {"name": repr(name), "hint": suggest(str(name), PARTITIONS)}
+        )
+    return PARTITIONS[name].model_validate(table)
+
+
+Partition = CountsPartition | IIDPartition | DirichletPartition | WaysShotsPartition
+PartitionChoice = Annotated[Partition, PlainValidator(_partition), PlainSerializer(StrictModel.model_dump)]
 
 
 class DataSettings(StrictModel):
     """Where images come from and who gets which."""
 
     source: SourceChoice
-    partition: Partition
+    partition: PartitionChoice
     download: bool = False
     """Whether a missing data set may be fetched from its publisher."""
     mean: tuple[float, ...] | None = None

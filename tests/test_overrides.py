@@ -40,6 +40,11 @@ def test_a_plugin_can_be_exchanged_as_a_whole() -> None:
         ("arms.clusterd.threshold=1", "no arm 'clusterd'; did you mean 'clustered'"),
         ("clients.Sat 9.task=t1", "no such setting"),
         ("channel.snr_db=loud", "snr_db = 'loud'"),
+        ("strategy.clusters=one", "every arm sets strategy.clusters itself; write arms.<arm>.strategy.clusters"),
+        (
+            "data.partition=dirichlett",
+            "data.partition = 'dirichlett': no partition 'dirichlett'; did you mean 'dirichlet'",
+        ),
     ],
 )
 def test_bad_overrides_are_explained(text: str, words: str) -> None:

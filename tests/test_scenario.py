@@ -68,6 +68,8 @@ def test_clients_can_be_counted() -> None:
         ({"training": {"optimizer": "adam"}}, ["momentum = 0.9 belongs to optimizer 'sgd'"]),
         ({"tasks": {"t1": {"values": [2, 2]}}}, ["tasks.t1", "belongs to two values"]),
         ({"tasks": {"t1": {"values": [2], "rest": "2"}}}, ["both a named value and the rest"]),
+        ({"strategy": {"clusters": "similarty"}}, ["strategy.clusters = 'similarty': Input should be"]),
+        ({"data": {"partition": {"name": "dirichlet", "alpha": -1}}}, ["data.partition.alpha = -1"]),
         ({"strategy": {"threshold": 2.0}}, ["strategy.threshold = 2.0", "less than or equal to 1"]),
         ({"arms": [{"name": "a", "strategi": {}}]}, ["arms.a.strategi", "did you mean 'strategy'?"]),
         ({"arms": [{"name": "a", "strategy": {"clusters": [[0, 1]]}}]}, ["arms.a", "every client index 0 .. 2"]),

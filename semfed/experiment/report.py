@@ -10,19 +10,11 @@ from rich.table import Table
 
 from semfed.callbacks import Callback
 from semfed.experiment import folder as folders
+from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
 MILLION = 1e6
 COSTS = {"bytes_up": "MB up", "bytes_down": "MB down", "channel_uses": "million channel uses"}
-
-
-def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
-    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
-    names: dict[str, None] = {}
-    for arm in summary["arms"].values():
-        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
-    average = f"{quantity}/average"
-    return sorted(name for name in names if name != average) + [name for name in names if name == average]
 
 
 def percent(entry: Mapping[str, Any] | None) -> str:

@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from semfed.data.partition import partition
 from semfed.errors import DataError
-from semfed.scenario import Partition
+from semfed.scenario import PARTITIONS
 
 CLASSES = tuple("abcd")
 LABELS = np.repeat(np.arange(4), 100)
 
 
 def split(rule: dict[str, Any], clients: int = 3, seed: int = 0) -> list[np.ndarray]:
-    parsed: Any = TypeAdapter(Partition).validate_python(rule)
+    parsed: Any = PARTITIONS[rule["name"]].model_validate(rule)
     return partition(parsed, LABELS, CLASSES, clients, np.random.default_rng(seed))
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from semfed.experiment import report
-from semfed.experiment.summary import curves, summarise
+from semfed.experiment.summary import curves, shown_metrics, summarise
 from semfed.records import Record
 
 
@@ -56,4 +56,4 @@ def test_the_average_stands_last() -> None:
     summary = summarise(
         "s", ["x"], [Record("x", 0, 1, None, f"accuracy/{n}", 0.5) for n in ("average", "t2", "t1")], []
     )
-    assert report.shown_metrics(summary) == ["accuracy/t1", "accuracy/t2", "accuracy/average"]
+    assert shown_metrics(summary) == ["accuracy/t1", "accuracy/t2", "accuracy/average"]
