@@ -54,12 +54,11 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
             "-" if costs[2] is None else f"{costs[2]['mean'] / MEGA:.2f} M",
         )
     table.add_section()
-    baselines = [summary["baselines"].get(metric) for metric in metrics]
-    table.add_row(
-        "[dim]majority class[/dim]",
-        *(f"[dim]{100 * value:.2f}[/dim]" if value is not None else "-" for value in baselines),
-        "", "", "",
-    )  # fmt: skip
+    for label, quantity in (("majority class", "accuracy"), ("chance", "chance")):
+        told = [summary["baselines"].get(metric.replace("accuracy", quantity, 1)) for metric in metrics]
+        if quantity == "accuracy" or any(value is not None for value in told):
+            values = [f"[dim]{100 * value:.2f}[/dim]" if value is not None else "-" for value in told]
+            table.add_row(f"[dim]{label}[/dim]", *values, "", "", "")
     return table
 
 
