@@ -46,7 +46,7 @@ class SGD:
         """Apply one update."""
         sgd(
             self.parameters,
-            list(gradients),
+            _laid_out(gradients, self.parameters),
             self.momenta,
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
@@ -84,7 +84,7 @@ class Adam:
         """Apply one update."""
         adam(
             self.parameters,
-            list(gradients),
+            _laid_out(gradients, self.parameters),
             self.means,
             self.squares,
             [],
@@ -112,3 +112,13 @@ class Adam:
 
 def _on(like: Tensor, tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.to(like.device)
+
+
+def _laid_out(gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Give gradients the memory layout of their parameters, which the fused kernels take for granted.
+
+    ``backward()`` would see to that; ``torch.autograd.grad`` returns convolutions' gradients in whatever layout the
+    convolution chose.
+    """
+    pairs = zip(gradients, parameters, strict=True)
+    return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in pairs]
