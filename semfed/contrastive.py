@@ -117,9 +117,7 @@ def generator_loss(local: Sequence[Centroids], generated: Tensor, *, mode: Mode,
         similarity = normalize(anchors, dim=1) @ normalize(generated, dim=1).T / temperature
     positive = similarity.gather(1, labels.unsqueeze(1)).squeeze(1)
     negatives = similarity.scatter(1, labels.unsqueeze(1), -math.inf)
-    losses = negatives.logsumexp(dim=1) - positive
-    total: Tensor = losses.sum()
-    return total
+    return torch.sum(negatives.logsumexp(dim=1) - positive)
 
 
 class CentroidGenerator(nn.Module):
@@ -146,5 +144,5 @@ class CentroidGenerator(nn.Module):
         """Return the centroids of all classes, shape (classes, features), float32."""
         raw: Tensor = self.layers(self.embedding)
         norm = raw.norm(dim=1, keepdim=True).clamp_min(torch.finfo(raw.dtype).tiny)
-        scale = self.radius / norm
+        scale: Tensor = self.radius / norm
         return raw * (scale if self.mode == "normalised" else scale.clamp_max(1.0))

@@ -85,8 +85,8 @@ def send_gradient(gradient: Tensor, channel: Channel | None, generator: torch.Ge
     ----------
     gradient : Tensor, shape (batch, features), float
     channel : Channel or None
-        None for a downlink without errors. The symbols have the channel's unit power; the batch's root mean square
-        travels beside them without error, so that the receiver finds the scale again.
+        None for a downlink without errors. The batch is sent at unit power per symbol, whatever the channel says of
+        power; its root mean square travels beside it without error, so that the receiver finds the scale again.
     generator : torch.Generator
         Source of noise and fading.
 
@@ -97,9 +97,7 @@ def send_gradient(gradient: Tensor, channel: Channel | None, generator: torch.Ge
     """
     if channel is None:
         return gradient
-    scale = gradient.square().mean().sqrt()
+    scale = gradient.square().mean().sqrt() * math.sqrt(channel.settings.reals_per_symbol)
     if scale == 0:
         return gradient
-    per_real = math.sqrt(channel.settings.reals_per_symbol)
-    received: Tensor = channel(gradient / (scale * per_real), ChannelState(generator))
-    return received * (scale * per_real)
+    return channel.distort(gradient / scale, ChannelState(generator)) * scale

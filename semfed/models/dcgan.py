@@ -40,8 +40,9 @@ class DCGAN:
         layers: list[nn.Module] = []
         channels, height, side = input_shape
         for maps in (nf, 2 * nf, 4 * nf):
-            layers.append(nn.Conv2d(channels, maps, 4, stride=2, padding=1))
-            if maps > nf:
+            normalised = maps > nf  # which takes a constant away again: no bias before it
+            layers.append(nn.Conv2d(channels, maps, 4, stride=2, padding=1, bias=not normalised))
+            if normalised:
                 layers.append(nn.BatchNorm2d(maps))
             layers.append(nn.LeakyReLU(0.2))
             channels, height, side = maps, height // 2, side // 2
