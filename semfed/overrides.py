@@ -117,7 +117,14 @@ def apply(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
     parts = tuple(part.strip() for part in path_text.strip().split("."))
     if not equals or not all(parts):
         raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-    changed: dict[str, Any] = _set(tree, _resolve(parts, tree), _value(value_text.strip()))
+    path = _resolve(parts, tree)
+    arms = tree.get("arms") or []
+    if arms and all(_says(arm, path) for arm in arms):
+        name = ".".join(path)
+        raise ScenarioError(
+            f"override {text!r}: every arm sets {name} itself; write arms.<arm>.{name}=... for one of them"
+        )
+    changed: dict[str, Any] = _set(tree, path, _value(value_text.strip()))
     return changed
 
 
@@ -165,6 +172,16 @@ def _paths(value: Any, prefix: Keys = ()) -> Iterable[Keys]:
         for item in value:
             if isinstance(item, Mapping) and "name" in item:
                 yield from _paths(item, (*prefix, str(item["name"])))
+
+
+def _says(tables: Mapping[str, Any], path: Keys) -> bool:
+    """Whether tables have a value, not just further tables, at a path."""
+    node: Any = tables
+    for key in path:
+        if not isinstance(node, Mapping) or key not in node:
+            return False
+        node = node[key]
+    return not isinstance(node, Mapping)
 
 
 def _set(node: Any, path: Keys, value: Any) -> Any:

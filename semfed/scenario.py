@@ -70,16 +70,36 @@ class WaysShotsPartition(StrictModel):
     q: int = Field(ge=1)
 
 
-Partition = Annotated[
-    CountsPartition | IIDPartition | DirichletPartition | WaysShotsPartition, Field(discriminator="name")
-]
+PARTITIONS: dict[str, type[StrictModel]] = {
+    "counts": CountsPartition,
+    "iid": IIDPartition,
+    "dirichlet": DirichletPartition,
+    "ways-shots": WaysShotsPartition,
+}
+
+
+def _partition(value: Any) -> StrictModel:
+    """Validate a partition by its name; a union would put its members' names into messages."""
+    if isinstance(value, StrictModel):
+        return value
+    table = {"name": value} if isinstance(value, str) else value
+    name = table.get("name") if isinstance(table, dict) else None
+    if name not in PARTITIONS:
+        raise PydanticCustomError(
+            "partition", "no partition {name}; {hint}", {"name": repr(name), "hint": suggest(str(name), PARTITIONS)}
+        )
+    return PARTITIONS[name].model_validate(table)
+
+
+Partition = CountsPartition | IIDPartition | DirichletPartition | WaysShotsPartition
+PartitionChoice = Annotated[Partition, PlainValidator(_partition), PlainSerializer(StrictModel.model_dump)]
 
 
 class DataSettings(StrictModel):
     """Where images come from and who gets which."""
 
     source: SourceChoice
-    partition: Partition
+    partition: PartitionChoice
     download: bool = False
     """Whether a missing data set may be fetched from its publisher."""
     mean: tuple[float, ...] | None = None
@@ -113,7 +133,8 @@ class Task(StrictModel):
             raise ValueError("a task needs at least one named value")
         if self.rest in self.named:
             raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
-        labels = [str(label) for classes in self.named.values() for label in classes]
+        groups = self.values.values() if isinstance(self.values, dict) else [self.values]
+        labels = [str(label) for group in groups for label in group]
         if len(set(labels)) < len(labels):
             raise ValueError("a class belongs to two values; every class can have one value only")
         if len(self.symbols) < 2:

@@ -45,12 +45,15 @@ class StrictModel(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """One line per problem: the dotted field, the value it has, and what is wrong with it."""
-    lines = []
+    """One line per field: its dotted name, the value it has, and what is wrong with it."""
+    found: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
+        # Pydantic names the members of a union, such as "tuple[int, ...]", in the place of a field.
+        where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")
         shown = f" = {value!r}" if isinstance(value, str | int | float | bool) else ""
-        lines.append(f"{where}{shown}: {message}" if where else message)
-    return "\n".join(dict.fromkeys(lines))
+        message = problem["msg"].removeprefix("Value error, ")
+        found.setdefault(f"{where}{shown}" if where else "", []).append(message)
+    return "\n".join(
+        f"{where}: {', or: '.join(messages)}" if where else "\n".join(messages) for where, messages in found.items()
+    )

@@ -41,8 +41,8 @@ def normalise(x: Tensor, rule: Normalisation, *, power: float = 1.0) -> Tensor:
 
     Examples
     --------
-    >>> normalise(torch.tensor([[3.0, 4.0]]), "sample").square().mean().item()
-    1.0
+    >>> normalise(torch.tensor([[1.0, 7.0]]), "sample")
+    tensor([[0.2000, 1.4000]])
     """
     if rule == "none":
         return x

@@ -11,8 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from semfed.experiment import folder as folders
-from semfed.experiment.report import shown_metrics
-from semfed.experiment.summary import Curves, curves
+from semfed.experiment.summary import Curves, curves, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
 STYLE: dict[str, Any] = {

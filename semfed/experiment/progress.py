@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from semfed.callbacks import Callback, Outcome
@@ -23,13 +23,11 @@ class Progress(Callback):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._bars = Bars(
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=None),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TextColumn("rounds"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("rounds, left"),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[last]}"),
             console=self.console,
             transient=True,
@@ -58,7 +56,7 @@ class Progress(Callback):
         if round_ == 0:
             return
         last = next((r.value for r in records if r.metric == "accuracy/average"), None)
-        shown = f"{seconds:.2f} s/round" + ("" if last is None else f", accuracy {100 * last:.1f} %")
+        shown = f"{seconds:.2f} s/round" + ("" if last is None else f", {100 * last:.1f} % right")
         self._bars.update(self._all, advance=1, last=shown)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:

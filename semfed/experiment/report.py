@@ -4,23 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from semfed.callbacks import Callback
 from semfed.experiment import folder as folders
+from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
-MEGA = 1e6
-
-
-def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
-    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
-    names: dict[str, None] = {}
-    for arm in summary["arms"].values():
-        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
-    average = f"{quantity}/average"
-    return sorted(name for name in names if name != average) + [name for name in names if name == average]
+MILLION = 1e6
+COSTS = {"bytes_up": "MB up", "bytes_down": "MB down", "channel_uses": "million channel uses"}
 
 
 def percent(entry: Mapping[str, Any] | None) -> str:
@@ -32,44 +26,48 @@ def percent(entry: Mapping[str, Any] | None) -> str:
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
-    """Return arms against tasks: final accuracy, mean and standard deviation over seeds, then what it costs."""
+    """Return arms against tasks: final accuracy, mean and standard deviation over seeds, above the baseline."""
     metrics = shown_metrics(summary)
-    seeds = max(
-        (len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
-        default=0,
-    )
-    table = Table(title=f"{summary['scenario']}: test accuracy after the last round in %, {seeds} seed(s)")
-    table.add_column("arm")
+    counts = [len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()]
+    seeds = max(counts, default=0)
+    title = f"{summary['scenario']}: test accuracy in % after the last round, {seeds} seed{'s' * (seeds != 1)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
     for metric in metrics:
-        table.add_column(metric.removeprefix("accuracy/"), justify="right")
-    for heading in ("MB up", "MB down", "channel uses"):
-        table.add_column(heading, justify="right")
+        table.add_column(metric.removeprefix("accuracy/"), justify="right", no_wrap=True)
     for name, arm in summary["arms"].items():
-        final = arm["final"]
-        costs = [final.get(f"cost/{what}") for what in ("bytes_up", "bytes_down", "channel_uses")]
-        table.add_row(
-            name,
-            *(percent(final.get(metric)) for metric in metrics),
-            *("-" if cost is None else f"{cost['mean'] / MEGA:.2f}" for cost in costs[:2]),
-            "-" if costs[2] is None else f"{costs[2]['mean'] / MEGA:.2f} M",
-        )
+        table.add_row(name, *(percent(arm["final"].get(metric)) for metric in metrics))
     table.add_section()
     for label, quantity in (("majority class", "accuracy"), ("chance", "chance")):
         told = [summary["baselines"].get(metric.replace("accuracy", quantity, 1)) for metric in metrics]
-        if quantity == "accuracy" or any(value is not None for value in told):
-            values = [f"[dim]{100 * value:.2f}[/dim]" if value is not None else "-" for value in told]
-            table.add_row(f"[dim]{label}[/dim]", *values, "", "", "")
+        if any(value is not None for value in told):
+            table.add_row(label, *("-" if b is None else f"{100 * b:.2f}" for b in told), style="dim")
+    return table
+
+
+def cost_table(summary: Mapping[str, Any]) -> Table:
+    """Return what the arms cost over the whole run: bytes in both directions and channel uses, all clients."""
+    table = Table(title="cost of training, all clients", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
+    for heading in COSTS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, arm in summary["arms"].items():
+        entries = [arm["final"].get(f"cost/{cost}") for cost in COSTS]
+        table.add_row(name, *("-" if entry is None else f"{entry['mean'] / MILLION:.2f}" for entry in entries))
     return table
 
 
 def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None:
-    """Print the table, and the clusters with the clients' names."""
+    """Print the tables, and the clusters with the clients' names."""
     console.print(accuracy_table(summary))
-    for arm, clusters in summary["clusters"].items():
-        text = ", ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in clusters)
-        console.print(f"  {arm}: {text}", highlight=False)
-    if summary["threshold"] is not None:
-        console.print(f"  similarity threshold: {summary['threshold']:.6f}", highlight=False)
+    console.print(cost_table(summary))
+    if summary["clusters"]:
+        threshold = summary["threshold"]
+        console.print("clusters" + ("" if threshold is None else f" (similarity threshold {threshold:.6f})"))
+        width = max(map(len, summary["clusters"]))
+        for arm, clusters in summary["clusters"].items():
+            text = "  ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in clusters)
+            console.print(f"  {arm:<{width}}  {text}", highlight=False)
     if not summary["complete"]:
         console.print(f"[red]incomplete:[/red] {summary['error']}", highlight=False)
 

@@ -104,3 +104,12 @@ def summarise(
     if differing:
         summary["by_seed"] = {"clusters": differing}
     return summary
+
+
+def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
+    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
+    names: dict[str, None] = {}
+    for arm in summary["arms"].values():
+        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
+    average = f"{quantity}/average"
+    return sorted(name for name in names if name != average) + [name for name in names if name == average]

@@ -94,7 +94,7 @@ class Federation(Grid):
             due = {client: pending.pop(client) for client in sorted(wave.values())}
             reachable = {c: m for c, m in due.items() if self._host[c] not in silent}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            answered = self._send(reachable, left)
+            answered = self._send(reachable, left) if reachable else {}
             silent |= {self._host[client] for client in reachable if client not in answered}
             for client, message in due.items():
                 reply = answered.get(client)

@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from semfed.errors import ScenarioError
@@ -20,7 +20,7 @@ class MLP:
     class Settings(StrictModel):
         """Widths."""
 
-        hidden: tuple[int, ...] = ()
+        hidden: tuple[PositiveInt, ...] = ()
         outputs: int | None = Field(default=None, ge=1)
         """Width of the last layer; a decoder may leave it to its task."""
         final_relu: bool = False

@@ -1,0 +1,42 @@
+# Everything runs in a virtual environment of its own; `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Where the real data sets are, if they are: tests on them are skipped without it.
+export SEMFED_DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint slow bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(STAMP) ## Create .venv and install semfed in it
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semfed needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## Run the embedded scenario in Flower's simulation and show the result
+	$(BIN)/semfed run digits --engine flower
+
+test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
+	$(BIN)/pytest -m "not slow"
+
+lint: $(STAMP) ## Check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+slow: $(STAMP) ## Run the long reproductions on real data (needs SEMFED_DATA)
+	$(BIN)/pytest -m slow
+
+bench: $(STAMP) ## Reproduce the committed results on real data (needs SEMFED_DATA)
+	$(BIN)/python benchmarks/reproduce.py
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,52 @@
+"""Flower's own simulation, as processes: the same numbers, the truth about failures, and nothing left behind."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+import semfed
+from semfed.errors import EngineError
+
+pytestmark = pytest.mark.flower
+SHORT = ["rounds=2", "training.epochs=1"]
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left() -> object:
+    before = {process.pid for process in psutil.process_iter()}
+    yield
+    words = ("flower-superlink", "flower-superexec", "flwr-simulation", "raylet", "gcs_server")
+    left = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if process.pid not in before and any(word in command for word in words):
+            left.append(command)
+    assert not left
+
+
+def test_the_same_numbers_as_in_process(tmp_path: Path) -> None:
+    runs = {}
+    for engine in ("inprocess", "flower"):
+        done = semfed.run("digits", engine=engine, seeds=[0], overrides=SHORT, out=tmp_path / engine)
+        runs[engine] = (
+            (done.folder / "metrics.jsonl").read_text(),
+            (done.folder / "outcomes.jsonl").read_text(),
+            (done.folder / "scenario.toml").read_text(),
+        )
+        assert done.summary["complete"]
+    assert runs["inprocess"] == runs["flower"]
+
+
+def test_a_failed_run_is_told_and_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learner that raises in round 2: Flower itself would end such a run with return code 0."""
+    plugins = Path(__file__).parents[1] / "plugins"
+    monkeypatch.setenv("PYTHONPATH", str(plugins))
+    monkeypatch.syspath_prepend(plugins)
+    faulty = 'learner={name = "faulty:FailingClient", client = 1, round = 2}'
+    overrides = ["rounds=3", "training.epochs=1", "strategy.quorum=1.0", faulty]
+    with pytest.raises(EngineError, match=r"failed: round 2: 2 of 3 clients .* 'Sat 2' .*as asked"):
+        semfed.run("digits", engine="flower", arms=["individual"], seeds=[0], overrides=overrides, out=tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert '"round": 1, "client": "Sat 1", "metric": "accuracy/t1"' in lines
+    assert '"round": 3' not in lines

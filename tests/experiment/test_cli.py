@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from semfed.cli import app
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_run_shows_the_table_and_where_things_are(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = call(
+        "run", "digits", "--seeds", "0", "--arms", "clustered,individual", "--set", "rounds=1", "--out", str(out)
+    )
+    assert result.exit_code == 0
+    for words in ("majority", "{Sat 1, Sat 2}  {Sat 3}", str(out / "plots")):
+        assert words in result.stdout
+    assert json.loads((out / "summary.json").read_text())["complete"]
+    redrawn = call("plot", str(out))
+    assert redrawn.exit_code == 0
+    assert "similarity.png" in redrawn.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "digitz"), "did you mean 'digits'?"),
+        (("run", "digits", "--set", "rouns=1"), "did you mean 'rounds'?"),
+        (("run", "digits", "--seeds", "x"), "write numbers and ranges"),
+        (("run", "digits", "--engine", "spark"), "engine 'spark' is unknown"),
+        (("plot", "."), "cannot be read"),
+        (("show", "nothing"), "no scenario 'nothing'"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_exit_code_one(arguments: tuple[str, ...], words: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert words in result.stderr
+
+
+def test_list_show_and_plugins() -> None:
+    assert "clustered-mnist" in call("list").stdout
+    shown = call("show", "digits", "--set", "snr_db=3")
+    assert "snr_db = 3.0" in shown.stdout
+    for name in ("clustered", "multitask", "awgn", "imagefolder"):
+        assert name in call("plugins").stdout

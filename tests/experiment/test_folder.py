@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from semfed.errors import RunFolderError
+from semfed.experiment import folder
+
+
+def test_an_empty_folder_is_taken_and_a_used_one_is_not(tmp_path: Path) -> None:
+    assert folder.create(tmp_path / "a" / "b") == (tmp_path / "a" / "b").resolve()
+    (tmp_path / "a" / "b" / "metrics.jsonl").write_text("")
+    with pytest.raises(RunFolderError, match="is not empty: give another --out"):
+        folder.create(tmp_path / "a" / "b")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        folder.create(tmp_path / "file" / "run")
+
+
+def test_only_complete_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    assert folder.read_lines(path) == []
+    folder.append(path, ["one", "two"])
+    with path.open("a") as file:
+        file.write("thr")
+    assert folder.read_lines(path) == ["one", "two"]
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        folder.read_records(tmp_path)
+    (tmp_path / folder.METRICS).write_text("{]\n")
+    with pytest.raises(RunFolderError, match="is damaged"):
+        folder.read_records(tmp_path)
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        folder.read_json(tmp_path / "summary.json")
+
+
+def test_default_folders_do_not_collide(tmp_path: Path) -> None:
+    first = folder.default_folder("digits", tmp_path)
+    first.mkdir()
+    assert folder.default_folder("digits", tmp_path) != first

@@ -1,0 +1,94 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semfed.errors import FederationError
+from semfed.flower.federation import Federation
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, mean_arrays, mismatch
+from semfed.scenario import Scenario
+
+pytestmark = pytest.mark.usefixtures("identity")
+GOOD = {"w": np.ones((2, 3), np.float32), "b": np.zeros(3, np.float32)}
+
+
+def record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
+    return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        ({"w": GOOD["w"]}, r"arrays \['w'\] instead of \['w', 'b'\]"),
+        ({**GOOD, "w": np.ones((3, 2), np.float32)}, r"'w' is float32\[3, 2\], not float32\[2, 3\]"),
+        ({**GOOD, "b": np.zeros(3)}, r"'b' is float64\[3\], not float32\[3\]"),
+        ({**GOOD, "w": np.full((2, 3), np.nan, np.float32)}, "'w' has values that are not finite"),
+        ({**GOOD, "b": np.array([0, np.inf, 0], np.float32)}, "'b' has values that are not finite"),
+    ],
+)
+def test_bad_updates_are_described(update: dict[str, np.ndarray], words: str) -> None:
+    problem = mismatch(record(update), record(GOOD))
+    assert problem is not None
+    assert re.search(words, problem)
+    assert mismatch(record(GOOD), record(GOOD)) is None
+    assert mismatch(None, record(GOOD)) == "the reply has no arrays"
+
+
+class Dummy(FederatedStrategy):
+    def configure_train(self, *args: Any) -> Any: ...
+    def aggregate_train(self, *args: Any) -> Any: ...
+    def configure_evaluate(self, *args: Any) -> Any: ...
+
+
+@pytest.fixture
+def strategy(open_federation: Callable[..., Federation], digits: Scenario) -> Dummy:
+    federation = open_federation(digits)
+    made = Dummy(federation.experiment, StrategySettings(quorum=0.6))
+    made.federation = federation
+    return made
+
+
+def reply(client: int, arrays: dict[str, np.ndarray] | None = None, error: str | None = None) -> Message:
+    sent = Message(RecordDict(), client, "train")
+    if error is not None:
+        return Message(Error(2, f"Traceback ...\n{error}"), reply_to=sent)
+    content = RecordDict({"arrays": record(arrays or GOOD), "metrics": MetricRecord({"num-examples": 1})})
+    return Message(content, reply_to=sent)
+
+
+def test_one_bad_reply_is_left_out_and_recorded(strategy: Dummy) -> None:
+    bad = {**GOOD, "w": np.full((2, 3), np.nan, np.float32)}
+    usable = strategy.usable(1, [reply(0), reply(1, bad), reply(2)], record(GOOD))
+    assert [r.metadata.src_node_id for r in usable] == [0, 2]
+    assert strategy.federation is not None
+    noted = [r for r in strategy.federation.drain(1) if r.metric == "failure/train"]
+    assert [(r.client, r.note) for r in noted] == [("Sat 2", "array 'w' has values that are not finite")]
+
+
+def test_fewer_than_the_quorum_stop_the_run_with_names(strategy: Dummy) -> None:
+    words = r"round 4: 1 of 3 .* quorum is 2; without one: 'Sat 1' \(ValueError: tired\), 'Sat 3' \(arrays"
+    with pytest.raises(FederationError, match=words):
+        strategy.usable(4, [reply(0, error="ValueError: tired"), reply(1), reply(2, {"w": GOOD["w"]})], record(GOOD))
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
+def test_means_are_weighted(weights: list[float]) -> None:
+    updates = [{"w": np.full(3, float(k), np.float64)} for k in range(len(weights))]
+    expected = np.average(np.arange(len(weights)), weights=weights)
+    assert mean_arrays(updates, weights)["w"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_mean_of_one_is_that_one_bit_for_bit() -> None:
+    update = {"w": np.random.default_rng(0).standard_normal(1000).astype(np.float32)}
+    assert mean_arrays([update], [0.3])["w"].tobytes() == update["w"].tobytes()
+
+
+def test_integer_buffers_stay_integers() -> None:
+    mean = mean_arrays([{"n": np.array([1])}, {"n": np.array([2])}, {"n": np.array([2])}], [1, 1, 1])
+    assert mean["n"].dtype == np.int64
+    assert mean["n"].tolist() == [2]
