@@ -54,7 +54,7 @@ class JointClient(PersonalClient):
         optimizer = make_optimizer(self.session.scenario.training, trained)
         kept = None if parameters else self.session.load("training")
         if kept is not None:
-            optimizer.load_state(weights.unpack(kept["optimizer"]))
+            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
         uses, samples, total = 0, 0, 0.0
         for step, batch in enumerate(self.minibatches(round_)):
             state = self.uplink(round_, step)
@@ -84,7 +84,7 @@ class JointClient(PersonalClient):
         if parameters:
             weights.restore(chain, dict(zip(chain.state_dict(), parameters, strict=True)))
         elif kept is not None:
-            chain.load_state_dict(weights.unpack(kept["chain"]))
+            chain.load_state_dict(weights.unpack(kept["chain"], chain.state_dict()))
         else:
             weights.restore(chain, self.shared())
         return chain

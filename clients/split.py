@@ -117,8 +117,8 @@ class SplitClient(PersonalClient):
         if kept is None:
             encoder.load_state_dict(self.build_encoder().state_dict())
         else:
-            encoder.load_state_dict(weights.unpack(kept["encoder"]))
-            optimizer.load_state(weights.unpack(kept["optimizer"]))
+            encoder.load_state_dict(weights.unpack(kept["encoder"], encoder.state_dict()))
+            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
         return encoder, optimizer
 
     def _require_pending(self, round_: int, step: int) -> None:

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +24,14 @@ def test_every_epoch_has_every_sample_once_and_no_minibatch_of_one(
 
 def test_packed_tensors_come_back_with_their_shapes_and_types() -> None:
     tensors = {"a": torch.randn(2, 3), "steps": torch.tensor(7.0), "count": torch.tensor(3), "none": torch.empty(0, 4)}
-    back = unpack(pack(tensors))
+    back = unpack(pack(tensors), {name: torch.zeros_like(tensor) for name, tensor in tensors.items()})
     assert back.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert back[name].dtype == tensor.dtype
         assert torch.equal(back[name], tensor)
-    assert unpack(pack({})) == {}
+    assert unpack(pack({}), {}) == {}
+
+
+def test_a_vector_of_another_network_is_refused() -> None:
+    with pytest.raises(RuntimeError):
+        unpack(pack({"a": torch.zeros(3)}), {"a": torch.zeros(2), "b": torch.zeros(2)})

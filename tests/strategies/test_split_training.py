@@ -91,11 +91,8 @@ class Reference:
         scenario = given.scenario
         cpu = torch.device("cpu")
         data = worker.dataset(given, None, cpu)
-        self.client = [
-            scenario.learner.load()(Session(_context(k, len(scenario.clients)), given, k, worker, None, cpu))
-            for k in range(len(scenario.clients))
-        ]
-        self.chains = [nn.ModuleDict({"encoder": c.build_encoder(), "decoder": c.build_decoder()}) for c in self.client]
+        clients = [learner(given, k) for k in range(len(scenario.clients))]
+        self.chains = [nn.ModuleDict({"encoder": c.build_encoder(), "decoder": c.build_decoder()}) for c in clients]
         self.optimizers = [torch.optim.SGD(chain.parameters(), lr=0.05, momentum=0.9) for chain in self.chains]
         self.rows = [torch.from_numpy(worker.rows(given, None, k)) for k in range(len(scenario.clients))]
         self.images = [standardise(data.train.images[rows], data.mean, data.std) for rows in self.rows]
@@ -129,14 +126,20 @@ class Reference:
         return seeding.torch_generator(self.given.seed, purpose, *indices)
 
 
-def _context(client: int, clients: int) -> Any:
-    config = {"partition-id": client, "num-partitions": clients}
-    return Context(run_id=0, node_id=client, node_config=config, state=RecordDict(), run_config={})
+def learner(given: Experiment, client: int) -> Any:
+    config = {"partition-id": client, "num-partitions": len(given.scenario.clients)}
+    context = Context(run_id=0, node_id=client, node_config=config, state=RecordDict(), run_config={})
+    session = Session(context, given, client, Worker(), None, torch.device("cpu"))
+    return given.scenario.learner.load()(session)
 
 
 def kept_encoders(ran: Ran) -> list[dict[str, torch.Tensor]]:
-    states = [context.state for context in ran.grid._contexts.values()]
-    return [unpack(state.array_records[f"{k}/training"]["encoder"].numpy()) for k, state in enumerate(states)]
+    """Return what the clients keep to themselves, from their states."""
+    given, kept = ran.strategy.experiment, []
+    for k, context in enumerate(ran.grid._contexts.values()):
+        packed = context.state.array_records[f"{k}/training"]["encoder"].numpy()
+        kept.append(unpack(packed, learner(given, k).build_encoder().state_dict()))
+    return kept
 
 
 CHANNELS = [
@@ -328,7 +331,7 @@ def test_too_few_clients_at_the_end_of_a_round_stop_the_run() -> None:
 
 def test_gradient_for_another_minibatch_is_refused() -> None:
     given = experiment()
-    client = given.scenario.learner.load()(Session(_context(0, 3), given, 0, Worker(), None, torch.device("cpu")))
+    client = learner(given, 0)
     features = client.forward([], {"server-round": 1})[0]["features"]
     with pytest.raises(FederationError, match=r"round 1, minibatch 1, but awaits that of round 1, minibatch 0"):
         client.backward([features], {"server-round": 1, "minibatch": 1})
