@@ -43,7 +43,7 @@ def _told_clearly() -> Iterator[None]:
 @app.command()
 def run(
     scenario: ScenarioName,
-    engine: Annotated[str, typer.Option(help="inprocess, or flower (Flower's own Ray simulation).")] = "inprocess",
+    engine: Annotated[str, typer.Option(help="inprocess, ray, or flower (Flower's own simulation).")] = "inprocess",
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
     overrides: Overrides = None,
@@ -55,6 +55,9 @@ def run(
         typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Engine ray: join this cluster.")] = None,
+    gpus_per_worker: Annotated[float, typer.Option(help="Engine ray: share of a GPU for every actor.")] = 0.0,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
@@ -72,6 +75,9 @@ def run(
             data_root=data_root,
             out=out,
             callbacks=[Progress()],
+            workers=workers,
+            ray_address=ray_address,
+            gpus_per_worker=gpus_per_worker,
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
         plots.plot(done.folder)

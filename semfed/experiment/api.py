@@ -15,7 +15,7 @@ from semfed.overrides import load
 from semfed.scenario import Scenario
 from semfed.settings import suggest
 
-ENGINES = ("inprocess", "flower")
+ENGINES = ("inprocess", "ray", "flower")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ def run(
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus_per_worker: float = 0.0,
 ) -> Run:
     """Run a scenario and return what it left behind.
 
@@ -55,8 +58,8 @@ def run(
     ----------
     scenario : str or Path
         A built-in's name, a folder with ``scenario.toml``, or a TOML file.
-    engine : {"inprocess", "flower"}
-        This process, or Flower's own Ray simulation in processes of its own. The numbers are the same.
+    engine : {"inprocess", "ray", "flower"}
+        This process, Ray actors that keep their clients, or Flower's own Ray simulation. The numbers are the same.
     arms : sequence of str, optional
         Only these arms.
     seeds : iterable of int, optional
@@ -71,6 +74,12 @@ def run(
         The run folder; a new one below ``runs`` by default.
     callbacks : sequence of Callback
         Told of everything, beside the recorder.
+    workers : int, optional
+        Engine ``ray``: number of actors; one a CPU by default.
+    ray_address : str, optional
+        Engine ``ray``: a cluster to join.
+    gpus_per_worker : float, default 0
+        Engine ``ray``: share of a GPU for every actor.
 
     Raises
     ------
@@ -81,20 +90,18 @@ def run(
         raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
     resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     root = find_data_root(data_root)
-    preflight.check(resolved, root)
+    sizes = preflight.check(resolved, root)
     folder = folders.create(Path(out) if out else folders.default_folder(resolved.name, Path("runs")))
     if engine == "flower":
         from semfed.engine.flower_simulation import simulate
 
         simulate(resolved, folder, root, callbacks)
     else:
-        from semfed.engine.inprocess import InProcessGrid, flower_identity
-        from semfed.flower.adapter import make_client_app
+        from semfed.engine.local import local_grid
         from semfed.flower.server import conduct
 
-        config = {"data-root": str(root) if root else ""}
-        grid = InProcessGrid(make_client_app(), len(resolved.clients), config)
-        with flower_identity():
+        options = {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
+        with local_grid(engine, sizes, root, **(options if engine == "ray" else {})) as grid:
             conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks])
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
 

@@ -11,13 +11,18 @@ from semfed.scenario import Scenario
 from semfed.training import pick_device
 
 
-def check(scenario: Scenario, data_root: Path | None) -> None:
+def check(scenario: Scenario, data_root: Path | None) -> list[int]:
     """Refuse a scenario that would fail later, for every arm and seed.
 
     Parameters
     ----------
     scenario : Scenario
     data_root : Path or None
+
+    Returns
+    -------
+    list of int
+        Training images of every client, with the first seed.
 
     Raises
     ------
@@ -29,6 +34,7 @@ def check(scenario: Scenario, data_root: Path | None) -> None:
     worker = Worker()
     cpu = torch.device("cpu")
     seen = set()
+    sizes: list[int] = []
     for arm in scenario.arm_names:
         complete = scenario.arm(arm)
         pick_device(complete.training.device)
@@ -41,8 +47,10 @@ def check(scenario: Scenario, data_root: Path | None) -> None:
             seen.add(facts)
             dataset = worker.dataset(experiment, data_root, cpu)
             maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in complete.tasks.items()}
-            for index, client in enumerate(complete.clients):
-                rows = torch.from_numpy(worker.rows(experiment, data_root, index))
+            held = [torch.from_numpy(worker.rows(experiment, data_root, k)) for k in range(len(complete.clients))]
+            sizes = sizes or [len(rows) for rows in held]
+            for client, rows in zip(complete.clients, held, strict=True):
                 if demanding:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
                     tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)
+    return sizes

@@ -14,6 +14,9 @@ from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
 from semfed.scenario import Scenario
 
+OPENING_S = 120.0
+"""Opening an experiment may take at least this long: nodes start, import and decode."""
+
 
 def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback]) -> None:
     """Run all arms of a scenario with all its seeds and tell the callbacks.
@@ -53,7 +56,7 @@ def run_arm(grid: Grid, experiment: Experiment, callbacks: Sequence[Callback]) -
     for callback in callbacks:
         callback.on_arm_start(arm, seed)
     started = time.perf_counter()
-    federation = Federation(grid, experiment, timeout=scenario.timeout_s)
+    federation = Federation(grid, experiment, timeout=max(scenario.timeout_s, OPENING_S))
     strategy = make_strategy(experiment)
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:

@@ -127,7 +127,7 @@ def test_missing_nodes_are_counted(digits: Scenario) -> None:
 
 def test_two_nodes_with_one_number_are_refused(digits: Scenario) -> None:
     grid = InProcessGrid(make_client_app(), 3)
-    for context in grid._contexts.values():
+    for context in grid.nodes.contexts.values():
         context.node_config["partition-id"] = 0
     with pytest.raises(FederationError, match="two nodes have partition-id 0"):
         Federation(grid, Experiment(digits.arm("clustered"), "clustered", 0), timeout=0.1)

@@ -1,0 +1,35 @@
+"""The engines that a run drives itself, behind one door."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.flower.adapter import make_client_app
+
+
+@contextmanager
+def local_grid(engine: str, sizes: Sequence[float], data_root: Path | None, **options: Any) -> Iterator[Grid]:
+    """Provide a grid with one node a client, and end what it started.
+
+    Parameters
+    ----------
+    engine : {"inprocess", "ray"}
+    sizes : sequence of float
+        Work per client; its length is the number of clients.
+    data_root : Path or None
+    **options
+        Of `semfed.engine.ray.RayGrid`.
+    """
+    run_config = {"data-root": str(data_root) if data_root else ""}
+    with flower_identity():
+        if engine == "inprocess":
+            yield InProcessGrid(make_client_app(), len(sizes), run_config)
+            return
+        from semfed.engine.ray import RayGrid
+
+        with closing(RayGrid(sizes, run_config, **options)) as grid:
+            yield grid

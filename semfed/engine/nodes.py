@@ -1,0 +1,115 @@
+"""Nodes without a server: their contexts, and how they answer messages."""
+
+import traceback
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+CLIENT_RAISED = 2
+"""Flower's code for a client app that raised."""
+FIRST_NODE = 2
+"""Node ids count from here: Flower's server is node 1."""
+
+
+class Nodes:
+    """Some nodes of a run, with the state that each keeps.
+
+    Parameters
+    ----------
+    client_app : ClientApp
+        What runs on every node.
+    indices : iterable of int
+        Partition ids of these nodes; node ids are greater by `FIRST_NODE`.
+    total : int
+        Number of nodes in the whole run.
+    run_config : mapping
+        Flower's run config, as clients see it.
+    """
+
+    def __init__(
+        self, client_app: ClientApp, indices: Iterable[int], total: int, run_config: Mapping[str, Any]
+    ) -> None:
+        self._client_app = client_app
+        self.contexts = {
+            index + FIRST_NODE: Context(
+                run_id=0,
+                node_id=index + FIRST_NODE,
+                node_config={"partition-id": index, "num-partitions": total},
+                state=RecordDict(),
+                run_config=dict(run_config),
+            )
+            for index in indices
+        }
+
+    def answer(self, message: Message) -> Message:
+        """Let the addressed node answer; an exception becomes an error reply, as in Flower's engines."""
+        try:
+            reply = self._client_app(message, self.contexts[message.metadata.dst_node_id])
+        except Exception as error:
+            reason = f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
+            reply = Message(Error(CLIENT_RAISED, reason), reply_to=message)
+        return reply
+
+    def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
+        """Return the states of some nodes."""
+        return {node: self.contexts[node].state for node in nodes}
+
+    def restore(self, states: Mapping[int, RecordDict]) -> None:
+        """Put states back."""
+        for node, state in states.items():
+            self.contexts[node].state = state
+
+
+class ServerlessGrid(Grid):
+    """What grids without a SuperLink have in common; a subclass exchanges messages in `send_and_receive`.
+
+    Parameters
+    ----------
+    nodes : int
+        Number of nodes.
+    """
+
+    def __init__(self, nodes: int) -> None:
+        self._nodes = nodes
+        self._sent = 0
+        self._replies: dict[str, Message] = {}
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the ids of all nodes, in the order of their partition ids."""
+        return list(range(FIRST_NODE, FIRST_NODE + self._nodes))
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Let the addressed nodes answer at once; the replies wait to be pulled."""
+        batch = list(messages)
+        for reply in self.send_and_receive(batch):
+            self._replies[reply.metadata.reply_to_message_id] = reply
+        return [message.metadata.message_id for message in batch]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies to messages that were pushed, each once."""
+        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Create a message for a node."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def set_run(self, run: Any) -> None:
+        """Nothing to do: there is one run, number 0."""
+
+    @property
+    def run(self) -> Any:
+        """No run of a SuperLink stands behind this grid."""
+        return None
+
+    def _number(self, messages: Iterable[Message]) -> list[Message]:
+        """Give messages their ids, as a SuperLink would."""
+        numbered = list(messages)
+        for message in numbered:
+            self._sent += 1
+            message.metadata.__dict__["_message_id"] = f"message-{self._sent}"
+        return numbered

@@ -1,0 +1,228 @@
+"""The Ray engine: actors that stay alive for the whole run, each with its own clients, on this machine or a cluster.
+
+Every client belongs to one actor, which keeps its state, one resident model per architecture and one copy of the data.
+Nothing polls: the driver waits for results. What a round broadcasts is put into Ray's object store once. After every
+batch of messages an actor leaves a snapshot of its clients' states there; if it dies, a new one starts from the
+snapshot and answers the same messages again, with the same numbers.
+"""
+
+import heapq
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+from flwr.app import ArrayRecord, Message, RecordDict
+from ray.exceptions import RayActorError
+
+from semfed.engine.nodes import FIRST_NODE, Nodes, ServerlessGrid
+from semfed.errors import EngineError
+from semfed.flower.adapter import make_client_app
+
+SHARED_BYTES = 16 * 1024
+"""Arrays of at least this size that several messages have in common travel through the object store."""
+BATCHES_PER_WORKER = 4
+"""Into how many batches an actor's messages of one exchange are cut, so that replies stream in."""
+RESTARTS = 3
+"""How often an actor is replaced in one exchange before the engine gives up."""
+
+States = dict[int, RecordDict]
+
+
+@ray.remote
+class Host:
+    """An actor that serves a fixed set of nodes in its own process."""
+
+    def __init__(self, indices: Sequence[int], total: int, run_config: Mapping[str, Any]) -> None:
+        self._nodes = Nodes(make_client_app(), indices, total, run_config)
+        self._shared: dict[str, ArrayRecord] = {}
+
+    def restore(self, *snapshots: States) -> None:
+        """Put the states of the nodes back."""
+        for states in snapshots:
+            self._nodes.restore(states)
+
+    def serve(self, batch: Sequence[tuple[Message, dict[str, tuple[str, list[Any]]]]]) -> tuple[list[Message], States]:
+        """Answer messages in their order; return the replies and a snapshot of the states that they changed."""
+        wanted = {key for _, records in batch for key, _ in records.values()}
+        self._shared = {key: record for key, record in self._shared.items() if key in wanted}
+        for message, records in batch:
+            for name, (key, reference) in records.items():
+                if key not in self._shared:
+                    self._shared[key] = ray.get(reference[0])
+                message.content[name] = self._shared[key]
+        replies = [self._nodes.answer(message) for message, _ in batch]
+        return replies, self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
+
+
+class RayGrid(ServerlessGrid):
+    """A grid whose nodes live in Ray actors.
+
+    Parameters
+    ----------
+    sizes : sequence of float
+        Work per node, one node a client; heavier nodes are placed first, so that actors finish together.
+    run_config : mapping, optional
+        As clients see it.
+    workers : int, optional
+        Number of actors; one per CPU of the cluster by default, and never more than nodes.
+    address : str, optional
+        Of a Ray cluster to join; a private one is started on this machine by default.
+    gpus_per_worker : float, default 0
+
+    Raises
+    ------
+    EngineError
+        If Ray cannot be started or joined.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[float],
+        run_config: Mapping[str, Any] | None = None,
+        *,
+        workers: int | None = None,
+        address: str | None = None,
+        gpus_per_worker: float = 0.0,
+    ) -> None:
+        super().__init__(len(sizes))
+        self._run_config = dict(run_config or {})
+        self._owns_cluster = not ray.is_initialized()
+        if self._owns_cluster:
+            _connect(address, workers)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        count = min(len(sizes), workers or int(resources.get("CPU", 1)))
+        self._options = {"num_cpus": 1, "num_gpus": gpus_per_worker}
+        self._placed = place(sizes, count)
+        self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
+        self._snapshots: dict[int, Any] = {}
+        self._hosts = [self._start(host) for host in range(count)]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Let actors answer; replies that are late are left out, in the order of the messages otherwise."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        sent = self._number(messages)
+        pending = dict(self._submit(batch) for batch in self._batches(sent))
+        replies: dict[str, Message] = {}
+        restarts: defaultdict[int, int] = defaultdict(int)
+        while pending:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            if not ready:
+                break
+            host, batch, snapshot = pending.pop(ready[0])
+            try:
+                answered = ray.get(ready[0])
+            except RayActorError as error:
+                restarts[host] += 1
+                if restarts[host] > RESTARTS:
+                    raise EngineError(f"a Ray actor died {restarts[host]} times in one exchange: {error}") from error
+                pending = self._replace(host, batch, pending)
+                continue
+            for message, reply in zip(batch, answered, strict=True):
+                replies[message.metadata.message_id] = reply
+                self._snapshots[message.metadata.dst_node_id] = snapshot
+        return [replies[m.metadata.message_id] for m in sent if m.metadata.message_id in replies]
+
+    def close(self) -> None:
+        """End the actors, and Ray itself where this grid started it."""
+        for host in self._hosts:
+            with suppress(Exception):
+                ray.kill(host)
+        if self._owns_cluster:
+            ray.shutdown()
+
+    def _start(self, host: int) -> Any:
+        members = self._placed[host]
+        actor = Host.options(**self._options).remote(members, self._nodes, self._run_config)  # type: ignore[attr-defined]
+        known = (self._snapshots.get(index + FIRST_NODE) for index in members)
+        snapshots = list(dict.fromkeys(snapshot for snapshot in known if snapshot is not None))
+        if snapshots:
+            actor.restore.remote(*snapshots)
+        return actor
+
+    def _batches(self, messages: Sequence[Message]) -> list[list[Message]]:
+        by_host: defaultdict[int, list[Message]] = defaultdict(list)
+        for message in messages:
+            by_host[self._host_of[message.metadata.dst_node_id]].append(message)
+        cut = []
+        for batch in by_host.values():
+            size = -(-len(batch) // BATCHES_PER_WORKER)
+            cut += [batch[k : k + size] for k in range(0, len(batch), size)]
+        self._common = _put_common_arrays(messages)
+        return cut
+
+    def _submit(self, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
+        host = self._host_of[batch[0].metadata.dst_node_id]
+        wired = [_detach(message, self._common) for message in batch]
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(wired)
+        return replies, (host, batch, snapshot)
+
+    def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
+        """Start an actor anew and let it answer what the dead one did not."""
+        logging.getLogger(__name__).warning("a Ray actor died; its clients start again from their last state")
+        lost = [batch, *(waiting for owner, waiting, _ in pending.values() if owner == host)]
+        kept = {reference: entry for reference, entry in pending.items() if entry[0] != host}
+        self._hosts[host] = self._start(host)
+        return {**kept, **dict(self._submit(again) for again in lost)}
+
+
+def place(sizes: Sequence[float], hosts: int) -> list[list[int]]:
+    """Distribute work: the longest first, each to the host that has least so far.
+
+    Returns
+    -------
+    list of list of int
+        Indices of every host, ascending.
+
+    Examples
+    --------
+    >>> place([5, 1, 1, 3], 2)
+    [[0], [1, 2, 3]]
+    """
+    loads: list[tuple[float, int]] = [(0.0, host) for host in range(hosts)]
+    members: list[list[int]] = [[] for _ in range(hosts)]
+    for index in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
+        load, host = heapq.heappop(loads)
+        members[host].append(index)
+        heapq.heappush(loads, (load + sizes[index], host))
+    return [sorted(own) for own in members]
+
+
+def _connect(address: str | None, workers: int | None) -> None:
+    try:
+        if address is None:
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the cluster at {address!r} cannot be joined" if address else "Ray does not start"
+        raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
+
+
+def _put_common_arrays(messages: Sequence[Message]) -> dict[int, tuple[str, list[Any]]]:
+    """Put arrays that several messages share into the object store, once."""
+    seen: dict[int, list[ArrayRecord]] = defaultdict(list)
+    for message in messages:
+        for record in message.content.array_records.values():
+            seen[id(record)].append(record)
+    common = {}
+    for key, records in seen.items():
+        if len(records) > 1 and records[0].count_bytes() >= SHARED_BYTES:
+            reference = ray.put(records[0])
+            common[key] = (reference.hex(), [reference])
+    return common
+
+
+def _detach(message: Message, common: Mapping[int, tuple[str, list[Any]]]) -> tuple[Message, dict[str, Any]]:
+    """Take what is in the object store out of a message."""
+    found = {n: common[id(r)] for n, r in message.content.array_records.items() if id(r) in common}
+    if not found:
+        return message, {}
+    slim = Message.__new__(Message)
+    slim.__dict__.update(message.__dict__)
+    slim.__dict__["_content"] = RecordDict({n: r for n, r in message.content.items() if n not in found})
+    return slim, found
