@@ -69,7 +69,7 @@ class WaysShotsPartition(StrictModel):
     m: int = Field(ge=1)
     q: int | None = Field(default=None, ge=1)
     per_client: int | None = Field(default=None, ge=1)
-    """Images of a client, instead of `q`: to vary `m` at a constant amount of data; what `m` leaves over is not used."""
+    """Images of a client instead of `q`, to vary `m` at a constant amount; what `m` leaves over is not used."""
 
     @property
     def shots(self) -> int:
