@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from semfed import models, split, training
 from semfed.channels import Channel, ChannelState
 from semfed.data import tasks
+from semfed.errors import DataError
 from semfed.flower.client import Learner, Session
 from semfed.scenario import Scenario
 from semfed.settings import StrictModel
@@ -110,7 +111,14 @@ class PersonalClient(Learner):
         """Tell ``num-examples`` and what trivial decisions reach on the own test images.
 
         ``baseline/accuracy`` is the majority class's share, ``baseline/chance`` a guess among all classes of the task.
+
+        Raises
+        ------
+        DataError
+            If the client has no training image.
         """
+        if not len(self.train_rows):
+            raise DataError(f"client {self.session.spec.name!r} has no training image: change data.partition")
         counts = torch.bincount(self.test_rows()[1])
         return {
             "num-examples": len(self.train_rows),

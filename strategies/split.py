@@ -175,8 +175,10 @@ class SplitStrategy(FederatedStrategy):
             answered = set()
             for reply in self.usable(server_round, replies, check=self._problem):
                 client = reply.metadata.src_node_id
-                answered.add(client)
                 arrays = reply.content.array_records["arrays"]
+                if not arrays and not batches[client]:
+                    continue  # nothing at all is no answer
+                answered.add(client)
                 if not arrays:
                     done.add(client)
                     continue

@@ -18,7 +18,7 @@ from semfed.channels import ChannelState
 from semfed.contrastive import local_centroids, mean_centroids
 from semfed.data.dataset import standardise
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.errors import FederationError, ScenarioError
+from semfed.errors import FederationError, ScenarioError, SemfedError
 from semfed.flower.adapter import make_client_app
 from semfed.flower.client import Session
 from semfed.flower.experiment import Experiment
@@ -306,6 +306,22 @@ def test_features_that_are_not_finite_are_refused_and_the_client_named() -> None
     assert all(np.isfinite(array).all() for array in ran.strategy.state().values())
 
 
+def test_a_client_that_sends_nothing_at_all_has_not_answered() -> None:
+    def spoil(client: int, kind: str, count: int, reply: Message) -> Message:
+        if (client, kind) == (0, "train.forward"):
+            reply.content["arrays"] = ArrayRecord()
+        return reply
+
+    ran = run(experiment(), spoil, rounds=1)
+    assert [name for _, name in values(ran.records, "train_loss/own-classes")] == ["client 2", "client 3"]
+
+
+def test_a_client_without_images_is_named() -> None:
+    counts = 'data.partition={name="counts", counts=[[24, 12], [0], [9, 9]]}'
+    with pytest.raises(SemfedError, match="'client 2' has no training image"):
+        run(experiment(counts))
+
+
 def test_labels_out_of_range_are_refused() -> None:
     def spoil(client: int, kind: str, count: int, reply: Message) -> Message:
         if (client, kind) == (0, "train.forward"):
@@ -390,6 +406,8 @@ def test_further_test_snrs_are_measured_in_the_last_round_only() -> None:
     [
         (["arms.fedcl.lambda_ms=-1"], "lambda_ms"),
         (["arms.fedavg.exchange=maybe"], "exchange"),
+        (["arms.fedcl.learner=joint"], "learner 'joint' has no phases"),
+        (["channel.uses=0"], "channel.uses"),
         (['model.encoder={name="lenet", channels=[0, 4]}'], "channels"),
     ],
 )
