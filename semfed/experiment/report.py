@@ -26,15 +26,16 @@ def percent(entry: Mapping[str, Any] | None) -> str:
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
-    """Return arms against tasks: final accuracy, mean and standard deviation over seeds, above the baseline."""
+    """Return arms against tasks: final accuracy or error, mean and standard deviation over seeds, and baselines."""
     metrics = shown_metrics(summary)
     counts = [len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()]
     seeds = max(counts, default=0)
-    title = f"{summary['scenario']}: test accuracy in % after the last round, {seeds} seed{'s' * (seeds != 1)}"
+    quantity = metrics[0].partition("/")[0] if metrics else "accuracy"
+    title = f"{summary['scenario']}: test {quantity} in % after the last round, {seeds} seed{'s' * (seeds != 1)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for metric in metrics:
-        table.add_column(metric.removeprefix("accuracy/"), justify="right", no_wrap=True)
+        table.add_column(metric.removeprefix(f"{quantity}/"), justify="right", no_wrap=True)
     for name, arm in summary["arms"].items():
         table.add_row(name, *(percent(arm["final"].get(metric)) for metric in metrics))
     table.add_section()

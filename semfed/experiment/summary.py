@@ -106,10 +106,12 @@ def summarise(
     return summary
 
 
-def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
-    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
-    names: dict[str, None] = {}
-    for arm in summary["arms"].values():
-        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
-    average = f"{quantity}/average"
-    return sorted(name for name in names if name != average) + [name for name in names if name == average]
+def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
+    """Return the accuracies of all arms, or the errors where none is measured: tasks in order, the average last."""
+    names = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
+    for quantity in ("accuracy", "error"):
+        average = f"{quantity}/average"
+        found = sorted(name for name in names if name.startswith(f"{quantity}/") and name != average)
+        if found:
+            return found + [name for name in names if name == average]
+    return []
