@@ -4,7 +4,7 @@ Constructing a ``torch.optim.Optimizer`` imports torch's compiler, which takes s
 per step than a small network's arithmetic. The functional forms are the same kernels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -20,6 +20,12 @@ class Optimizer(Protocol):
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Apply one update; gradients in the order of the parameters."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the moments by name, so that training can go on from them; the tensors are not copied."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
 
 
 def make_optimizer(settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> Optimizer:
@@ -40,7 +46,7 @@ class SGD:
         """Apply one update."""
         sgd(
             self.parameters,
-            list(gradients),
+            _laid_out(gradients, self.parameters),
             self.momenta,
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
@@ -50,6 +56,17 @@ class SGD:
             maximize=False,
             fused=True,
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the momenta, none without momentum; before the first step they are zero."""
+        if not self.settings.momentum:
+            return {}
+        pairs = zip(self.parameters, self.momenta, strict=True)
+        return {f"momenta.{k}": torch.zeros_like(p) if m is None else m for k, (p, m) in enumerate(pairs)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take momenta over."""
+        self.momenta = [_on(p, state.get(f"momenta.{k}")) for k, p in enumerate(self.parameters)]
 
 
 class Adam:
@@ -67,7 +84,7 @@ class Adam:
         """Apply one update."""
         adam(
             self.parameters,
-            list(gradients),
+            _laid_out(gradients, self.parameters),
             self.means,
             self.squares,
             [],
@@ -81,3 +98,27 @@ class Adam:
             eps=1e-8,
             maximize=False,
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return means, squares and step counts."""
+        lists = {"means": self.means, "squares": self.squares, "steps": self.steps}
+        return {f"{name}.{k}": tensor for name, tensors in lists.items() for k, tensor in enumerate(tensors)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take means, squares and step counts over."""
+        for name in ("means", "squares", "steps"):
+            setattr(self, name, [state[f"{name}.{k}"].to(p.device) for k, p in enumerate(self.parameters)])
+
+
+def _on(like: Tensor, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.to(like.device)
+
+
+def _laid_out(gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Give gradients the memory layout of their parameters, which the fused kernels take for granted.
+
+    ``backward()`` would see to that; ``torch.autograd.grad`` returns convolutions' gradients in whatever layout the
+    convolution chose.
+    """
+    pairs = zip(gradients, parameters, strict=True)
+    return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in pairs]

@@ -67,7 +67,22 @@ class WaysShotsPartition(StrictModel):
 
     name: Literal["ways-shots"] = "ways-shots"
     m: int = Field(ge=1)
-    q: int = Field(ge=1)
+    q: int | None = Field(default=None, ge=1)
+    per_client: int | None = Field(default=None, ge=1)
+    """Images of a client instead of `q`, to vary `m` at a constant amount; what `m` leaves over is not used."""
+
+    @property
+    def shots(self) -> int:
+        """Images of every class that a client has."""
+        return self.q if self.q is not None else (self.per_client or 0) // self.m
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if (self.q is None) == (self.per_client is None):
+            raise ValueError("give either q, images a class, or per_client, images a client")
+        if self.shots < 1:
+            raise ValueError(f"per_client = {self.per_client} leaves no image a class at m = {self.m}: raise it")
+        return self
 
 
 PARTITIONS: dict[str, type[StrictModel]] = {

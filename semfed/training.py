@@ -51,6 +51,34 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def minibatches(samples: int, settings: TrainingSettings, generator: torch.Generator) -> list[Tensor]:
+    """Shuffle samples into the minibatches of all epochs.
+
+    Parameters
+    ----------
+    samples : int
+        How many there are.
+    settings : TrainingSettings
+        Epochs and batch size.
+    generator : torch.Generator
+        Shuffles, once an epoch.
+
+    Returns
+    -------
+    list of Tensor of int64
+        Indices, on the generator's device. A single sample that is left over joins the minibatch before it, since
+        batch normalisation cannot train on one.
+    """
+    made: list[Tensor] = []
+    for _ in range(settings.epochs):
+        order = torch.randperm(samples, generator=generator, device=generator.device)
+        batches = list(torch.split(order, settings.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1 < settings.batch_size:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        made += batches
+    return made
+
+
 def fit(
     loss: Loss,
     parameters: Sequence[nn.Parameter],

@@ -150,12 +150,12 @@ def _ways_shots(
     for _ in range(clients):
         chosen = sorted(generator.choice(len(classes), size=split.m, replace=False).tolist())
         for label in chosen:
-            if dealt[label] + split.q > len(pools[label]):
+            if dealt[label] + split.shots > len(pools[label]):
                 raise DataError(
                     f"data.partition: class {classes[label]!r} has {len(pools[label])} images, too few for all the "
-                    f"clients that drew it at q = {split.q}: lower q or the number of clients"
+                    f"clients that drew it at q = {split.shots}: lower q or the number of clients"
                 )
-        parts.append(np.concatenate([pools[label][dealt[label] : dealt[label] + split.q] for label in chosen]))
+        parts.append(np.concatenate([pools[label][dealt[label] : dealt[label] + split.shots] for label in chosen]))
         for label in chosen:
-            dealt[label] += split.q
+            dealt[label] += split.shots
     return parts

@@ -1,5 +1,6 @@
 """Figures of a run, drawn from its folder only."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def plot(folder: Path) -> list[Path]:
             figures[f"{name}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
             if metric == "accuracy/average":
                 figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
+        if test_snrs(summary):
+            figures["accuracy-vs-test-snr"] = against_test_snr(summary)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
@@ -133,6 +136,25 @@ def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: str) -> Fi
 def _swept(sweep: Sweep, arm: str, summary: Mapping[str, Any]) -> list[str]:
     """Return an arm's names in the order of the sweep's values."""
     return [name for name in summary["arms"] if name.rpartition("@")[0] == arm][: len(sweep.values)]
+
+
+def test_snrs(summary: Mapping[str, Any]) -> dict[float, str]:
+    """Return the metrics ``accuracy-at-<snr>dB/average`` by SNR in dB, in rising order."""
+    names = {metric for arm in summary["arms"].values() for metric in arm["final"]}
+    found = {float(m[1]): m[0] for name in names if (m := re.fullmatch(r"accuracy-at-(.+)dB/average", name))}
+    return dict(sorted(found.items()))
+
+
+def against_test_snr(summary: Mapping[str, Any]) -> Figure:
+    """Draw the accuracy in percent of models that were trained at one SNR against the SNR that they are tested at."""
+    figure, axes = _axes("test SNR (dB)", "average accuracy (%)")
+    metrics = test_snrs(summary)
+    for index, (name, arm) in enumerate(summary["arms"].items()):
+        points = {snr: arm["final"][m]["values"].values() for snr, m in metrics.items() if m in arm["final"]}
+        if points:
+            _line(axes, index, name, np.array(list(points)), 100 * np.array([list(v) for v in points.values()]).T)
+    axes.legend(loc="best")
+    return figure
 
 
 def similarity_map(summary: Mapping[str, Any], scenario: Scenario) -> Figure:

@@ -39,8 +39,10 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
     for name, arm in summary["arms"].items():
         table.add_row(name, *(percent(arm["final"].get(metric)) for metric in metrics))
     table.add_section()
-    baselines = [summary["baselines"].get(metric) for metric in metrics]
-    table.add_row("majority class", *("-" if b is None else f"{100 * b:.2f}" for b in baselines), style="dim")
+    for label, quantity in (("majority class", "accuracy"), ("chance", "chance")):
+        told = [summary["baselines"].get(metric.replace("accuracy", quantity, 1)) for metric in metrics]
+        if any(value is not None for value in told):
+            table.add_row(label, *("-" if b is None else f"{100 * b:.2f}" for b in told), style="dim")
     return table
 
 

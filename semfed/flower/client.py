@@ -75,9 +75,9 @@ class Session:
         """Return standardised images: training rows, or the whole test set; see `Worker.images`."""
         return self.worker.images(self.experiment, self.data_root, self.device, rows)
 
-    def generator(self, purpose: str, round_: int) -> torch.Generator:
-        """Return the random stream of (seed, purpose, client, round) on the device."""
-        return seeding.torch_generator(self.experiment.seed, purpose, self.client, round_, device=self.device)
+    def generator(self, purpose: str, round_: int, *more: int) -> torch.Generator:
+        """Return the random stream of (seed, purpose, client, round) on the device; `more` splits it further."""
+        return seeding.torch_generator(self.experiment.seed, purpose, self.client, round_, *more, device=self.device)
 
     def load(self, name: str) -> Arrays | None:
         """Return private arrays that an earlier message saved, None if there are none."""

@@ -111,6 +111,10 @@ class Federation(Grid):
         """Note that a reply came but could not be used."""
         self._failures.append((client, phase, reason))
 
+    def measure(self, client: int, metric: str, value: float) -> None:
+        """Note what the server itself measured of a client's training."""
+        self._metrics.append((client, metric, value))
+
     def drain(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
         arm, seed, clients = self.experiment.arm, self.experiment.seed, self.experiment.scenario.clients
@@ -199,8 +203,8 @@ class Federation(Grid):
         self._account(client, phase, reply.content, "up")
         for record in reply.content.metric_records.values():
             for name, value in record.items():
-                if name == "channel-uses":
-                    self._costs[client, _cost("channel_uses", phase)] += float(value)  # type: ignore[arg-type]
+                if name.startswith("channel-uses"):
+                    self._costs[client, _cost(name.replace("-", "_"), phase)] += float(value)  # type: ignore[arg-type]
                 elif name != "num-examples" and isinstance(value, int | float):
                     self._metrics.append((client, name, float(value)))
 

@@ -1,7 +1,7 @@
 """Base of this package's strategies: Flower's `Strategy` plus a federation, checked replies and a quorum."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import INFO
 from typing import Any
 
@@ -74,7 +74,12 @@ class FederatedStrategy(Strategy):
         return Message(RecordDict({"arrays": arrays, "config": own}), client, message_type, group_id=str(server_round))
 
     def usable(
-        self, server_round: int, replies: Iterable[Message], expected: ArrayRecord | None = None
+        self,
+        server_round: int,
+        replies: Iterable[Message],
+        expected: ArrayRecord | None = None,
+        *,
+        check: Callable[[Message], str | None] | None = None,
     ) -> list[Message]:
         """Keep the replies that can be used and insist on the quorum.
 
@@ -85,6 +90,8 @@ class FederatedStrategy(Strategy):
             As the federation gave them.
         expected : ArrayRecord, optional
             Every reply must have arrays of these names, shapes and dtypes, all finite.
+        check : callable, optional
+            Says what else is wrong with a reply, None if nothing is.
 
         Returns
         -------
@@ -105,18 +112,24 @@ class FederatedStrategy(Strategy):
                 bad.append(f"{federation.name(client)!r} ({sentence(reply.error)})")
                 continue
             problem = None if expected is None else mismatch(reply.content.get("arrays"), expected)
+            if problem is None and check is not None:
+                problem = check(reply)
             if problem is None:
                 good.append(reply)
             else:
                 federation.reject(client, reply.metadata.message_type, problem)
                 bad.append(f"{federation.name(client)!r} ({problem})")
+        self.require_quorum(server_round, len(good), total, bad)
+        return good
+
+    def require_quorum(self, server_round: int, good: int, total: int, bad: Sequence[str]) -> None:
+        """Stop the run if too few of the addressed clients are left; `bad` names the others."""
         needed = max(1, math.ceil(self.quorum * total))
-        if len(good) < needed:
+        if good < needed:
             raise FederationError(
-                f"round {server_round}: {len(good)} of {total} clients gave a usable reply and the quorum is {needed}; "
+                f"round {server_round}: {good} of {total} clients gave a usable reply and the quorum is {needed}; "
                 f"without one: {', '.join(bad) or 'all'}"
             )
-        return good
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Average the clients' metrics, weighted by their test samples; per-client values go to the history."""
@@ -165,5 +178,6 @@ def mean_arrays(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays:
         acc = np.zeros(first.shape, dtype=np.float64)
         for update, weight in zip(updates, weights, strict=True):
             acc += (weight / total) * update[name]
-        means[name] = (np.round(acc) if np.issubdtype(first.dtype, np.integer) else acc).astype(first.dtype)
+        rounded = np.round(acc) if np.issubdtype(first.dtype, np.integer) else acc
+        means[name] = np.asarray(rounded, dtype=first.dtype)  # NumPy makes scalars of arrays without axes
     return means

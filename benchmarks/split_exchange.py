@@ -1,0 +1,114 @@
+"""What the split exchange costs beside the same arithmetic in a plain loop: K = 5 clients x 6 minibatches a round.
+
+    SEMFED_DATA=DIR python benchmarks/split_exchange.py [--rounds N] [--repeats N]
+
+Both sides train the same encoders and decoders on the same images, in one process, with one torch thread; evaluation is
+left out of both. They take turns, so that other load on the machine meets both alike. The loop differentiates through
+the joined model once per minibatch; the exchange passes messages and computes every forward pass twice.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from semfed import overrides, seeding
+from semfed.channels import ChannelState
+from semfed.contrastive import client_loss, local_centroids
+from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.flower.adapter import make_client_app
+from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation
+from semfed.flower.server import make_strategy
+from semfed.flower.worker import Worker
+from semfed.models import build
+from semfed.optimizers import make_optimizer
+from semfed.split import average, initial_decoder
+from semfed.training import minibatches, one_thread
+
+
+class Loop:
+    """The arithmetic of a FedCL round without messages."""
+
+    def __init__(self, experiment: Experiment, root: Path, strategy: Any) -> None:
+        scenario, worker, cpu = experiment.scenario, Worker(), torch.device("cpu")
+        self.experiment, self.strategy = experiment, strategy  # the strategy lends its centroid generator
+        self.channel = scenario.channel.load()(scenario.channel.settings)
+        dataset = worker.dataset(experiment, root, cpu)
+        rows = [torch.from_numpy(worker.rows(experiment, root, k)) for k in range(len(scenario.clients))]
+        self.images = [worker.images(experiment, root, cpu, r) for r in rows]
+        self.labels = [dataset.train.labels[r] for r in rows]
+        width, seed = scenario.channel.settings.width, experiment.seed
+        self.chains = [
+            nn.ModuleDict(
+                {
+                    "encoder": build(scenario.model.encoder, dataset.shape, outputs=width, stream=(seed, "encoder", 0)),
+                    "decoder": initial_decoder(scenario, seed),
+                }
+            )
+            for _ in rows
+        ]
+        self.optimizers = [make_optimizer(scenario.training, list(chain.parameters())) for chain in self.chains]
+
+    def round(self, round_: int) -> None:
+        centroids, local = self.strategy.centroids(), []
+        for k, (chain, optimizer) in enumerate(zip(self.chains, self.optimizers, strict=True)):
+            generator = seeding.torch_generator(0, "loop", k, round_)
+            parameters, sent = list(chain.parameters()), []
+            for batch in minibatches(len(self.labels[k]), self.experiment.scenario.training, generator):
+                labels = self.labels[k][batch]
+                received = 2**0.5 * self.channel(chain["encoder"](self.images[k][batch]), ChannelState(generator))
+                logits = chain["decoder"](received)
+                loss = client_loss(logits, received, labels, centroids, self.strategy.lambda_ms)
+                optimizer.step(torch.autograd.grad(loss, parameters))
+                sent.append((received.detach(), labels))
+            features, labels = (torch.cat(parts) for parts in zip(*sent, strict=True))
+            local.append(local_centroids(features, labels, self.strategy.classes))
+        self.strategy.learn(local)
+        mean = average([chain["decoder"] for chain in self.chains], [len(labels) for labels in self.labels])
+        for chain in self.chains:
+            chain["decoder"].load_state_dict(mean)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per measurement")
+    parser.add_argument("--repeats", type=int, default=7, help="measurements, of which the median counts")
+    options = parser.parse_args()
+    root = Path(os.environ["SEMFED_DATA"])
+    experiment = Experiment(overrides.load("fedcl-cifar10").arm("fedcl"), "fedcl", 0)
+    with flower_identity(), one_thread():
+        grid = InProcessGrid(make_client_app(), len(experiment.scenario.clients), {"data-root": str(root)})
+        federation = Federation(grid, experiment)
+        strategy = make_strategy(experiment)
+        strategy.federation = federation
+        loop = Loop(experiment, root, make_strategy(experiment))
+
+        def exchange(round_: int) -> None:
+            messages = strategy.configure_train(round_, federation.initial_arrays, None, federation)
+            strategy.aggregate_train(round_, federation.send_and_receive(messages))
+
+        sides = {"exchange": exchange, "loop": loop.round}
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        rounds = iter(range(1, 10**9))
+        for side in sides.values():
+            side(next(rounds))
+        for _ in range(options.repeats):
+            for name, side in sides.items():
+                numbers = [next(rounds) for _ in range(options.rounds)]
+                started = time.perf_counter()
+                for number in numbers:
+                    side(number)
+                seconds[name].append((time.perf_counter() - started) / options.rounds)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(json.dumps({"seconds_per_round": medians, "ratio": medians["exchange"] / medians["loop"]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What the clients of FedCL and of its baselines have in common: personal classes, an encoder and an uplink.
+
+Source: arXiv 2406.09182, section III: m-way q-shot clients, tested on the classes that they own.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from semfed import models, split, training
+from semfed.channels import Channel, ChannelState
+from semfed.data import tasks
+from semfed.errors import DataError
+from semfed.flower.client import Learner, Session
+from semfed.scenario import Scenario
+from semfed.settings import StrictModel
+
+
+class PersonalSettings(StrictModel):
+    """How personal clients train and are tested."""
+
+    minibatches: Annotated[int, Field(ge=1)] | None = None
+    """Minibatches of a round, all that the local epochs make if unset."""
+    test_per_class: Annotated[int, Field(ge=1)] = 100
+    """Test images of every own class, the first ones of the test set; all where there are fewer."""
+    test_snr_db: tuple[float, ...] = ()
+    """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB``."""
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse a channel that leaves the number of features open."""
+        if scenario.channel.settings.width is None:  # type: ignore[attr-defined]  # a channel's settings have it
+            raise ValueError("channel.uses is unset, but it decides how many features an encoder has: set it")
+
+
+class PersonalClient(Learner):
+    """A client with its own classes; base of the learners ``split`` and ``joint``.
+
+    Encoders of one architecture start from the same weights at all clients and in all arms of a seed.
+    """
+
+    Settings = PersonalSettings
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        scenario, self.device = session.scenario, session.device
+        self.settings: PersonalSettings = scenario.learner.settings  # type: ignore[assignment]
+        self.task = scenario.tasks[session.spec.task]
+        self.channel: Channel = scenario.channel.load()(scenario.channel.settings).to(self.device)
+        self.labels = tasks.label_map(self.task, session.spec.task, session.dataset.classes).to(self.device)
+        own = torch.from_numpy(session.rows).to(self.device)
+        kept, self.train_labels = tasks.values(session.dataset.train.labels[own], self.labels)
+        self.train_rows = own[kept]
+
+    def build_encoder(self) -> nn.Module:
+        """Make the client's encoder with its initial weights."""
+        choice, session = self.session.encoder_choice, self.session
+        stream = (session.experiment.seed, "encoder", 0)
+        width = self.channel.settings.width
+        return models.build(choice, session.dataset.shape, outputs=width, stream=stream).to(self.device)
+
+    def build_decoder(self) -> nn.Module:
+        """Make the decoder with its initial weights, the same as the server's."""
+        return split.initial_decoder(self.session.scenario, self.session.experiment.seed).to(self.device)
+
+    def resident(self, part: str) -> nn.Module:
+        """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
+        scenario = self.session.scenario
+        choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
+        key = (part, str(choice.dump()), self.channel.settings.width, len(self.task.symbols), self.device)
+        build = self.build_encoder if part == "encoder" else self.build_decoder
+        return self.session.worker.once(("personal", *key), build)
+
+    def transmit(self, encoder: nn.Module, images: Tensor, state: ChannelState, channel: Channel) -> Tensor:
+        """Encode images and send them; return what the receiver makes of the symbols.
+
+        A normalised transmission has unit power per symbol. The receiver scales it to unit power per real number, so
+        that 64 features have norm 8 and the noise, on each, a standard deviation of 10 ** (-snr_db / 20).
+
+        Returns
+        -------
+        Tensor, shape (batch, features), float32
+        """
+        received: Tensor = channel(encoder(images), state)
+        if channel.settings.power == "none":
+            return received
+        return received * math.sqrt(channel.settings.reals_per_symbol)
+
+    def minibatches(self, round_: int) -> list[Tensor]:
+        """Return the indices of the round's minibatches among the client's training samples."""
+        generator = self.session.generator("minibatches", round_)
+        made = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
+        return made[: self.settings.minibatches]
+
+    def uplink(self, round_: int, step: int) -> ChannelState:
+        """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""
+        return ChannelState(self.session.generator("uplink", round_, step))
+
+    def test_rows(self) -> tuple[Tensor, Tensor]:
+        """Return the test images of the client's own classes, and their labels."""
+        labels = self.labels[self.session.dataset.test.labels]
+        most, owned = self.settings.test_per_class, torch.bincount(self.train_labels).nonzero().squeeze(1)
+        rows = torch.cat([(labels == value).nonzero().squeeze(1)[:most] for value in owned])
+        return rows, labels[rows]
+
+    def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Tell ``num-examples`` and what trivial decisions reach on the own test images.
+
+        ``baseline/accuracy`` is the majority class's share, ``baseline/chance`` a guess among all classes of the task.
+
+        Raises
+        ------
+        DataError
+            If the client has no training image.
+        """
+        if not len(self.train_rows):
+            raise DataError(f"client {self.session.spec.name!r} has no training image: change data.partition")
+        counts = torch.bincount(self.test_rows()[1])
+        return {
+            "num-examples": len(self.train_rows),
+            "baseline/accuracy": float(counts.max() / counts.sum()),
+            "baseline/chance": 1 / len(self.task.symbols),
+        }
+
+    def test(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
+        """Decide among all classes on the own test images, through the noisy channel.
+
+        Returns
+        -------
+        loss : float
+            Mean cross-entropy in nats.
+        num_examples : int
+        metrics : dict
+            ``accuracy`` and ``channel-uses``; in the last round an accuracy at every further SNR.
+        """
+        encoder.eval()
+        decoder.eval()
+        rows, labels = self.test_rows()
+        images = self.session.images()[rows]
+        state = ChannelState(self.session.generator("evaluation", round_))
+        with torch.no_grad():
+            logits = decoder(self.transmit(encoder, images, state, self.channel))
+            metrics = {"accuracy": _accuracy(logits, labels), "channel-uses": state.uses}
+            if round_ == self.session.scenario.rounds:
+                for snr_db, channel in self._other_channels():
+                    further = ChannelState(self.session.generator("evaluation", round_))
+                    received = self.transmit(encoder, images, further, channel)
+                    metrics[f"accuracy-at-{snr_db:g}dB"] = _accuracy(decoder(received), labels)
+        return float(cross_entropy(logits, labels)), len(labels), metrics
+
+    def _other_channels(self) -> Iterator[tuple[float, Channel]]:
+        for snr_db in self.settings.test_snr_db:
+            yield snr_db, type(self.channel)(self.channel.settings.model_copy(update={"snr_db": snr_db}))
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return int((logits.argmax(1) == labels).sum()) / len(labels)

@@ -1,0 +1,132 @@
+"""The client of FedCL and FedProto: its encoder never leaves it; features go up and their gradients come down.
+
+Source: arXiv 2406.09182, eqs. (1), (2) and (6).
+
+A round is one message ``train.forward`` and then one ``train.backward`` a minibatch: each takes the gradient of the
+features sent last and answers with the features of the next minibatch. No autograd graph survives between messages,
+so ``backward`` computes the transmission once more, from the same weights, images, noise and fading. Only the state
+after a step is kept; hence batch statistics are updated once a step, although every forward pass is made twice.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from semfed import weights
+from semfed.errors import FederationError
+from semfed.flower.client import Arrays
+from semfed.optimizers import Optimizer, make_optimizer
+
+from .personal import PersonalClient
+
+Answer = tuple[Arrays, int, dict[str, Any]]
+
+
+class SplitClient(PersonalClient):
+    """Trains a personal encoder with gradients from the server; see the module's text for the exchange."""
+
+    def shared(self) -> Arrays:
+        """Nothing: decoders and everything else that is shared belong to the strategy."""
+        return {}
+
+    def forward(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> Answer:
+        """Send the features of the round's first minibatch.
+
+        Parameters
+        ----------
+        parameters : list
+            Empty.
+        config : dict
+            ``server-round``: int.
+
+        Returns
+        -------
+        arrays : dict
+            ``features``, shape (batch, features), float32, as the server receives them, and ``labels``, shape
+            (batch,), int64; nothing once the round has no further minibatch.
+        num_examples : int
+        metrics : dict
+            ``channel-uses`` of both directions and ``channel-uses-down``, the part of the gradients.
+        """
+        round_ = int(config["server-round"])
+        encoder, _ = self._load()
+        return self._send(encoder, round_, 0, downlink_uses=0)
+
+    def backward(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> Answer:
+        """Train on the minibatch sent last, then send the next one; result as in `forward`.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            The gradient with respect to the received features, shape (batch, features), float32.
+        config : dict
+            ``server-round`` and ``minibatch``: int.
+
+        Raises
+        ------
+        FederationError
+            If this client is not waiting for that minibatch's gradient.
+        """
+        round_, step = int(config["server-round"]), int(config["minibatch"])
+        self._require_pending(round_, step)
+        gradient = torch.from_numpy(parameters[0]).to(self.device)
+        encoder, optimizer = self._load()
+        rows = self.train_rows[self.minibatches(round_)[step]]
+        received = self.transmit(encoder, self.session.images(rows), self.uplink(round_, step), self.channel)
+        optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
+        kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
+        self.session.save("training", kept)
+        return self._send(encoder, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
+
+    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
+        """Test the own encoder with the server's decoder; see `PersonalClient.test`.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            The decoder.
+        config : dict
+            ``server-round``: int.
+        """
+        encoder, _ = self._load()
+        decoder = self.resident("decoder")
+        weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
+        return self.test(encoder, decoder, int(config["server-round"]))
+
+    def _send(self, encoder: nn.Module, round_: int, step: int, *, downlink_uses: int) -> Answer:
+        """Transmit a minibatch and note that its gradient is awaited."""
+        self.session.save("pending", {"minibatch": np.array([round_, step])})
+        batches, uses, arrays = self.minibatches(round_), downlink_uses, {}
+        if step < len(batches):
+            state = self.uplink(round_, step)
+            with torch.no_grad():
+                images = self.session.images(self.train_rows[batches[step]])
+                features = self.transmit(encoder, images, state, self.channel)
+            arrays = weights.to_arrays({"features": features, "labels": self.train_labels[batches[step]]})
+            uses += state.uses
+        return arrays, len(self.train_rows), {"channel-uses": uses, "channel-uses-down": downlink_uses}
+
+    def _load(self) -> tuple[nn.Module, Optimizer]:
+        """Put the client's own weights into the resident encoder, in training mode, and find its optimiser."""
+        encoder = self.resident("encoder").train()
+        optimizer = make_optimizer(self.session.scenario.training, list(encoder.parameters()))
+        kept = self.session.load("training")
+        if kept is None:
+            encoder.load_state_dict(self.build_encoder().state_dict())
+        else:
+            encoder.load_state_dict(weights.unpack(kept["encoder"], encoder.state_dict()))
+            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
+        return encoder, optimizer
+
+    def _require_pending(self, round_: int, step: int) -> None:
+        saved = self.session.load("pending")
+        pending = tuple(saved["minibatch"].tolist()) if saved else None
+        if pending != (round_, step):
+            awaited = f"that of round {pending[0]}, minibatch {pending[1]}" if pending else "none"
+            raise FederationError(
+                f"client {self.session.spec.name!r} got the gradient of round {round_}, minibatch {step}, but awaits "
+                f"{awaited}: leave it out until the next round"
+            )

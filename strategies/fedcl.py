@@ -1,0 +1,80 @@
+"""FedCL: split training in which features are pulled to centroids that a generator learns by contrast.
+
+Source: "Federated Contrastive Learning for Personalized Semantic Communication" (arXiv 2406.09182), Algorithm 1.
+"""
+
+from collections.abc import Mapping
+from logging import WARNING
+from typing import Annotated, Any
+
+import torch
+from flwr.common.logger import log
+from pydantic import Field
+
+from semfed import seeding, weights
+from semfed.contrastive import CentroidGenerator, Centroids, Mode, generator_loss
+from semfed.flower.experiment import Experiment
+from semfed.optimizers import make_optimizer
+from semfed.scenario import TrainingSettings
+from semfed.weights import Arrays
+
+from .split import SplitSettings, SplitStrategy
+
+
+class FedCL(SplitStrategy):
+    """Generate the global centroids with a network of the server (the SCG) that is trained after every round.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    settings : FedCL.Settings
+    """
+
+    class Settings(SplitSettings):
+        """Regulariser and centroid generator."""
+
+        lambda_ms: Annotated[float, Field(ge=0)] = 5.0
+        scg_mode: Mode = "normalised"
+        """Centroids of the norm of a feature and cosine similarities; or eq. (9) as it is printed, held within that
+        norm because the loss has no lower bound."""
+        scg_temperature: Annotated[float, Field(gt=0)] = 0.5
+        """Of the cosine similarities."""
+        scg_steps: Annotated[int, Field(ge=0)] = 5
+        """Full-batch steps after every round."""
+        scg_lr: Annotated[float, Field(gt=0)] = 0.001
+        """Learning rate of the generator's Adam."""
+
+    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+        super().__init__(experiment, settings)
+        self.settings = settings
+        with seeding.initialisation(experiment.seed, "scg"):
+            self.generator = CentroidGenerator(self.classes, self.features, settings.scg_mode).to(self.device)
+        training = TrainingSettings(optimizer="adam", lr=settings.scg_lr)
+        self.generator_optimizer = make_optimizer(training, list(self.generator.parameters()))
+        if settings.scg_mode == "literal":
+            log(WARNING, "scg_mode 'literal': eq. (9) has no lower bound, so centroids end on the border of their ball")
+
+    def centroids(self) -> Centroids:
+        """Return the generated centroids; those of the first round come from the untrained generator."""
+        with torch.no_grad():
+            values = self.generator()
+        return Centroids(values, torch.ones(self.classes, device=self.device))
+
+    def learn(self, local: list[Centroids]) -> None:
+        """Train the generator on the local centroids, eq. (8)."""
+        parameters = list(self.generator.parameters())
+        mode, temperature = self.settings.scg_mode, self.settings.scg_temperature
+        for _ in range(self.settings.scg_steps):
+            loss = generator_loss(local, self.generator(), mode=mode, temperature=temperature)
+            self.generator_optimizer.step(torch.autograd.grad(loss, parameters))
+
+    def state(self) -> Arrays:
+        """Return decoders, generator and all optimisers."""
+        generator = weights.to_arrays(self.generator.state_dict(), "scg/")
+        return super().state() | generator | weights.to_arrays(self.generator_optimizer.state(), "scg-optimizer/")
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        super().restore(arrays)
+        weights.restore(self.generator, arrays, "scg/")
+        self.generator_optimizer.load_state(weights.to_tensors(arrays, "scg-optimizer/"))

@@ -1,0 +1,237 @@
+"""Split training on the server's side: what FedCL and FedProto have in common.
+
+Source: arXiv 2406.09182, Algorithm 1: one decoder instance a client trains on its received features, the gradient
+goes back, and the instances are averaged at the end of the round, weighted by the clients' samples (eq. 5).
+"""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from pydantic import Field
+from torch import Tensor
+
+from semfed import seeding, split, weights
+from semfed.channels import Channel
+from semfed.contrastive import Centroids, local_centroids
+from semfed.flower.experiment import Experiment
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, mismatch
+from semfed.optimizers import make_optimizer
+from semfed.scenario import ChannelChoice, Scenario
+from semfed.split import ServerHalf
+from semfed.training import one_thread, pick_device
+from semfed.weights import Arrays
+
+Batch = tuple[Tensor, Tensor]
+"""Features, shape (batch, features), and labels, shape (batch,)."""
+
+
+class SplitSettings(StrategySettings):
+    """What strategies of split training can be told."""
+
+    lambda_ms: Annotated[float, Field(ge=0)]
+    """Weight of the pull towards global centroids, on the mean square over the features."""
+    downlink: ChannelChoice | None = None
+    """Channel of the gradients, such as ``{name = "awgn", symbols = "complex", snr_db = 10}``; without errors if
+    unset."""
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse clients whose decoders could not be shared."""
+        tasks = {client.task for client in scenario.clients}
+        if len(tasks) > 1:
+            raise ValueError(
+                f"clients have the tasks {sorted(tasks)}, but a shared decoder serves one: give all the same"
+            )
+
+
+class SplitStrategy(FederatedStrategy):
+    """Train decoders on received features and send gradients back.
+
+    A client that drops out within a round is left out of that round altogether: its decoder instance, its features
+    and its optimiser's steps are forgotten, and everyone else goes on as if it had not been asked.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    settings : SplitSettings
+    """
+
+    shared_decoder = True
+
+    def __init__(self, experiment: Experiment, settings: SplitSettings) -> None:
+        super().__init__(experiment, settings)
+        scenario = experiment.scenario
+        self.lambda_ms = settings.lambda_ms
+        self.features: int = scenario.channel.settings.width  # type: ignore[attr-defined]  # all channels have it
+        self.classes = len(scenario.tasks[scenario.clients[0].task].symbols)
+        self.device = pick_device(scenario.training.device)
+        self.downlink: Channel | None = None
+        if settings.downlink is not None:
+            self.downlink = settings.downlink.load()(settings.downlink.settings)
+        self.halves = [self._new_half() for _ in scenario.clients]
+
+    # -- what algorithms decide ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def centroids(self) -> Centroids | None:
+        """Return the global centroids that this round's features are pulled to; None if there are none yet."""
+
+    @abstractmethod
+    def learn(self, local: list[Centroids]) -> None:
+        """Take in the local centroids of the clients that completed the round, in their order."""
+
+    # -- state --------------------------------------------------------------------------------------------
+
+    def state(self) -> Arrays:
+        """Return all that the server has learned, as named arrays; `restore` goes on from them."""
+        arrays: Arrays = {}
+        for client, half in enumerate(self.halves):
+            arrays |= weights.to_arrays(half.decoder.state_dict(), f"decoder/{client}/")
+            arrays |= weights.to_arrays(half.optimizer.state(), f"decoder-optimizer/{client}/")
+        return arrays
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for client, half in enumerate(self.halves):
+            weights.restore(half.decoder, arrays, f"decoder/{client}/")
+            half.optimizer.load_state(weights.to_tensors(arrays, f"decoder-optimizer/{client}/"))
+
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
+        """Run all rounds; `initial_arrays` is a `state` to go on from, or empty."""
+        if initial_arrays:
+            self.restore({name: array.numpy() for name, array in initial_arrays.items()})
+        return super().start(grid, initial_arrays, *args, **kwargs)
+
+    # -- rounds -------------------------------------------------------------------------------------------
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask every client for the features of its first minibatch."""
+        clients = range(len(self.halves))
+        return [self.message(k, "train.forward", server_round, ArrayRecord(), ConfigRecord()) for k in clients]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Exchange features and gradients until no client has more, then update centroids and decoders.
+
+        Returns
+        -------
+        arrays : ArrayRecord
+            The server's whole `state`.
+        metrics : MetricRecord
+            ``train_loss``, mean over the clients that completed the round.
+        """
+        with one_thread():
+            halves, batches, losses = self._exchange(server_round, list(replies))
+            for client in halves:
+                self.halves[client] = halves[client]
+                self._opened().measure(client, "train_loss", float(np.mean(losses[client])))
+            self.learn([self._local(batches[client]) for client in halves])
+            if self.shared_decoder:
+                self._share(list(halves))
+        record = ArrayRecord({name: Array(value) for name, value in self.state().items()})
+        return record, MetricRecord({"train_loss": float(np.mean([np.mean(losses[k]) for k in halves]))})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Lend every client its decoder for the test: an instrument of the experiment, accounted apart."""
+        decoders = [weights.to_arrays(half.decoder.state_dict()) for half in self.halves]
+        records = [ArrayRecord({name: Array(value) for name, value in decoder.items()}) for decoder in decoders]
+        return [self.message(k, "evaluate", server_round, record, config) for k, record in enumerate(records)]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _new_half(self) -> ServerHalf:
+        scenario = self.experiment.scenario
+        decoder = split.initial_decoder(scenario, self.experiment.seed).to(self.device)
+        return ServerHalf(decoder, make_optimizer(scenario.training, list(decoder.parameters())))
+
+    def _exchange(
+        self, server_round: int, replies: list[Message]
+    ) -> tuple[dict[int, ServerHalf], dict[int, list[Batch]], dict[int, list[float]]]:
+        """Run the exchange of a round on copies of the decoders.
+
+        Returns
+        -------
+        halves, batches, losses : dict
+            Of the clients that completed the round, in their order; the others' are forgotten.
+        """
+        addressed = len(replies)
+        halves = {k: copy.deepcopy(half) for k, half in enumerate(self.halves)}
+        batches: dict[int, list[Batch]] = {k: [] for k in halves}
+        losses: dict[int, list[float]] = {k: [] for k in halves}
+        centroids = self.centroids()
+        asked, done, step = set(halves), set[int](), 0
+        while asked:
+            messages = []
+            answered = set()
+            for reply in self.usable(server_round, replies, check=self._problem):
+                client = reply.metadata.src_node_id
+                arrays = reply.content.array_records["arrays"]
+                if not arrays and not batches[client]:
+                    continue  # nothing at all is no answer
+                answered.add(client)
+                if not arrays:
+                    done.add(client)
+                    continue
+                received, labels = (torch.from_numpy(arrays[n].numpy()).to(self.device) for n in ("features", "labels"))
+                loss, gradient = halves[client].step(received, labels, centroids, self.lambda_ms)
+                batches[client].append((received, labels))
+                losses[client].append(loss)
+                messages.append(self._gradient(client, server_round, step, gradient))
+            for lost in asked - answered:
+                del halves[lost]
+            asked, step = answered - done, step + 1
+            replies = self._send(messages)
+        lost_names = [self._opened().name(k) for k in range(addressed) if k not in halves]
+        self.require_quorum(server_round, len(halves), addressed, [repr(name) for name in lost_names])
+        return halves, batches, losses
+
+    def _send(self, messages: list[Message]) -> list[Message]:
+        if not messages:
+            return []
+        return self._opened().send_and_receive(messages, timeout=self.experiment.scenario.timeout_s)
+
+    def _gradient(self, client: int, server_round: int, step: int, gradient: Tensor) -> Message:
+        """Send a gradient down; the message holds what the client receives."""
+        stream = (self.experiment.seed, "downlink", client, server_round, step)
+        generator = seeding.torch_generator(*stream, device=self.device)
+        received = split.send_gradient(gradient, self.downlink, generator).cpu().numpy()
+        record = ArrayRecord({"gradient": Array(received)})
+        return self.message(client, "train.backward", server_round, record, ConfigRecord({"minibatch": step}))
+
+    def _problem(self, reply: Message) -> str | None:
+        """Say what is wrong with features; an empty answer ends the client's round."""
+        arrays = reply.content.get("arrays")
+        if isinstance(arrays, ArrayRecord) and not arrays:
+            return None
+        samples = arrays["labels"].shape[0] if isinstance(arrays, ArrayRecord) and "labels" in arrays else 0
+        features = np.empty((samples, self.features), dtype=np.float32)
+        expected = ArrayRecord({"features": Array(features), "labels": Array(np.empty(samples, dtype=np.int64))})
+        problem = mismatch(arrays, expected)
+        if problem is not None or not isinstance(arrays, ArrayRecord):
+            return problem
+        labels = arrays["labels"].numpy()
+        if not samples or labels.min() < 0 or labels.max() >= self.classes:
+            return f"labels are not classes 0 .. {self.classes - 1}"
+        return None
+
+    def _local(self, batches: list[Batch]) -> Centroids:
+        features, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        return local_centroids(features, labels, self.classes)
+
+    def _share(self, clients: list[int]) -> None:
+        """Let every decoder instance restart from the mean of those that were trained, eq. (5)."""
+        properties = self._opened().properties
+        samples = [float(properties[client]["num-examples"]) for client in clients]
+        mean = split.average([self.halves[client].decoder for client in clients], samples)
+        for half in self.halves:
+            half.decoder.load_state_dict(mean)

@@ -1,0 +1,20 @@
+"""The forward and backward phases through Flower's own simulation."""
+
+from pathlib import Path
+
+import pytest
+
+import semfed
+
+pytestmark = pytest.mark.flower
+
+
+def test_the_split_exchange_gives_the_same_numbers_as_in_process(tmp_path: Path) -> None:
+    short = ["rounds=2", "clients.count=3", "data.q=12", "training.batch_size=12"]
+    told = {}
+    for engine in ("inprocess", "flower"):
+        done = semfed.run(
+            "fedcl-digits", engine=engine, arms=["fedcl", "local"], seeds=[0], overrides=short, out=tmp_path / engine
+        )
+        told[engine] = [(done.folder / name).read_text() for name in ("metrics.jsonl", "outcomes.jsonl")]
+    assert told["inprocess"] == told["flower"]
