@@ -6,15 +6,18 @@ and completed; a least-squares map with intercept, learned on the pilots, then l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from semfed.alignment.transmission import POWER, Radio
 from semfed.alignment.updates import Link, equalizer
 from semfed.alignment.whitening import Whitening, fit_whitening, to_complex, to_real
 
 Send = Callable[[Tensor], Tensor]
 """From transmitted symbols, shape (s, samples), to received ones, shape (r, samples), complex128."""
+Baseline = Literal["first-k", "top-k", "eigen-k"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,13 @@ class FeatureLink:
         return to_real(self.whitening.undo(self.equalizer @ send(sent)), len(features))
 
 
-def feature_link(pilots: Tensor, response: Tensor, noise: float, power: float, ridge: float) -> FeatureLink:
+def feature_link(pilots: Tensor, radio: Radio, ridge: float) -> FeatureLink:
     """Prepare to send features like those of the pilots, shape (q, n), with q / 2 at most s: F = sqrt(P / s) I."""
     paired = to_complex(pilots)
     whitening = fit_whitening(paired, owner="the access point's features that are sent", ridge=ridge)
     count = len(paired)
-    precoder = (power / count) ** 0.5 * torch.eye(response.shape[1], count, dtype=paired.dtype)
-    own = Link(torch.eye(count, dtype=paired.dtype), float(count), response, noise)
+    precoder = (POWER / count) ** 0.5 * torch.eye(radio.response.shape[1], count, dtype=paired.dtype)
+    own = Link(torch.eye(count, dtype=paired.dtype), float(count), radio.response, radio.noise)
     return FeatureLink(whitening, precoder, equalizer(own, precoder))
 
 
@@ -84,9 +87,7 @@ def eigen_features(alignment: LinearMap, count: int) -> Tensor:
     return directions[:count]
 
 
-def send_projections(
-    directions: Tensor, pilots: Tensor, latents: Tensor, link: FeatureLink, send: Send
-) -> Tensor:
+def send_projections(directions: Tensor, pilots: Tensor, latents: Tensor, link: FeatureLink, send: Send) -> Tensor:
     """Send projections on orthonormal directions and complete the others by their mean over the pilots.
 
     Parameters
@@ -123,3 +124,42 @@ def send_largest(latents: Tensor, count: int, link: FeatureLink, send: Send) -> 
     chosen = largest(latents, count)
     arrived = link.carry(latents.gather(0, chosen), send)
     return torch.zeros_like(latents).scatter(0, chosen, arrived)
+
+
+def deliver(
+    baseline: Baseline, latents: Tensor, own: Tensor, users: Tensor, *, radio: Radio, send: Send, ridge: float = 0.0
+) -> Tensor:
+    """Send latents of the access point by a baseline and return what the user makes of them.
+
+    Parameters
+    ----------
+    baseline : {"first-k", "top-k", "eigen-k"}
+        2 N_T K real features: the first ones; every sample's largest ones; the directions that the user's map weighs
+        most.
+    latents : Tensor, shape (d0, samples), float64
+    own, users : Tensor, shape (d0, n) and (dk, n)
+        Latents of the pilots.
+    radio : Radio
+    send : callable
+        Through that radio.
+    ridge : float
+        See `fit_whitening`.
+
+    Returns
+    -------
+    Tensor, shape (dk, samples), float64
+    """
+    alignment = least_squares(own, users)
+    count = min(2 * radio.response.shape[1], len(own))
+    if baseline == "top-k":
+        link = feature_link(own.gather(0, largest(own, count)), radio, ridge)
+        return alignment(send_largest(latents, count, link, send))
+    directions = eigen_features(alignment, count) if baseline == "eigen-k" else first_features(count, len(own))
+    return alignment(send_projections(directions, own, latents, feature_link(directions @ own, radio, ridge), send))
+
+
+def as_they_are(latents: Tensor, width: int) -> Tensor:
+    """Take latents for those of a user with another width: cut off, or completed by zeros."""
+    taken = torch.zeros(width, latents.shape[1], dtype=latents.dtype)
+    taken[: len(latents)] = latents[:width]
+    return taken

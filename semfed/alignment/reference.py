@@ -5,6 +5,7 @@ every entry of the equalizer's Gram matrix by n sigma (1 + j) / (n - 1); and it 
 variance of 1 / (N_R snr K^2).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,10 +14,13 @@ from torch import Tensor
 from semfed.alignment.updates import Consensus, Link, admm_precoder, mean
 
 
-def reference_link(link: Link, *, snr: float, receive_antennas: int, uses: int) -> Link:
-    """Return the link as the reference code models it; `snr` is a ratio."""
-    noise = 1 / (receive_antennas * snr * uses**2)
-    return Link(link.correlation, link.energy, link.response / 2**0.5, noise)
+def reference_channel(response: Tensor, snr_db: float, uses: int) -> tuple[Tensor, float]:
+    """Return a channel matrix, shape (N_R, N_T), and the SNR as the reference code models them.
+
+    The SNR is given in the terms of this package, where the noise variance is 1 / (N_T K snr).
+    """
+    receive, transmit = response.shape
+    return response / 2**0.5, snr_db + 10 * math.log10(receive * uses / transmit)
 
 
 def reference_equalizer(link: Link, precoder: Tensor, pilots: int) -> Tensor:
@@ -24,7 +28,8 @@ def reference_equalizer(link: Link, precoder: Tensor, pilots: int) -> Tensor:
     through = link.response @ precoder
     regulariser = pilots / (pilots - 1) * link.noise**0.5 * (1 + 1j)
     gram = through @ through.mH + regulariser * torch.ones(len(through), len(through), dtype=through.dtype)
-    return torch.linalg.solve(gram.mT, (link.correlation @ through.mH).mT).mT
+    solution: Tensor = torch.linalg.solve(gram, link.correlation @ through.mH, left=False)
+    return solution
 
 
 def averaged_solutions(state: Consensus, grams: Sequence[Tensor], matches: Sequence[Tensor], rho: float) -> Tensor:

@@ -5,6 +5,7 @@ minimises the mean over users over the shared precoder F, subject to tr(F F^H) <
 R_k = Y_k X^H / (n - 1), because X is white.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,8 @@ def objective(link: Link, precoder: Tensor, equalizer_: Tensor) -> float:
 
 def square(matrix: Tensor) -> Tensor:
     """Squared Frobenius norm."""
-    return torch.linalg.vector_norm(matrix).square()
+    norm: Tensor = torch.linalg.vector_norm(matrix)
+    return norm.square()
 
 
 def solve(hermitian: Tensor, right: Tensor) -> Tensor:
@@ -66,7 +68,8 @@ def solve(hermitian: Tensor, right: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(hermitian)
     if not failed:
         return torch.cholesky_solve(right, factor)
-    return torch.linalg.pinv(hermitian, hermitian=True) @ right
+    inverse: Tensor = torch.linalg.pinv(hermitian, hermitian=True)
+    return inverse @ right
 
 
 def into_ball(precoder: Tensor, power: float) -> Tensor:
@@ -103,10 +106,9 @@ class Consensus:
         primal = torch.linalg.vector_norm(self.precoder - self.feasible)
         return float(primal), rho * float(torch.linalg.vector_norm(self.feasible - before.feasible))
 
-
     def settled(self, before: "Consensus", rho: float, tolerance: float) -> bool:
         """Say whether both residuals are below tolerance sqrt(s m)."""
-        return max(self.residuals(before, rho)) < tolerance * self.precoder.numel() ** 0.5
+        return max(self.residuals(before, rho)) < tolerance * math.sqrt(self.precoder.numel())
 
 
 def admm_precoder(state: Consensus, gram: Tensor, match: Tensor, rho: float) -> Tensor:

@@ -50,7 +50,8 @@ class Whitening:
 
     def apply(self, c: Tensor) -> Tensor:
         """Whiten samples, shape (features, samples)."""
-        return torch.linalg.solve_triangular(self.factor, c - self.mean, upper=False)
+        white: Tensor = torch.linalg.solve_triangular(self.factor, c - self.mean, upper=False)
+        return white
 
     def undo(self, x: Tensor) -> Tensor:
         """Return whitened samples to where they came from."""

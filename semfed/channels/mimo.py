@@ -1,12 +1,14 @@
 """A static MIMO channel: K uses of the same N_R x N_T matrix per message."""
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from semfed.channels.base import Channel, ChannelSettings, ChannelState, gaussian
+from semfed.channels.power import Normalisation
 
 
 def draw_response(receive: int, transmit: int, generator: torch.Generator) -> Tensor:
@@ -32,7 +34,8 @@ class MIMO(Channel):
     class Settings(ChannelSettings):
         """Antennas; `uses` is the paper's K."""
 
-        symbols: str = Field(default="complex", pattern="^complex$")  # type: ignore[assignment]
+        power: Normalisation = "none"
+        symbols: Literal["complex"] = "complex"
         uses: int = Field(default=1, ge=1)
         transmit_antennas: int = Field(default=4, ge=1)
         receive_antennas: int = Field(default=4, ge=1)

@@ -55,6 +55,7 @@ class Federation(Grid):
         self.initial_arrays = ArrayRecord()
         self._host: dict[int, int] = {}
         self._metrics: list[tuple[int, str, float]] = []
+        self._reported: list[tuple[int | None, str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
         self._costs: defaultdict[tuple[int, str], float] = defaultdict(float)
         self._open(timeout)
@@ -111,6 +112,10 @@ class Federation(Grid):
         """Note that a reply came but could not be used."""
         self._failures.append((client, phase, reason))
 
+    def report(self, metric: str, value: float, client: int | None = None) -> None:
+        """Record a number that the strategy itself found: of a client, or of all together; costs add up."""
+        self._reported.append((client, metric, value))
+
     def drain(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
         arm, seed, clients = self.experiment.arm, self.experiment.seed, self.experiment.scenario.clients
@@ -131,7 +136,8 @@ class Federation(Grid):
             if "/" not in metric
         ]
         records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
-        self._metrics, self._failures = [], []
+        records += [record(client, name, value) for client, name, value in self._reported]
+        self._metrics, self._failures, self._reported = [], [], []
         self._costs.clear()
         return records
 
