@@ -142,9 +142,9 @@ class AlignedUser(Learner):
             pilots' mean alone reaches; ``objective/user``, the user's part of J; ``channel-uses``.
         """
         mode, user = str(config["mode"]), self._user()
-        radio, state = (
-            self._radio(mode),
-            ChannelState(self.session.generator("evaluation", int(config["server-round"]))),
+        radio, seed = self._radio(mode), self.session.experiment.seed
+        state = ChannelState(
+            seeding.torch_generator(seed, "evaluation", self.session.client, int(config["server-round"]))
         )
         metrics: dict[str, Any] = {}
         if parameters:
