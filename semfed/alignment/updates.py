@@ -9,10 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-BISECTIONS = 200
+PRECISION = 1e-13
+"""Relative, of the multiplier that keeps the power."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +128,21 @@ def admm_step(state: Consensus, precoder: Tensor, power: float) -> Consensus:
 def bcd_precoder(gram: Tensor, match: Tensor, power: float) -> Tensor:
     """Return the best F for fixed equalizers: (A + lam I)^-1 D with the smallest lam >= 0 that keeps the power."""
     values, vectors = torch.linalg.eigh(gram)
-    values = values.clamp_min(0)
     turned = vectors.mH @ match
-    strength = turned.abs().square().sum(dim=1)
     reached = values > values.max() * len(values) * torch.finfo(values.dtype).eps
+    curvature, strength = values.numpy(), turned.abs().square().sum(dim=1).numpy()
+    strength = np.where(reached.numpy(), strength, 0.0)  # D has no part where A has none
 
     def spent(multiplier: float) -> float:
-        return float((strength / (values + multiplier).square())[reached].sum())
+        return float(np.sum(strength / np.where(strength > 0, curvature + multiplier, 1.0) ** 2))
 
-    low, high = 0.0, max(1e-12, float(strength.sum() / power) ** 0.5)
-    if spent(low) > power:
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if spent(middle) > power else (low, middle)
-        low = high
-    weights = torch.where(reached, 1 / (values + low), 0.0)
+    low, high = 0.0, math.sqrt(strength.sum() / power)
+    if spent(low) <= power:
+        high = low
+    while high - low > PRECISION * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) > power else (low, middle)
+    weights = torch.where(reached, 1 / (values + high), 0.0)
     return into_ball(vectors @ (weights[:, None] * turned), power)
 
 
