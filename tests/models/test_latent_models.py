@@ -24,8 +24,7 @@ def test_latent_classifier_is_the_papers_and_ignores_length() -> None:
 def test_convnet_halves_the_image_and_gives_its_outputs(shape: tuple[int, ...]) -> None:
     network = build("convnet", shape, channels=[4, 6], outputs=7)
     assert network(torch.zeros(2, *shape)).shape == (2, 7)
-    side = -(-(-(-shape[1] // 2)) // 2)
-    assert network[1].in_features == 6 * side * side
+    assert network[1].in_features == 6 * (shape[1] // 4) ** 2
     with pytest.raises(ScenarioError, match="outputs"):
         build("convnet", shape)
 

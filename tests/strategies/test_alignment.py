@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from flwr.app import Message
 from semfed.clients.aligned_user import AlignedUser
 from semfed.strategies.alignment import AlignmentStrategy
@@ -28,6 +27,7 @@ from semfed.flower.server import run_arm
 from semfed.flower.worker import Worker
 from semfed.records import Record
 from semfed.scenario import Scenario
+from semfed.training import one_thread
 
 WIDTHS = {"ap": 12, "a": 12, "b": 9, "c": 8, "d": 12}
 PILOTS = 200
@@ -47,7 +47,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _identity() -> Iterator[None]:
-    with flower_identity():
+    with flower_identity(), one_thread():
         yield
 
 
