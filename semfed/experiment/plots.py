@@ -1,5 +1,6 @@
 """Figures of a run, drawn from its folder only."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from semfed.experiment import convergence
 from semfed.experiment import folder as folders
 from semfed.experiment.report import shown_metrics
 from semfed.experiment.summary import Curves, curves
@@ -58,7 +60,7 @@ def plot(folder: Path) -> list[Path]:
     by_arm = curves(folders.read_records(folder))
     figures: dict[str, Figure] = {}
     with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
-        for metric in shown_metrics(summary):
+        for metric in [*shown_metrics(summary), *shown_metrics(summary, "nmse")[-1:]]:
             name = metric.replace("/", "-")
             if scenario.sweep is not None:
                 figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
@@ -66,6 +68,10 @@ def plot(folder: Path) -> list[Path]:
             figures[f"{name}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
             if metric == "accuracy/average":
                 figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
+        if scenario.sweep is None:
+            for metric in convergence.measured(by_arm):
+                colours = itertools.cycle(COLOURS)
+                figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
