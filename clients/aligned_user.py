@@ -57,10 +57,11 @@ class AlignedUser(Learner):
         def rows(client: int) -> Tensor:
             return torch.from_numpy(worker.rows(session.experiment, session.data_root, client))
 
-        place = Place(scenario, seed, session.dataset, session.images, rows, session.data_root, session.device)
         self.settings = cast(LatentSettings, scenario.learner.settings)
         self.channel = cast(MIMO.Settings, scenario.channel.settings)
-        self.prepared = Prepared(place, self.settings, worker.once)
+        place = Place(scenario, seed, session.dataset, session.images, rows, session.data_root, session.device)
+        key = ("prepared", session.experiment.digest, session.data_root, session.device)
+        self.prepared = worker.once(key, lambda: Prepared(place, self.settings, worker.once))
 
     def shared(self) -> Arrays:
         """Return the precoder to start from: F ~ CN(0, 1), within the power; complex64, or float32 if all is real."""
