@@ -1,5 +1,6 @@
 """Figures of a run, drawn from its folder only."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from semfed.experiment import convergence
 from semfed.experiment import folder as folders
-from semfed.experiment.summary import Curves, curves, shown_metrics
+from semfed.experiment.summary import Curves, curves, metrics_of, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
 STYLE: dict[str, Any] = {
@@ -58,7 +60,7 @@ def plot(folder: Path) -> list[Path]:
     by_arm = curves(folders.read_records(folder))
     figures: dict[str, Figure] = {}
     with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
-        for metric in shown_metrics(summary):
+        for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:
             name = metric.replace("/", "-")
             if scenario.sweep is not None:
                 figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
@@ -68,6 +70,10 @@ def plot(folder: Path) -> list[Path]:
                 figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
         if test_snrs(summary):
             figures["accuracy-vs-test-snr"] = against_test_snr(summary)
+        if scenario.sweep is None:
+            for metric in convergence.measured(by_arm):
+                colours = itertools.cycle(COLOURS)
+                figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
