@@ -46,7 +46,8 @@ class MultiReceiverClient(Learner):
         """Instead of `tasks`, so many receivers of the paper's scaling experiment: the i-th, called ``t<i>``, tells
         five classes from the rest, C_i to C_(i+4), counted around."""
         weights: Weight | tuple[Weight, ...] | None = None
-        """One a receiver; a single number w stands for (w, 1 - w) at two receivers; unset, all are 1 / receivers."""
+        """One a receiver, 0 for the receivers after the last; a single number w stands for (w, 1 - w); unset, all are
+        1 / receivers."""
         snr_offset_db: dict[str, float] = {}  # noqa: RUF012  # pydantic copies defaults
         """By a receiver's task: what its SNR is above ``channel.snr_db``, for unequal receivers."""
         test_snr_db: tuple[float, ...] = ()
@@ -62,7 +63,8 @@ class MultiReceiverClient(Learner):
             """Weights of the receivers' losses."""
             if self.weights is None:
                 return tuple(1 / len(self.names) for _ in self.names)
-            return self.weights if isinstance(self.weights, tuple) else (self.weights, 1 - self.weights)
+            given = self.weights if isinstance(self.weights, tuple) else (self.weights, 1 - self.weights)
+            return given + (0.0,) * (len(self.names) - len(given))
 
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the rest of the scenario."""
@@ -73,7 +75,7 @@ class MultiReceiverClient(Learner):
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
             if len(self.shares) != len(self.names) or not any(self.shares):
                 raise ValueError(
-                    f"learner.weights = {self.shares} for {len(self.names)} receivers; give one a receiver, not all 0"
+                    f"learner.weights = {self.weights} for {len(self.names)} receivers: no more than that, not all 0"
                 )
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")

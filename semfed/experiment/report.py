@@ -14,13 +14,14 @@ from semfed.scenario import Scenario
 MEGA = 1e6
 
 
-def shown_metrics(summary: Mapping[str, Any], quantity: str = "accuracy") -> list[str]:
-    """Return a quantity's metrics over all arms: tasks in their order, the average last."""
-    names: dict[str, None] = {}
-    for arm in summary["arms"].values():
-        names.update(dict.fromkeys(name for name in arm["final"] if name.startswith(f"{quantity}/")))
-    average = f"{quantity}/average"
-    return sorted(name for name in names if name != average) + [name for name in names if name == average]
+def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
+    """Return the accuracies of all arms, or the errors where none is measured: tasks in order, the average last."""
+    names = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
+    for quantity in ("accuracy", "error"):
+        found = sorted(name for name in names if name.startswith(f"{quantity}/") and name != f"{quantity}/average")
+        if found:
+            return found + [name for name in names if name == f"{quantity}/average"]
+    return []
 
 
 def percent(entry: Mapping[str, Any] | None) -> str:
@@ -32,16 +33,17 @@ def percent(entry: Mapping[str, Any] | None) -> str:
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
-    """Return arms against tasks: final accuracy, mean and standard deviation over seeds, then what it costs."""
+    """Return arms against tasks: final accuracy or error, mean and standard deviation over seeds, then what it costs."""
     metrics = shown_metrics(summary)
     seeds = max(
         (len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
         default=0,
     )
-    table = Table(title=f"{summary['scenario']}: test accuracy after the last round in %, {seeds} seed(s)")
+    quantity = metrics[0].partition("/")[0] if metrics else "accuracy"
+    table = Table(title=f"{summary['scenario']}: test {quantity} after the last round in %, {seeds} seed(s)")
     table.add_column("arm")
     for metric in metrics:
-        table.add_column(metric.removeprefix("accuracy/"), justify="right")
+        table.add_column(metric.removeprefix(f"{quantity}/"), justify="right")
     for heading in ("MB up", "MB down", "channel uses"):
         table.add_column(heading, justify="right")
     for name, arm in summary["arms"].items():

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from semfed.errors import ScenarioError
+from semfed.models.dropout import Dropout
 from semfed.settings import StrictModel
 
 
@@ -25,6 +26,8 @@ class MLP:
         """Width of the last layer; a decoder may leave it to its task."""
         final_relu: bool = False
         """ReLU after the last layer, too."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Before the last layer, while training."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,4 +41,6 @@ class MLP:
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
+        if self.settings.dropout:
+            layers.insert(-2, Dropout(self.settings.dropout))
         return nn.Sequential(*(layers if self.settings.final_relu else layers[:-1]))
