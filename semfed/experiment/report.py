@@ -33,7 +33,7 @@ def percent(entry: Mapping[str, Any] | None) -> str:
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
-    """Return arms against tasks: final accuracy or error, mean and standard deviation over seeds, then what it costs."""
+    """Return arms against tasks: final accuracy or error, mean and standard deviation over seeds, then its cost."""
     metrics = shown_metrics(summary)
     seeds = max(
         (len(next(iter(arm["final"].values()))["values"]) for arm in summary["arms"].values() if arm["final"]),
