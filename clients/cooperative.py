@@ -64,7 +64,7 @@ class CooperativeClient(Learner):
         heads: Literal["bounded", "linear"] = "bounded"
         """Of the specific units; see `GaussianEncoder`. The common unit's are linear."""
         cu: bool = True
-        """Without a common unit the specific units see the image."""
+        """Without a common unit the specific units see the image; its rounds pass idle, so that epochs compare."""
         schedule: Literal["common-first", "interleaved"] = "common-first"
         """``interleaved`` trains the common unit in every round, before the specific units."""
         common: CommonUnitSettings = CommonUnitSettings()
@@ -91,7 +91,7 @@ class CooperativeClient(Learner):
         channel = session.scenario.channel
         self.channel = channel.load()(channel.settings).to(session.device)
 
-    # -- networks: one of a kind per process; whoever uses one loads its weights first ------------------------
+    # -- networks, with their initial weights; a client lives for one message -----------------------------------
 
     def _build_common(self) -> GaussianEncoder:
         session, width = self.session, self.settings.common.outputs

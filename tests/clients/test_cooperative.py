@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Context, RecordDict
 from semfed.clients.cooperative import CooperativeClient
 
 import semfed
+from semfed.channels import ChannelState
 from semfed.errors import ScenarioError
 from semfed.experiment.report import shown_metrics
 from semfed.flower.client import Session
@@ -73,6 +75,14 @@ def test_the_common_unit_trains_first_and_then_stays_as_it_is() -> None:
     assert metrics[0]["common_error/t2"] < 0.3
     assert metrics[2]["error/t2"] < 0.75 < client().get_properties({})["baseline/error/t2"]
     assert 0 < metrics[2]["rate/t2"] < np.log(539)
+
+
+def test_the_channel_adds_noise_of_variance_one() -> None:
+    channel = make("iopm")().channel
+    x = torch.rand(20_000, 16, generator=torch.Generator().manual_seed(0))
+    received = channel(x, ChannelState(torch.Generator().manual_seed(1)))
+    assert float((received - x).square().mean()) == pytest.approx(1, abs=0.01)
+    assert abs(float(((received - x) * x).mean())) < 0.01
 
 
 def test_every_image_costs_d_channel_uses_a_task() -> None:
