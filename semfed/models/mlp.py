@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from semfed.errors import ScenarioError
+from semfed.models.dropout import Dropout
 from semfed.settings import StrictModel
 
 
@@ -28,6 +29,8 @@ class MLP:
         """ReLU after the last layer, too."""
         activation: Literal["relu", "tanh"] = "relu"
         """Between the layers."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Before the last layer, while training."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -42,4 +45,8 @@ class MLP:
         between = nn.Tanh if self.settings.activation == "tanh" else nn.ReLU
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), between()]
-        return nn.Sequential(*layers[:-1], *([nn.ReLU()] if self.settings.final_relu else []))
+        layers[-1:] = [nn.ReLU()] if self.settings.final_relu else []
+        if self.settings.dropout:
+            last = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+            layers.insert(last, Dropout(self.settings.dropout))
+        return nn.Sequential(*layers)
