@@ -222,11 +222,13 @@ def test_unusable_pilots_are_told_before_anything_is_exchanged(root: Path, chang
         ("channel=awgn", "needs channel 'mimo'"),
         ("channel.power=sample", "the precoder keeps the power"),
         ("channel.user_snr_db=[1.0]", "has 1 values for 4 users"),
+        ('learner={name = "multitask"}', "needs learner 'aligned-user'"),
+        ("arms.shared.strategy.mode=reference", "'reference' is complex"),
     ],
 )
 def test_scenarios_that_cannot_work(change: str, message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
-        load(change)
+        overrides.load("alignment-digits", ["widely_linear=true", change])
 
 
 def test_users_can_have_snrs_of_their_own(root: Path) -> None:
