@@ -17,28 +17,29 @@ from semfed.experiment.folder import read_json
 from semfed.scenario import Scenario, read, validate
 
 ROOT = Path(__file__).parents[1]
-SCENARIO = "alignment-mnist"
 ALIGNED = "shared,multi-link"
 SENDING = f"{ALIGNED},first-k,top-k,eigen-k"
 TABLES: dict[str, dict[str, Any]] = {
-    "compression": {"sweep": "channel.uses=1,2,4,6,12"},
-    "compression-homogeneous": {"sweep": "channel.uses=1,2,4,6,12", "overrides": ["homogeneous=true"]},
-    "snr": {"sweep": "channel.snr_db=-20,-10,0,10,20,30", "arms": SENDING},
-    "pilots": {"sweep": "pilots=150,500,1000,2000,4000,8000", "arms": SENDING},
-    "scaled": {"sweep": "channel.uses=1,2,4", "arms": ALIGNED, "overrides": ["target_whitening=scale"]},
-    "widely-linear": {"sweep": "channel.uses=1,2,4", "arms": ALIGNED, "overrides": ["widely_linear=true"]},
-    "widely-linear-scaled": {
+    "alignment-mnist/compression": {"sweep": "channel.uses=1,2,4,6,12"},
+    "alignment-mnist/compression-homogeneous": {"sweep": "channel.uses=1,2,4,6,12", "set": ["homogeneous=true"]},
+    "alignment-mnist/snr": {"sweep": "channel.snr_db=-20,-10,0,10,20,30", "arms": SENDING},
+    "alignment-mnist/pilots": {"sweep": "pilots=150,500,1000,2000,4000,8000", "arms": SENDING},
+    "alignment-mnist/scaled": {"sweep": "channel.uses=1,2,4", "arms": ALIGNED, "set": ["target_whitening=scale"]},
+    "alignment-mnist/widely-linear": {"sweep": "channel.uses=1,2,4", "arms": ALIGNED, "set": ["widely_linear=true"]},
+    "alignment-mnist/widely-linear-scaled": {
         "sweep": "channel.uses=1,2,4",
         "arms": ALIGNED,
-        "overrides": ["widely_linear=true", "target_whitening=scale"],
+        "set": ["widely_linear=true", "target_whitening=scale"],
     },
-    "modes": {"sweep": "strategy.mode=admm,bcd,reference", "arms": "shared"},
+    "alignment-mnist/modes": {"sweep": "strategy.mode=admm,bcd,reference", "arms": "shared"},
+    "alignment-digits/compression": {"sweep": "channel.uses=1,2,3"},
+    "alignment-cifar10/compression": {"sweep": "channel.uses=1,2,4,12"},
 }
 METRICS = ("accuracy/average", "nmse/average", "objective", "cost/bytes_up", "cost/bytes_down")
 
 
-def command(table: dict[str, Any]) -> str:
-    parts = ["semfed", "run", SCENARIO, "--data-root", "DIR"]
+def command(scenario: str, table: dict[str, Any]) -> str:
+    parts = ["semfed", "run", scenario, "--data-root", "DIR"]
     if "arms" in table:
         parts += ["--arms", table["arms"]]
     for override in overrides(table):
@@ -47,16 +48,16 @@ def command(table: dict[str, Any]) -> str:
 
 
 def overrides(table: dict[str, Any]) -> list[str]:
-    return [*table.get("overrides", []), "evaluate_every=30"]
+    return [*table.get("set", []), "evaluate_every=30"]
 
 
 def condense(folder: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
     scenario: Scenario = validate(read(folder / "scenario.toml"))
     summary, tree = read_json(folder / "summary.json"), scenario.tree()
     return {
-        "name": f"{SCENARIO} {name}",
+        "name": name,
         "description": f"{scenario.description} Metrics after the last round, all test images, mean over users.",
-        "command": command(table),
+        "command": command(scenario.name, table),
         "seeds": tree["seeds"],
         "settings": {key: tree[key] for key in ("rounds", "data", "channel", "training", "learner", "sweep")},
         "packages": read_json(folder / "environment.json")["packages"],
@@ -77,11 +78,13 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.tables:
+            scenario, file = name.split("/")
             table, folder = TABLES[name], (given.runs or Path(scratch)) / name
             if not (folder / "summary.json").is_file():
                 arms = table["arms"].split(",") if "arms" in table else None
-                semfed.run(SCENARIO, arms=arms, overrides=overrides(table), sweep=table["sweep"], out=folder)
-            target = ROOT / "scenarios" / SCENARIO / "results" / f"{name}.json"
+                semfed.run(scenario, arms=arms, overrides=overrides(table), sweep=table["sweep"], out=folder)
+            target = ROOT / "scenarios" / scenario / "results" / f"{file}.json"
+            target.parent.mkdir(exist_ok=True)
             target.write_text(json.dumps(condense(folder, name, table), indent=1) + "\n")
             print(target)
 

@@ -22,11 +22,11 @@ from semfed.alignment.wire import from_wire, to_wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy, StrategySettings
+from semfed.latents.prepared import LatentSettings
+from semfed.scenario import Scenario
 from semfed.training import one_thread
 
-Mode = Literal[
-    "admm", "bcd", "multi-link", "reference", "first-k", "top-k", "eigen-k", "own-latent", "unaligned"
-]  # fmt: skip
+Mode = Literal["admm", "bcd", "multi-link", "reference", "first-k", "top-k", "eigen-k", "own-latent", "unaligned"]
 WITHOUT_TRAINING = ("first-k", "top-k", "eigen-k", "own-latent", "unaligned")
 WITHOUT_PILOTS = ("own-latent", "unaligned")
 
@@ -55,6 +55,16 @@ class AlignmentStrategy(FederatedStrategy):
         """Stop exchanging when both residuals are below this times sqrt(s m); 0 for never."""
         evaluate_every: int = Field(default=1, ge=1)
         """Rounds from one test to the next; the last round always has one."""
+
+        def check(self, scenario: Scenario) -> None:
+            """Refuse a learner that cannot answer."""
+            learner = scenario.learner.settings
+            if not isinstance(learner, LatentSettings):
+                raise ValueError(
+                    f"learner = {scenario.learner.name!r}: strategy 'alignment' needs learner 'aligned-user'"
+                )
+            if self.mode == "reference" and learner.widely_linear:
+                raise ValueError("learner.widely_linear = true: strategy.mode 'reference' is complex; use another mode")
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         super().__init__(experiment, settings)

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Message
 from semfed.clients.aligned_user import AlignedUser
-from semfed.strategies.alignment import AlignmentStrategy
 
 import semfed
 from semfed import overrides
 from semfed.alignment.solver import Solution, align
-from semfed.alignment.updates import into_ball
-from semfed.alignment.wire import from_wire
+from semfed.alignment.updates import Link, equalizer, into_ball, user_step
+from semfed.alignment.wire import from_wire, to_wire
 from semfed.callbacks import Callback
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.errors import FederationError, ScenarioError, SemfedError
@@ -143,8 +143,12 @@ def test_bytes_are_those_of_the_formula(root: Path, change: str, symbols: int, w
 
 def test_sizes_of_the_paper_on_the_wire() -> None:
     s, m, n = 16, 96, 42_500
-    assert [8 * s * m, 8 * (s * s + s * m), 8 * n * m] == [12_288, 14_336, 32_640_000]
-    assert AlignmentStrategy.Settings().rho == 1.0
+    link = Link(torch.zeros(m, m, dtype=torch.complex128), 1.0, torch.eye(s, dtype=torch.complex128), 0.1)
+    precoder = torch.ones(s, m, dtype=torch.complex128)
+    answer = user_step(link, equalizer(link, precoder))
+    assert to_wire(precoder).nbytes == 12_288
+    assert sum(to_wire(matrix).nbytes for matrix in answer) == 14_336
+    assert to_wire(torch.zeros(m, n, dtype=torch.complex128)).nbytes == 32_640_000
 
 
 class Absent:
@@ -222,11 +226,13 @@ def test_unusable_pilots_are_told_before_anything_is_exchanged(root: Path, chang
         ("channel=awgn", "needs channel 'mimo'"),
         ("channel.power=sample", "the precoder keeps the power"),
         ("channel.user_snr_db=[1.0]", "has 1 values for 4 users"),
+        ('learner={name = "multitask"}', "needs learner 'aligned-user'"),
+        ("arms.shared.strategy.mode=reference", "'reference' is complex"),
     ],
 )
 def test_scenarios_that_cannot_work(change: str, message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
-        load(change)
+        overrides.load("alignment-digits", ["widely_linear=true", change])
 
 
 def test_users_can_have_snrs_of_their_own(root: Path) -> None:
