@@ -1,8 +1,8 @@
 """Look-up of the exchangeable parts: built-in or third-party, all by entry point or ``module:attribute``.
 
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
-``semfed.channels``, ``semfed.datasets``, ``semfed.models`` and ``semfed.callbacks``. Nothing else is ever imported
-on the word of a scenario or of a message.
+``semfed.channels``, ``semfed.datasets``, ``semfed.latents``, ``semfed.models`` and ``semfed.callbacks``. Nothing else
+is ever imported on the word of a scenario or of a message.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.settings import StrictModel, suggest
 
-GROUPS = ("strategies", "clients", "channels", "datasets", "models", "callbacks")
+GROUPS = ("strategies", "clients", "channels", "datasets", "latents", "models", "callbacks")
 
 
 @lru_cache(maxsize=len(GROUPS))

@@ -32,6 +32,7 @@ from semfed.settings import StrictModel, explain, suggest
 Label = int | str
 _dump = PlainSerializer(Plugin.dump)
 SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
+LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump]
 ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump]
 ChannelChoice = Annotated[Plugin, PlainValidator(partial(parse, "channels")), _dump]
 LearnerChoice = Annotated[Plugin, PlainValidator(partial(parse, "clients")), _dump]

@@ -137,7 +137,7 @@ class SplitStrategy(FederatedStrategy):
             halves, batches, losses = self._exchange(server_round, list(replies))
             for client in halves:
                 self.halves[client] = halves[client]
-                self._opened().measure(client, "train_loss", float(np.mean(losses[client])))
+                self._opened().report("train_loss", float(np.mean(losses[client])), client)
             self.learn([self._local(batches[client]) for client in halves])
             if self.shared_decoder:
                 self._share(list(halves))

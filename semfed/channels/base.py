@@ -108,9 +108,12 @@ class Channel(nn.Module, ABC):
         Tensor, shape (batch, numbers), float
             What the receiver gets.
         """
+        return self.distort(self.transmit(x, state), state)
+
+    def transmit(self, x: Tensor, state: ChannelState) -> Tensor:
+        """Return what the antenna sends, and count its channel uses; several receivers may each `distort` it."""
         state.uses += self.count_uses(x)
-        sent = normalise(x, self.settings.power, power=1 / self.settings.reals_per_symbol)
-        return self.distort(sent, state)
+        return normalise(x, self.settings.power, power=1 / self.settings.reals_per_symbol)
 
     @abstractmethod
     def distort(self, x: Tensor, state: ChannelState) -> Tensor:

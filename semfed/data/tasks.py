@@ -1,6 +1,6 @@
 """Tasks as label maps: from the class of an image to the value of a semantic variable."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -87,3 +87,35 @@ def require_every_value(labels: Tensor, task: Task, name: str, client: str) -> N
                 f"client {client!r} has no sample of value {symbol!r} of its task {name!r}: "
                 "change data.partition or the task"
             )
+
+
+def joint_values(labels: Tensor, named: Mapping[str, Task], classes: Sequence[str]) -> Tensor:
+    """Return the values of several tasks for the same samples.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (samples,), int64
+        Classes of images.
+    named : mapping of str to Task
+        The tasks by their names.
+    classes : sequence of str
+        The data set's classes.
+
+    Returns
+    -------
+    Tensor, shape (samples, tasks), int64
+
+    Raises
+    ------
+    DataError
+        If a sample has no value in one of the tasks.
+    """
+    columns = []
+    for name, task in named.items():
+        column = label_map(task, name, classes).to(labels.device)[labels]
+        if bool((column < 0).any()):
+            raise DataError(
+                f"tasks.{name}: some images have no value in it, but they serve other tasks too; name a rest"
+            )
+        columns.append(column)
+    return torch.stack(columns, dim=1)

@@ -1,5 +1,6 @@
 """Figures of a run, drawn from its folder only."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from semfed.experiment import convergence
 from semfed.experiment import folder as folders
-from semfed.experiment.summary import Curves, curves, shown_metrics
+from semfed.experiment.summary import Curves, curves, metrics_of, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
 STYLE: dict[str, Any] = {
@@ -58,7 +60,7 @@ def plot(folder: Path) -> list[Path]:
     by_arm = curves(folders.read_records(folder))
     figures: dict[str, Figure] = {}
     with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
-        for metric in shown_metrics(summary):
+        for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:
             name = metric.replace("/", "-")
             if scenario.sweep is not None:
                 figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
@@ -68,6 +70,12 @@ def plot(folder: Path) -> list[Path]:
                 figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
         if test_snrs(summary):
             figures["accuracy-vs-test-snr"] = against_test_snr(summary)
+        if scenario.sweep is None:
+            for metric in convergence.measured(by_arm):
+                colours = itertools.cycle(COLOURS)
+                figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
+        for task in shown_rates(summary):
+            figures[f"error-{task}-vs-rate"] = against_rate(summary, task)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
@@ -129,6 +137,24 @@ def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: str) -> Fi
     if metric in summary["baselines"]:
         level = 100 * summary["baselines"][metric]
         axes.axhline(level, color="0.5", linestyle=":", linewidth=1, label="majority class")
+    axes.legend(loc="best")
+    return figure
+
+
+def shown_rates(summary: Mapping[str, Any]) -> list[str]:
+    """Return the tasks that have both an error and a rate in every arm."""
+    tasks = [m.removeprefix("error/") for m in shown_metrics(summary) if m.startswith("error/")]
+    finals = [arm["final"] for arm in summary["arms"].values()]
+    return [task for task in tasks if all(f"{q}/{task}" in final for final in finals for q in ("error", "rate"))]
+
+
+def against_rate(summary: Mapping[str, Any], task: str) -> Figure:
+    """Draw every arm's final error in percent against the rate that it takes: one marker a seed."""
+    figure, axes = _axes(f"rate of {task} (nats)", _label(f"error/{task}"))
+    for index, (name, arm) in enumerate(summary["arms"].items()):
+        rates, errors = (list(arm["final"][f"{q}/{task}"]["values"].values()) for q in ("rate", "error"))
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        axes.plot(rates, 100 * np.array(errors), color=colour, marker=marker, linestyle="none", label=name)
     axes.legend(loc="best")
     return figure
 

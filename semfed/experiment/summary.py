@@ -106,12 +106,14 @@ def summarise(
     return summary
 
 
-def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
-    """Return the accuracies of all arms, or the errors where none is measured: tasks in order, the average last."""
+def metrics_of(summary: Mapping[str, Any], quantity: str) -> list[str]:
+    """Return a quantity's metrics over all arms: tasks in order, the average last."""
     names = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
-    for quantity in ("accuracy", "error"):
-        average = f"{quantity}/average"
-        found = sorted(name for name in names if name.startswith(f"{quantity}/") and name != average)
-        if found:
-            return found + [name for name in names if name == average]
-    return []
+    average = f"{quantity}/average"
+    tasks = sorted(name for name in names if name.startswith(f"{quantity}/") and name != average)
+    return [*tasks, average] if average in names else tasks
+
+
+def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
+    """Return the accuracies of a run, or its errors where no accuracy is measured."""
+    return metrics_of(summary, "accuracy") or metrics_of(summary, "error")

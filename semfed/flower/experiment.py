@@ -1,5 +1,6 @@
 """One arm of a scenario with one seed: the unit that a strategy runs and that clients are told about."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -28,6 +29,11 @@ class Experiment:
     def data_key(self) -> str:
         """Text that is equal for experiments on the same data with the same number of clients."""
         return f"{len(self.scenario.clients)} {self.scenario.data.model_dump_json()}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the experiment as text: equal for equal experiments, and quick to ask again."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         """Write the experiment as text, to travel in a message."""

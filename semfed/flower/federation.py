@@ -55,6 +55,7 @@ class Federation(Grid):
         self.initial_arrays = ArrayRecord()
         self._host: dict[int, int] = {}
         self._metrics: list[tuple[int, str, float]] = []
+        self._reported: list[tuple[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
         self._costs: defaultdict[tuple[int, str], float] = defaultdict(float)
         self._open(timeout)
@@ -111,9 +112,14 @@ class Federation(Grid):
         """Note that a reply came but could not be used."""
         self._failures.append((client, phase, reason))
 
-    def measure(self, client: int, metric: str, value: float) -> None:
-        """Note what the server itself measured of a client's training."""
-        self._metrics.append((client, metric, value))
+    def report(self, metric: str, value: float, client: int | None = None) -> None:
+        """Record a number that the strategy itself found: of all together, or of a client, as if it had told it."""
+        if client is None:
+            self._reported.append((metric, value))
+        elif metric.startswith("cost/"):
+            self._costs[client, metric] += value
+        else:
+            self._metrics.append((client, metric, value))
 
     def drain(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
@@ -135,7 +141,8 @@ class Federation(Grid):
             if "/" not in metric
         ]
         records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
-        self._metrics, self._failures = [], []
+        records += [record(None, name, value) for name, value in self._reported]
+        self._metrics, self._failures, self._reported = [], [], []
         self._costs.clear()
         return records
 

@@ -95,14 +95,18 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
 
 def _baselines(federation: Federation) -> dict[str, float]:
-    """Collect what clients say a trivial decision reaches: properties ``baseline/<quantity>``, averaged per task."""
+    """Collect what clients say a trivial decision reaches, averaged per task.
+
+    Properties are called ``baseline/<quantity>``, or ``baseline/<quantity>/<task>`` where a client has several tasks.
+    """
     found: dict[str, list[float]] = {}
     for client, properties in sorted(federation.properties.items()):
         task = federation.experiment.scenario.clients[client].task
         for name, value in properties.items():
             if name.startswith("baseline/"):
-                for label in (task, "average"):
-                    found.setdefault(f"{name.removeprefix('baseline/')}/{label}", []).append(float(value))
+                quantity, _, own = name.removeprefix("baseline/").partition("/")
+                for label in (own or task, "average"):
+                    found.setdefault(f"{quantity}/{label}", []).append(float(value))
     return {name: _mean(values) for name, values in found.items()}
 
 

@@ -2,16 +2,18 @@
 
 import itertools
 import math
+from typing import Literal
 
 from pydantic import Field, PositiveInt
 from torch import nn
 
 from semfed.errors import ScenarioError
+from semfed.models.dropout import Dropout
 from semfed.settings import StrictModel
 
 
 class MLP:
-    """A fully connected network with ReLU between its layers; inputs are flattened.
+    """A fully connected network with ReLU (or tanh) between its layers; inputs are flattened.
 
     With hidden = [32], outputs = 8 and final_relu = true it is the encoder of arXiv 2601.17419, with hidden = [4]
     its decoder.
@@ -25,6 +27,10 @@ class MLP:
         """Width of the last layer; a decoder may leave it to its task."""
         final_relu: bool = False
         """ReLU after the last layer, too."""
+        activation: Literal["relu", "tanh"] = "relu"
+        """Between the layers."""
+        dropout: float = Field(default=0.0, ge=0, lt=1)
+        """Before the last layer, while training."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,6 +42,11 @@ class MLP:
             raise ScenarioError("model 'mlp' needs 'outputs' here: set the width of its last layer")
         sizes = [math.prod(input_shape), *self.settings.hidden, width]
         layers: list[nn.Module] = [nn.Flatten()]
+        between = nn.Tanh if self.settings.activation == "tanh" else nn.ReLU
         for before, after in itertools.pairwise(sizes):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        return nn.Sequential(*(layers if self.settings.final_relu else layers[:-1]))
+            layers += [nn.Linear(before, after), between()]
+        layers[-1:] = [nn.ReLU()] if self.settings.final_relu else []
+        if self.settings.dropout:
+            last = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+            layers.insert(last, Dropout(self.settings.dropout))
+        return nn.Sequential(*layers)

@@ -1,0 +1,207 @@
+"""A user that aligns its latent space with the access point's, over its own MIMO channel.
+
+Source: "Federated Latent Space Alignment for Multi-user Semantic Communications" (arXiv 2602.17271).
+"""
+
+from typing import Any, cast
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from semfed import seeding
+from semfed.alignment.baselines import Baseline, as_they_are, deliver
+from semfed.alignment.pairing import as_symbols, make_link, recover
+from semfed.alignment.reference import reference_channel, reference_equalizer
+from semfed.alignment.transmission import POWER, Radio
+from semfed.alignment.updates import Link, equalizer, into_ball, objective, user_step
+from semfed.alignment.wire import from_wire, to_wire
+from semfed.channels import ChannelState
+from semfed.channels.mimo import MIMO, draw_response
+from semfed.flower.client import Arrays, Learner, Session
+from semfed.information import empirical_pmf
+from semfed.latents import Place
+from semfed.latents.prepared import LatentSettings, Prepared, User
+from semfed.scenario import Scenario
+
+
+class AlignedUser(Learner):
+    """Answers a precoder with what the access point needs to improve it, and receives with its own equalizer.
+
+    ``fit`` receives F and returns (A_k, D_k). ``evaluate`` receives Z, lets the access point's test latents pass the
+    channel, and classifies what arrives; its config names the ``mode``, a baseline perhaps. Latents, channel and
+    classifier follow from the seed, so they are made once per process and never sent.
+    """
+
+    class Settings(LatentSettings):
+        """Latents and pilots."""
+
+        def check(self, scenario: Scenario) -> None:
+            """Refuse settings that cannot work with the scenario's channel and clients."""
+            channel, users = scenario.channel.settings, len(scenario.clients)
+            if not isinstance(channel, MIMO.Settings):
+                raise ValueError(f"channel = {scenario.channel.name!r}: learner 'aligned-user' needs channel 'mimo'")
+            if channel.power != "none":
+                raise ValueError(f"channel.power = {channel.power!r}: the precoder keeps the power; use 'none'")
+            if channel.user_snr_db is not None and len(channel.user_snr_db) != users:
+                raise ValueError(
+                    f"channel.user_snr_db has {len(channel.user_snr_db)} values for {users} users; give one each"
+                )
+            if len({client.task for client in scenario.clients}) > 1:
+                raise ValueError("clients: users of an alignment share one task; give all of them the same")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        scenario, seed, worker = session.scenario, session.experiment.seed, session.worker
+
+        def rows(client: int) -> Tensor:
+            return torch.from_numpy(worker.rows(session.experiment, session.data_root, client))
+
+        self.settings = cast(LatentSettings, scenario.learner.settings)
+        self.channel = cast(MIMO.Settings, scenario.channel.settings)
+        place = Place(scenario, seed, session.dataset, session.images, rows, session.data_root, session.device)
+        key = ("prepared", session.experiment.digest, session.data_root, session.device)
+        self.prepared = worker.once(key, lambda: Prepared(place, self.settings, worker.once))
+
+    def shared(self) -> Arrays:
+        """Return the precoder to start from: F ~ CN(0, 1), within the power; complex64, or float32 if all is real."""
+        white = self.prepared.access_point().sender.white
+        symbols = self.channel.transmit_antennas * self.channel.uses
+        rows = 2 * symbols if self.settings.widely_linear else symbols
+        generator = seeding.torch_generator(self.session.experiment.seed, "precoder")
+        drawn = torch.randn((rows, len(white)), generator=generator, dtype=white.dtype)
+        return {"F": to_wire(into_ball(drawn, POWER))}
+
+    def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Tell sizes and costs.
+
+        Returns
+        -------
+        dict
+            ``num-examples``: pilots; ``features``: m, complex; ``pilot-bytes``: of the white pilots, which the access
+            point sends once; ``baseline/accuracy``: what always deciding for the most frequent value reaches.
+
+        Raises
+        ------
+        DataError
+            If latents or pilots cannot be used.
+        """
+        sender = self.prepared.access_point().sender
+        self._user()
+        values = self.prepared.test_values().numpy()
+        return {
+            "num-examples": sender.white.shape[1],
+            "features": (len(sender.pilots) + 1) // 2,
+            "pilot-bytes": to_wire(sender.white).nbytes,
+            "baseline/accuracy": float(empirical_pmf(values, len(self.prepared.task.symbols)).max()),
+        }
+
+    def fit(
+        self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
+    ) -> tuple[list[npt.NDArray[Any]], int, dict[str, Any]]:
+        """Find the best equalizer for a precoder and tell what follows from it.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            F, shape (s, m).
+        config : dict
+            ``mode``: the strategy's.
+
+        Returns
+        -------
+        parameters : list of ndarray, complex64 or float32
+            A_k, shape (s, s), and D_k, shape (s, m).
+        num_examples : int
+            Pilots: the same at every user, so that means weigh all users equally.
+        metrics : dict
+            Empty.
+        """
+        mode, precoder = str(config["mode"]), from_wire(parameters[0])
+        link = self._link(self._radio(mode))
+        gram, match = user_step(link, self._equalizer(mode, link, precoder))
+        return [to_wire(gram), to_wire(match)], self._user().receiver.pilots.shape[1], {}
+
+    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
+        """Receive the test images' latents through the channel and classify them.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            Z, shape (s, m); nothing for baselines.
+        config : dict
+            ``mode``: the strategy's; ``server-round``: int.
+
+        Returns
+        -------
+        loss : float
+            The MSE.
+        num_examples : int
+            Test images.
+        metrics : dict
+            ``accuracy``, a fraction; ``mse`` per real feature of the user's latents; ``nmse``, where 1 is what the
+            pilots' mean alone reaches; ``objective/user``, the user's part of J; ``channel-uses``.
+        """
+        mode, user = str(config["mode"]), self._user()
+        radio, seed = self._radio(mode), self.session.experiment.seed
+        state = ChannelState(
+            seeding.torch_generator(seed, "evaluation", self.session.client, int(config["server-round"]))
+        )
+        metrics: dict[str, Any] = {}
+        if parameters:
+            precoder, link = from_wire(parameters[0]), self._link(radio)
+            best = self._equalizer(mode, link, precoder)
+            sent = as_symbols(precoder @ self.prepared.access_point().white_test, self.settings.options)
+            latents = recover(radio.send(sent, state), best, user.receiver, self.settings.options)
+            metrics["objective/user"] = objective(link, precoder, best)
+        else:
+            latents = self._baseline(mode, radio, state)
+        values = self.prepared.test_values()
+        with torch.no_grad():
+            logits = user.classifier(latents.T.float().to(self.session.device)).cpu()
+        mse = float((latents - user.test).square().mean())
+        scatter = float((user.test - user.receiver.pilots.mean(dim=1, keepdim=True)).square().mean())
+        accuracy = float((logits.argmax(1) == values).double().mean())
+        metrics |= {"accuracy": accuracy, "mse": mse, "nmse": mse / scatter, "channel-uses": state.uses}
+        return mse, len(values), metrics
+
+    def _user(self) -> User:
+        return self.prepared.user(self.session.client)
+
+    def _radio(self, mode: str) -> Radio:
+        """Return the user's channel, the same in every round."""
+        channel, client = self.channel, self.session.client
+        snr_db = channel.snr_db if channel.user_snr_db is None else channel.user_snr_db[client]
+        generator = seeding.torch_generator(self.session.experiment.seed, "channel", client)
+        response = draw_response(channel.receive_antennas, channel.transmit_antennas, generator)
+        if mode == "reference":
+            response, snr_db = reference_channel(response, snr_db, channel.uses)
+        return Radio(MIMO(channel.model_copy(update={"snr_db": snr_db})).fix(response))
+
+    def _link(self, radio: Radio) -> Link:
+        return make_link(self._user().receiver, radio.response, radio.noise, self.settings.options)
+
+    def _equalizer(self, mode: str, link: Link, precoder: Tensor) -> Tensor:
+        if mode == "reference":
+            return reference_equalizer(link, precoder, self._user().receiver.pilots.shape[1])
+        return equalizer(link, precoder)
+
+    def _baseline(self, mode: str, radio: Radio, state: ChannelState) -> Tensor:
+        """Return the user's latents of the test images, shape (dk, samples), as a baseline gets them."""
+        access_point, user = self.prepared.access_point(), self._user()
+        if mode == "own-latent":
+            return user.test
+        if mode == "unaligned":
+            return as_they_are(access_point.test, len(user.test))
+        received = deliver(
+            cast(Baseline, mode),
+            access_point.test,
+            access_point.sender.pilots,
+            user.receiver.pilots,
+            radio=radio,
+            send=lambda symbols: radio.send(symbols, state),
+            ridge=self.settings.ridge,
+        )
+        if mode == "top-k":
+            state.uses *= 2  # the indices, which arrive without error, are charged as much as the values
+        return received

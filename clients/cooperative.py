@@ -1,0 +1,378 @@
+"""Cooperative multi-task transmitters: a common unit (CU) for all tasks, then a specific unit (SU) for each.
+
+The strategy sees the CU only; specific units, decoders and the CU's auxiliary decoders stay with their client. One
+client alone is the system of "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited Wireless
+Channels With Implicit Optimal Prior", sections II-B to II-D; several clients are our extension.
+"""
+
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from semfed import models, seeding, training
+from semfed.callbacks import array_digest
+from semfed.data import tasks
+from semfed.decisions import decision_loss, error_rate, logits_of
+from semfed.flower.client import Arrays, Learner, Session
+from semfed.information import empirical_pmf
+from semfed.models import weights
+from semfed.models.dropout import draw_from
+from semfed.models.gaussian import GaussianEncoder, sample
+from semfed.recent import Recent
+from semfed.scenario import ModelChoice, Scenario, TrainingSettings
+from semfed.settings import StrictModel, suggest
+
+from . import specific_unit
+from .specific_unit import Link, RateSettings
+
+EVALUATION_BATCH = 2_000
+KEPT_COMMON_UNITS = 64
+
+
+class CommonUnitSettings(StrictModel):
+    """How the common unit is trained: by Adam, with the scenario's batch size."""
+
+    rounds: int = Field(default=1, ge=1)
+    """The first so many rounds train it; then it is frozen."""
+    epochs: int = Field(default=20, ge=1)
+    """In each of these rounds."""
+    lr: float = Field(default=1e-3, gt=0)
+    outputs: int = Field(default=128, ge=1)
+    """Width of c."""
+
+
+class CooperativeClient(Learner):
+    """Trains a common unit with auxiliary decoders, then a specific unit and a decoder per task.
+
+    A round of the second phase is ``training.epochs`` epochs of every specific unit. The task named by the client's
+    entry in the scenario is the one whose label statistics clustering compares.
+    """
+
+    class Settings(RateSettings):
+        """Tasks, networks and objective."""
+
+        tasks: tuple[str, ...] = Field(min_length=1)
+        """What is decided at the receivers, one specific unit each."""
+        auxiliary: ModelChoice
+        """Decoder of c, one per task, with which the common unit is trained."""
+        specific: ModelChoice
+        """Trunk of a specific unit; its heads have one number per channel use."""
+        heads: Literal["bounded", "linear"] = "bounded"
+        """Of the specific units; see `GaussianEncoder`. The common unit's are linear."""
+        cu: bool = True
+        """Without a common unit the specific units see the image; its rounds pass idle, so that epochs compare."""
+        schedule: Literal["common-first", "interleaved"] = "common-first"
+        """``interleaved`` trains the common unit in every round, before the specific units."""
+        common: CommonUnitSettings = CommonUnitSettings()
+        rate_samples: int = Field(default=2000, ge=1)
+        """Test images that estimate the rate."""
+
+        def check(self, scenario: Scenario) -> None:
+            """Refuse settings that cannot work with the rest of the scenario."""
+            for name in self.tasks:
+                if name not in scenario.tasks:
+                    raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
+            if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
+                raise ValueError("channel.uses is unset, but it decides how wide the specific units are: set it")
+            if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
+                raise ValueError(
+                    f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
+                    "specific units; set rounds higher"
+                )
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.settings: CooperativeClient.Settings = session.scenario.learner.settings  # type: ignore[assignment]
+        self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
+        channel = session.scenario.channel
+        self.channel = channel.load()(channel.settings).to(session.device)
+
+    # -- networks, with their initial weights; a client lives for one message -----------------------------------
+
+    def _build_common(self) -> GaussianEncoder:
+        session, width = self.session, self.settings.common.outputs
+        stream = (session.experiment.seed, "encoder", 0)
+        trunk = models.build(session.encoder_choice, session.dataset.shape, stream=stream)
+        features = trunk.eval()(torch.zeros(1, *session.dataset.shape)).shape[1]
+        stream = (session.experiment.seed, "encoder-heads", 0)
+        return _gaussian(trunk, features, width, bounded=False, stream=stream).to(session.device)
+
+    def _build_auxiliary(self) -> nn.ModuleDict:
+        seed, client = self.session.experiment.seed, self.session.client
+        shape = (self.settings.common.outputs,)
+        return nn.ModuleDict(
+            {
+                name: models.build(
+                    self.settings.auxiliary, shape, outputs=logits_of(task), stream=(seed, f"auxiliary/{name}", client)
+                )
+                for name, task in self.tasks.items()
+            }
+        ).to(self.session.device)
+
+    def _build_link(self, name: str) -> Link:
+        session, settings = self.session, self.settings
+        seed, client, width = session.experiment.seed, session.client, int(self.channel.settings.width)
+        shape = (settings.common.outputs,) if settings.cu else session.dataset.shape
+        trunk = models.build(settings.specific, shape, stream=(seed, f"specific/{name}", client))
+        features = trunk.eval()(torch.zeros(1, *shape)).shape[1]
+        encoder = _gaussian(
+            trunk, features, width, bounded=settings.heads == "bounded", stream=(seed, f"heads/{name}", client)
+        )
+        outputs = logits_of(self.tasks[name])
+        stream = (seed, f"decoder/{name}", client)
+        decoder = models.build(session.scenario.model.decoder, (width,), outputs=outputs, stream=stream)
+        return Link(encoder.to(session.device), self.channel, decoder.to(session.device))
+
+    @cached_property
+    def common(self) -> GaussianEncoder:
+        """The common unit."""
+        return self._build_common()
+
+    # -- what Flower calls ----------------------------------------------------------------------------------
+
+    def shared(self) -> Arrays:
+        """Return the initial common unit."""
+        return weights.read(self._build_common())
+
+    def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Tell ``pmf/<value>`` of the client's named task, ``num-examples`` and ``baseline/error/<task>``.
+
+        The baseline is the test error of always deciding for the most frequent value.
+        """
+        session, classes = self.session, self.session.dataset.classes
+        named = session.scenario.tasks[session.spec.task]
+        own = session.dataset.train.labels[self._rows]
+        values = tasks.joint_values(own, {session.spec.task: named}, classes)[:, 0]
+        pmf = empirical_pmf(values.cpu().numpy(), len(named.symbols))
+        tested = tasks.joint_values(session.dataset.test.labels, self.tasks, classes)
+        trivial = {
+            f"baseline/error/{name}": 1 - float(empirical_pmf(column.cpu().numpy(), len(task.symbols)).max())
+            for (name, task), column in zip(self.tasks.items(), tested.T, strict=True)
+        }
+        told = {f"pmf/{symbol}": float(p) for symbol, p in zip(named.symbols, pmf, strict=True)}
+        return {"num-examples": len(own), **trivial, **told}
+
+    def fit(
+        self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
+    ) -> tuple[list[npt.NDArray[Any]], int, dict[str, Any]]:
+        """Train what the round is for.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            The common unit.
+        config : dict
+            ``server-round``: int.
+
+        Returns
+        -------
+        parameters : list of ndarray, float32
+            The common unit: trained in its own rounds, unchanged bit for bit afterwards.
+        num_examples : int
+        metrics : dict
+            ``train_loss/common`` or ``train_loss/<task>`` in nats, ``channel-uses`` of all transmissions.
+        """
+        round_, unit, metrics = int(config["server-round"]), self._named(parameters), dict[str, Any]()
+        if self._trains_common(round_):
+            unit, auxiliary, metrics["train_loss/common"] = self._train_common(unit, round_)
+            self.session.save("auxiliary", auxiliary)
+        if self._trains_specific(round_):
+            metrics |= self._train_specific(unit, round_)
+        return list(unit.values()), len(self._rows), metrics
+
+    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
+        """Decide all tasks on all test images; arguments as in `fit`.
+
+        Returns
+        -------
+        loss : float
+            Mean cross-entropy in nats over the tasks.
+        num_examples : int
+        metrics : dict
+            ``error/<task>`` and ``error/average``, fractions, through the noisy channel; ``rate/<task>`` and
+            ``rate/average`` in nats per image; ``channel-uses``. In rounds of the common unit alone there is only
+            ``common_error/<task>``, that of its auxiliary decoders, which no channel disturbs.
+        """
+        round_, unit = int(config["server-round"]), self._named(parameters)
+        values = tasks.joint_values(self.session.dataset.test.labels, self.tasks, self.session.dataset.classes)
+        metrics: dict[str, Any] = {}
+        losses = []
+        if self._trains_common(round_):
+            for name, (loss, error) in self._evaluate_common(unit, values, round_).items():
+                metrics[f"common_error/{name}"] = error
+                losses.append(loss)
+        if self._trains_specific(round_):
+            inputs, uses = self._inputs(unit, "test"), 0
+            found = {}
+            for index, name in enumerate(self.tasks):
+                generator = self.session.generator(f"evaluation/{name}", round_)
+                found[name], sent = specific_unit.evaluate(
+                    self._link(name),
+                    self._draw,
+                    inputs,
+                    values[:, index],
+                    rate_samples=self.settings.rate_samples,
+                    generator=generator,
+                )
+                uses += sent
+            for quantity in ("error", "rate"):
+                per_task = {name: result[quantity] for name, result in found.items()}
+                metrics |= {f"{quantity}/{name}": value for name, value in per_task.items()}
+                metrics[f"{quantity}/average"] = sum(per_task.values()) / len(per_task)
+            losses = [result["loss"] for result in found.values()]
+            metrics["channel-uses"] = uses
+        return sum(losses) / max(1, len(losses)), len(values), metrics
+
+    # -- the common unit ------------------------------------------------------------------------------------
+
+    def _trains_common(self, round_: int) -> bool:
+        interleaved = self.settings.schedule == "interleaved"
+        return self.settings.cu and (interleaved or round_ <= self.settings.common.rounds)
+
+    def _trains_specific(self, round_: int) -> bool:
+        return self.settings.schedule == "interleaved" or round_ > self.settings.common.rounds
+
+    def _train_common(self, unit: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
+        """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
+        session = self.session
+        auxiliary = session.load("auxiliary") or weights.read(self._build_auxiliary())
+        start = array_digest(unit) + array_digest(auxiliary)
+        chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
+        how = (self.settings.common, session.scenario.training.batch_size, str(self.tasks), session.device)
+        key = (start, chosen, how, session.experiment.seed, session.client, round_)
+        kept: Recent[tuple[Arrays, Arrays, float]] = session.worker.once(
+            "common-units", lambda: Recent(KEPT_COMMON_UNITS)
+        )
+        return kept.get(key, lambda: self._fit_common(unit, auxiliary, round_))
+
+    def _fit_common(self, unit: Arrays, auxiliary: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
+        session, common, decoders = self.session, self.common.train(), self._build_auxiliary().train()
+        weights.write(common, unit)
+        weights.write(decoders, auxiliary)
+        generator = session.generator("common", round_)
+        draw_from(common, generator)
+        draw_from(decoders, generator)
+
+        def loss(images: Tensor, values: Tensor) -> Tensor:
+            mean, log_variance = common(images)
+            c = sample(mean, log_variance, generator)
+            return torch.stack(
+                [decision_loss(decoders[name](c), values[:, k]) for k, name in enumerate(self.tasks)]
+            ).sum()
+
+        labels = session.dataset.train.labels[self._rows]
+        mean_loss = training.fit(
+            loss,
+            [*common.parameters(), *decoders.parameters()],
+            session.images(self._rows),
+            tasks.joint_values(labels, self.tasks, session.dataset.classes),
+            settings=TrainingSettings(
+                epochs=self.settings.common.epochs,
+                batch_size=session.scenario.training.batch_size,
+                optimizer="adam",
+                lr=self.settings.common.lr,
+            ),
+            generator=generator,
+        )
+        return weights.read(common), weights.read(decoders), mean_loss
+
+    @torch.no_grad()
+    def _evaluate_common(self, unit: Arrays, values: Tensor, round_: int) -> dict[str, tuple[float, float]]:
+        """Return loss and error of the auxiliary decoders by task."""
+        decoders = self._build_auxiliary().eval()
+        weights.write(decoders, self.session.load("auxiliary") or weights.read(decoders))
+        mean, log_variance = self._features(unit, self.session.images())
+        c = sample(mean, log_variance, self.session.generator("evaluation", round_))
+        return {
+            name: (float(decision_loss(decoders[name](c), values[:, k])), error_rate(decoders[name](c), values[:, k]))
+            for k, name in enumerate(self.tasks)
+        }
+
+    @torch.no_grad()
+    def _features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:
+        weights.write(self.common, unit)
+        self.common.eval()
+        parts = [self.common(part) for part in torch.split(images, EVALUATION_BATCH)]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([spread for _, spread in parts])
+
+    # -- the specific units ---------------------------------------------------------------------------------
+
+    def _train_specific(self, unit: Arrays, round_: int) -> dict[str, Any]:
+        session, settings = self.session, self.settings
+        labels = session.dataset.train.labels[self._rows]
+        values = tasks.joint_values(labels, self.tasks, session.dataset.classes)
+        inputs, metrics, uses = self._inputs(unit, "train"), dict[str, Any](), 0
+        for index, name in enumerate(self.tasks):
+            link = self._link(name)
+            found = session.load(f"ratio/{name}")
+            start = None if found is None else torch.from_numpy(found["weights"]).to(session.device)
+            draws = session.generator(f"ratio/{name}", 0)  # the same in every round: see specific_unit.penalty
+            cost, start = specific_unit.penalty(link, self._draw, inputs, settings, draws, start)
+            generator = session.generator(f"specific/{name}", round_)
+            draw_from(link.encoder.train(), generator)
+            metrics[f"train_loss/{name}"], sent = specific_unit.train(
+                link,
+                self._draw,
+                inputs,
+                values[:, index],
+                cost=cost,
+                weight=settings.lambda_eff,
+                settings=session.scenario.training,
+                generator=generator,
+            )
+            uses += sent
+            session.save(
+                f"link/{name}", weights.read(link.encoder, "encoder/") | weights.read(link.decoder, "decoder/")
+            )
+            if start is not None:
+                session.save(f"ratio/{name}", {"weights": start.cpu().numpy()})
+        return {**metrics, "channel-uses": uses}
+
+    def _link(self, name: str) -> Link:
+        """Return a task's specific unit and decoder with this client's weights."""
+        link, saved = self._build_link(name), self.session.load(f"link/{name}")
+        if saved is not None:
+            weights.write(link.encoder, saved, "encoder/")
+            weights.write(link.decoder, saved, "decoder/")
+        link.encoder.eval()
+        return link
+
+    def _draw(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw c from stored (mean, log-variance); an image is what it is."""
+        if not self.settings.cu:
+            return inputs
+        mean, log_variance = inputs.chunk(2, dim=1)
+        return sample(mean, log_variance, generator)
+
+    def _inputs(self, unit: Arrays, split: Literal["train", "test"]) -> Tensor:
+        """Return what the specific units draw from: mean and log-variance of c side by side, or the images.
+
+        The frozen common unit sees every image once: its output is kept until another one comes.
+        """
+        session = self.session
+        rows = self._rows if split == "train" else None
+        if not self.settings.cu:
+            return session.images(rows)
+        kept: Recent[Tensor] = session.worker.once(("features", session.client, split), lambda: Recent(1))
+        key = (array_digest(unit), session.experiment.seed, session.device, str(session.encoder_choice.dump()))
+        return kept.get(key, lambda: torch.cat(self._features(unit, session.images(rows)), dim=1))
+
+    # -- small things ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return torch.from_numpy(self.session.rows).to(self.session.device)
+
+    def _named(self, parameters: list[npt.NDArray[Any]]) -> Arrays:
+        return dict(zip(self.common.state_dict(), parameters, strict=True))
+
+
+def _gaussian(
+    trunk: nn.Module, features: int, outputs: int, *, bounded: bool, stream: tuple[int, str, int]
+) -> GaussianEncoder:
+    with seeding.initialisation(*stream):
+        return GaussianEncoder(trunk, features, outputs, bounded=bounded)

@@ -1,0 +1,172 @@
+"""One specific unit (SU) with its decoder: objective, training and evaluation. Tensors in, tensors out.
+
+Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited Wireless Channels With Implicit
+Optimal Prior", section II-C and algorithm 3.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from semfed import density_ratio, priors, training
+from semfed.channels import Channel, ChannelState
+from semfed.decisions import decision_loss, error_rate
+from semfed.models.gaussian import GaussianEncoder, sample
+from semfed.rate import rate
+from semfed.scenario import TrainingSettings
+from semfed.settings import StrictModel
+
+Source = Callable[[Tensor, torch.Generator], Tensor]
+"""From stored inputs and a generator to what the unit sees: a fresh draw of the common unit's c, or the image."""
+
+
+class RatioSettings(StrictModel):
+    """The density-ratio estimator."""
+
+    samples: int = Field(default=2000, ge=2)
+    """Draws from the encoder, and as many from N(0, I)."""
+    centres: int = Field(default=300, ge=1)
+    """Kernels, at random places of the pooled sample."""
+    bandwidth: Literal["median"] | float = "median"
+    """The median distance of the pooled sample, or a fixed width."""
+    gamma: float = Field(default=1 / 3, gt=0)
+
+
+class RateSettings(StrictModel):
+    """What the rate costs a specific unit in its objective."""
+
+    prior: Literal["implicit", "gaussian", "log-uniform", "mixture"] = "implicit"
+    dre_grad: Literal["path", "detach"] = "path"
+    """Of the implicit prior; see `semfed.priors.implicit`."""
+    alpha: Literal["channel", "encoder"] = "channel"
+    """Of the log-uniform prior; see `semfed.priors.log_uniform`."""
+    lambda_eff: float = Field(default=0.01, ge=0)
+    """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
+    multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
+    dre: RatioSettings = RatioSettings()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A specific unit's encoder, its channel and its receiver's decoder."""
+
+    encoder: GaussianEncoder
+    channel: Channel
+    decoder: nn.Module
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return what is trained."""
+        return [*self.encoder.parameters(), *self.decoder.parameters()]
+
+
+def penalty(
+    link: Link,
+    source: Source,
+    inputs: Tensor,
+    settings: RateSettings,
+    generator: torch.Generator,
+    start: Tensor | None = None,
+) -> tuple[priors.Penalty, Tensor | None]:
+    """Make the rate's penalty for the encoder as it is now.
+
+    Parameters
+    ----------
+    link : Link
+    source : callable
+    inputs : Tensor, shape (samples, ...)
+    settings : RateSettings
+    generator : torch.Generator
+        If it is the same stream in every epoch, the centres move only as far as the encoder does.
+    start : Tensor, shape (centres + 1,), optional
+        Where the density-ratio estimator's fit starts: what the last call returned.
+
+    Returns
+    -------
+    penalty : callable
+        See `semfed.priors`.
+    start : Tensor or None
+        For the next call; None if there is nothing to fit.
+    """
+    if settings.prior == "gaussian":
+        return priors.standard_normal(), None
+    if settings.prior == "log-uniform":
+        return priors.log_uniform(settings.alpha), None
+    with torch.no_grad():
+        rows = torch.randperm(len(inputs), generator=generator, device=inputs.device)[: settings.dre.samples]
+        mean, log_variance = link.encoder(source(inputs[rows], generator))
+        if settings.prior == "mixture":
+            return priors.mixture(mean, log_variance), None
+        p = sample(mean, log_variance, generator)
+        q = torch.randn(p.shape, generator=generator, device=p.device)
+        pooled = torch.cat([p, q])
+        places = torch.randperm(len(pooled), generator=generator, device=p.device)[: settings.dre.centres]
+        width = None if settings.dre.bandwidth == "median" else settings.dre.bandwidth
+        fitted = density_ratio.fit(p, q, pooled[places], bandwidth=width, gamma=settings.dre.gamma, start=start)
+    weights = torch.cat([fitted.weights, fitted.intercept[None]])
+    return priors.implicit(fitted.to(p.dtype), settings.dre_grad), weights
+
+
+def train(
+    link: Link,
+    source: Source,
+    inputs: Tensor,
+    values: Tensor,
+    *,
+    cost: priors.Penalty,
+    weight: float,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+) -> tuple[float, int]:
+    """Train encoder and decoder: cross-entropy + weight x penalty, both means over the batch in nats, eq. (20).
+
+    Returns
+    -------
+    loss : float
+        Mean over samples and epochs, taken while training.
+    uses : int
+        Channel uses of all transmissions.
+    """
+    state = ChannelState(generator)
+
+    def loss(batch: Tensor, target: Tensor) -> Tensor:
+        mean, log_variance = link.encoder(source(batch, generator))
+        x = sample(mean, log_variance, generator)
+        decided = decision_loss(link.decoder(link.channel(x, state)), target)
+        return decided + weight * cost(x, mean, log_variance).mean()
+
+    mean_loss = training.fit(loss, link.parameters(), inputs, values, settings=settings, generator=generator)
+    return mean_loss, state.uses
+
+
+@torch.no_grad()
+def evaluate(
+    link: Link, source: Source, inputs: Tensor, values: Tensor, *, rate_samples: int, generator: torch.Generator
+) -> tuple[dict[str, float], int]:
+    """Decide all samples through the noisy channel, and estimate the rate.
+
+    Parameters
+    ----------
+    link, source, inputs, values
+        As in `train`; one transmission a sample.
+    rate_samples : int
+        How many of the samples estimate the rate; all are components of the mixture.
+    generator : torch.Generator
+
+    Returns
+    -------
+    metrics : dict
+        ``error``, a fraction; ``rate`` in nats per sample; ``loss``, the cross-entropy in nats.
+    uses : int
+    """
+    state = ChannelState(generator)
+    mean, log_variance = link.encoder(source(inputs, generator))
+    x = sample(mean, log_variance, generator)
+    logits = link.decoder(link.channel(x, state))
+    some = torch.randperm(len(x), generator=generator, device=x.device)[:rate_samples]
+    sent = float(rate(x[some], mean[some], log_variance[some], mean, log_variance))
+    metrics = {"error": error_rate(logits, values), "rate": sent, "loss": float(decision_loss(logits, values))}
+    return metrics, state.uses

@@ -1,0 +1,31 @@
+"""From logits to a decision, for tasks of two values (one logit) and of many (one logit each)."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from semfed.scenario import Task
+
+
+def logits_of(task: Task) -> int:
+    """Return how many logits decide a task: 1 for two values, else one a value."""
+    return 1 if len(task.symbols) == 2 else len(task.symbols)
+
+
+def decision_loss(logits: Tensor, values: Tensor) -> Tensor:
+    """Mean negative log-likelihood in nats.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, 1) or (batch, values), float
+    values : Tensor, shape (batch,), int64
+    """
+    if logits.shape[1] == 1:
+        return binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype))
+    return cross_entropy(logits, values)
+
+
+def error_rate(logits: Tensor, values: Tensor) -> float:
+    """Fraction of wrong decisions for the most likely value; arguments as in `decision_loss`."""
+    decided = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+    return float((decided != values).to(torch.float64).mean())

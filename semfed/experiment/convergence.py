@@ -1,0 +1,35 @@
+"""Figures of how an optimisation converges: quantities that fall by orders of magnitude, on a logarithmic axis."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from semfed.experiment.summary import Curves
+
+QUANTITIES = ("objective", "residual/primal", "residual/dual")
+
+
+def measured(by_arm: Curves) -> list[str]:
+    """Return which of the quantities a run has."""
+    return [metric for metric in QUANTITIES if any(metric in metrics for metrics in by_arm.values())]
+
+
+def against_round_log(by_arm: Curves, metric: str, colours: Iterable[str]) -> Figure:
+    """Draw a positive quantity against the round: geometric mean over seeds, its range shaded."""
+    figure = Figure()
+    axes = figure.subplots()
+    for (arm, metrics), colour in zip(by_arm.items(), colours, strict=False):
+        seeds = metrics.get(metric, {})
+        rounds = sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
+        values = np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+        if rounds:
+            values = np.where(values > 0, values, np.nan)  # what is exactly reached has no place on the axis
+            axes.plot(rounds, np.exp(np.log(values).mean(axis=0)), color=colour, label=arm)
+            axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    axes.set_yscale("log")
+    axes.set_xlabel("communication round")
+    axes.set_ylabel("J" if metric == "objective" else f"{metric.rpartition('/')[2]} residual")
+    if axes.lines:
+        axes.legend(loc="best")
+    return figure

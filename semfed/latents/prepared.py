@@ -1,0 +1,184 @@
+"""What follows from the seed before anything is exchanged: pilots, white features, classifiers; made once a process."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from semfed import models, seeding, training
+from semfed.alignment.pairing import Options, Receiver, Sender, TargetWhitening, make_receiver, make_sender
+from semfed.data import tasks
+from semfed.errors import DataError
+from semfed.latents.base import Encode, LatentSource, Place
+from semfed.plugins import parse
+from semfed.scenario import LatentsChoice, TrainingSettings
+from semfed.settings import StrictModel
+
+T = TypeVar("T")
+
+
+class Once(Protocol):
+    """Where results are kept, such as `semfed.flower.worker.Worker.once`."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is kept under a key; `make` makes it the first time."""
+
+
+class LatentSettings(StrictModel):
+    """Latents, pilots and how they are treated."""
+
+    latents: LatentsChoice = Field(default_factory=partial(parse, "latents", "trained"))
+    pilots: int = Field(default=8000, ge=2)
+    """Training images that the access point and all users encode."""
+    pilot_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the pilots that is used: one common subset."""
+    target_whitening: TargetWhitening = "full"
+    """Whiten the users' latents, or only scale them."""
+    widely_linear: bool = False
+    """Treat complex signals as pairs of reals."""
+    ridge: float = Field(default=0.0, ge=0)
+    """Added to the variances that are whitened, as a share of their mean."""
+    classifier: TrainingSettings = TrainingSettings(epochs=10, optimizer="adam", lr=0.01)
+    """How a user's classifier learns from its own clean latents."""
+
+    @property
+    def options(self) -> Options:
+        """What the numerics need to know."""
+        return Options(self.target_whitening, self.widely_linear, self.ridge)
+
+
+@dataclass(frozen=True)
+class AccessPoint:
+    """What everyone knows of the access point: its pilots, and its latents of the test images."""
+
+    sender: Sender
+    test: Tensor
+    white_test: Tensor
+
+
+@dataclass(frozen=True)
+class User:
+    """What a user has: its pilots, its classifier, and its own latents of the test images to compare with."""
+
+    receiver: Receiver
+    classifier: nn.Module
+    test: Tensor
+
+
+class Prepared:
+    """Latents of one experiment.
+
+    Parameters
+    ----------
+    place : Place
+    settings : LatentSettings
+    once : Once
+        The same for all experiments of a process.
+    """
+
+    def __init__(self, place: Place, settings: LatentSettings, once: Once) -> None:
+        self.place, self.settings, self._once = place, settings, once
+        scenario = place.scenario
+        self._origin = str((scenario.model, scenario.clients, scenario.training, settings.latents))
+        self.task_name = scenario.clients[0].task
+        self.task = scenario.tasks[self.task_name]
+
+    def access_point(self) -> AccessPoint:
+        """Return the access point's side.
+
+        Raises
+        ------
+        DataError
+            If latents or pilots cannot be used.
+        """
+
+        def made() -> AccessPoint:
+            options = self.settings.options
+            sender = make_sender(self._latents(None, self._pilots()), options)
+            test = self._latents(None, None)
+            return AccessPoint(sender, test, sender.whitening.apply(options.features(test)))
+
+        return self._once(self._pilot_key("access point"), made)
+
+    def user(self, index: int) -> User:
+        """Return a user's side; errors as in `access_point`."""
+
+        def made() -> User:
+            owner = f"user {self.place.scenario.clients[index].name!r}"
+            pilots = self._latents(index, self._pilots())
+            receiver = make_receiver(self.access_point().sender, pilots, self.settings.options, owner=owner)
+            return User(receiver, self._classifier(index), self._latents(index, None))
+
+        return self._once(self._pilot_key("user", index), made)
+
+    def test_values(self) -> Tensor:
+        """Return the task's values of the test images, shape (samples,), int64."""
+        return self._values(self._source().labels(None))
+
+    def _source(self) -> LatentSource:
+        def opened() -> LatentSource:
+            source: LatentSource = self.settings.latents.load()(self.settings.latents.settings, self.place)
+            return source
+
+        return self._once(self._key("source"), opened)
+
+    def _encoder(self, owner: int | None) -> Encode:
+        return self._once(self._key("encoder", owner), lambda: self._source().encoder(owner))
+
+    def _latents(self, owner: int | None, rows: Tensor | None) -> Tensor:
+        """Return latents with samples in columns, float64."""
+        return self._encoder(owner)(rows).T.double()
+
+    def _pilots(self) -> Tensor:
+        """Return the pilots' training rows, the same for everyone; fewer pilots are the first of more."""
+        asked, samples = self.settings.pilots, self._source().samples()
+        if asked > samples:
+            raise DataError(f"learner.pilots = {asked}, but there are {samples} training images: lower it")
+        generator = seeding.torch_generator(self.place.seed, "pilots")
+        return torch.randperm(samples, generator=generator)[: round(asked * self.settings.pilot_fraction)]
+
+    def _classifier(self, user: int) -> nn.Module:
+        """Train a classifier on a user's own clean latents."""
+        place, settings = self.place, self.settings.classifier
+
+        def trained() -> nn.Module:
+            rows = self._source().private(user)
+            latents = self._encoder(user)(rows).to(place.device)
+            values = self._values(self._source().labels(rows)).to(place.device)
+            network = models.build(
+                place.scenario.model.decoder,
+                tuple(latents.shape[1:]),
+                outputs=len(self.task.symbols),
+                stream=(place.seed, "classifier", user),
+            ).to(place.device)
+            training.fit(
+                lambda batch, wanted: cross_entropy(network(batch), wanted),
+                list(network.parameters()),
+                latents,
+                values,
+                settings=settings,
+                generator=seeding.torch_generator(place.seed, "classifier training", user, device=place.device),
+            )
+            return network.eval()
+
+        return self._once(self._key("classifier", user, settings, str(self.task)), trained)
+
+    def _values(self, classes: Tensor) -> Tensor:
+        """Return the task's values of classes; every class must have one."""
+        values = tasks.label_map(self.task, self.task_name, self.place.dataset.classes)[classes]
+        if bool((values < 0).any()):
+            raise DataError(f"tasks.{self.task_name}: every class needs a value here; name the others with 'rest'")
+        return values
+
+    def _key(self, *parts: Any) -> Hashable:
+        place = self.place
+        return (self._origin, place.seed, place.data_root, place.device, *parts)
+
+    def _pilot_key(self, *parts: Any) -> Hashable:
+        settings = self.settings
+        return self._key(settings.pilots, settings.pilot_fraction, settings.options, settings.classifier, *parts)

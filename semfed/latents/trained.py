@@ -1,0 +1,61 @@
+"""Encoders trained here, apart from each other: own data, own initial weights, perhaps own architectures."""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from semfed import models, seeding, training
+from semfed.latents.base import Encode, LatentSource, Place, in_batches
+from semfed.settings import StrictModel
+
+BATCH = 2000
+
+
+class TrainedLatents(LatentSource):
+    """Train every encoder as a classifier of the data set's classes; the latent is what precedes its last ReLU.
+
+    The access point has the architecture ``model.encoder``, a user its own ``encoder`` or the same one. A user trains
+    on its part of the data, the access point on images of its own choice.
+    """
+
+    class Settings(StrictModel):
+        """Who trains on what."""
+
+        access_point_images: int = Field(default=8000, ge=1)
+        """Training images of the access point."""
+        homogeneous: bool = False
+        """Whether all users have the access point's architecture, whatever they say of their own."""
+
+    def __init__(self, settings: Settings, place: Place) -> None:
+        super().__init__(settings, place)
+        self.settings = settings
+
+    def encoder(self, owner: int | None) -> Encode:
+        """Train an encoder and return it; owner as in the base class."""
+        place, index = self.place, 0 if owner is None else owner + 1
+        choice = place.scenario.model.encoder
+        if owner is not None and not self.settings.homogeneous:
+            choice = place.scenario.clients[owner].encoder or choice
+        encoder = models.build(choice, place.dataset.shape, stream=(place.seed, "latent encoder", index))
+        encoder = encoder.to(place.device)
+        rows = place.rows(owner) if owner is not None else self._access_point_rows()
+        images, labels = place.images(rows), place.dataset.train.labels[rows]
+        with torch.no_grad():
+            width = encoder(images[:1]).flatten(1).shape[1]
+        with seeding.initialisation(place.seed, "latent head", index):
+            head = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(width, len(place.dataset.classes)))
+        head = head.to(place.device)
+
+        def loss(batch: Tensor, wanted: Tensor) -> Tensor:
+            return cross_entropy(head(encoder(batch)), wanted)
+
+        generator = seeding.torch_generator(place.seed, "latent training", index, device=place.device)
+        parameters = [*encoder.parameters(), *head.parameters()]
+        training.fit(loss, parameters, images, labels, settings=place.scenario.training, generator=generator)
+        return lambda which: in_batches(encoder, place.images(which), BATCH)
+
+    def _access_point_rows(self) -> Tensor:
+        generator = seeding.torch_generator(self.place.seed, "access point")
+        order = torch.randperm(self.samples(), generator=generator)
+        return order[: self.settings.access_point_images].sort().values

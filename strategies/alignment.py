@@ -1,0 +1,175 @@
+"""The access point of federated latent-space alignment.
+
+Source: "Federated Latent Space Alignment for Multi-user Semantic Communications" (arXiv 2602.17271): ADMM on a shared
+precoder, with block coordinate descent, one precoder a user, and links without alignment to compare with.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from pydantic import Field
+
+from semfed.alignment.solver import Mode as Solver
+from semfed.alignment.solver import access_point_step
+from semfed.alignment.transmission import POWER
+from semfed.alignment.updates import Consensus
+from semfed.alignment.wire import from_wire, to_wire
+from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
+from semfed.training import one_thread
+
+Mode = Literal[
+    "admm", "bcd", "multi-link", "reference", "first-k", "top-k", "eigen-k", "own-latent", "unaligned"
+]  # fmt: skip
+WITHOUT_TRAINING = ("first-k", "top-k", "eigen-k", "own-latent", "unaligned")
+WITHOUT_PILOTS = ("own-latent", "unaligned")
+
+
+class AlignmentStrategy(FederatedStrategy):
+    """Send F, average the answers (A_k, D_k), solve for the next F; users are tested with the feasible copy Z.
+
+    The mean over the users that answered is exact for them, so a user that misses a round leaves a valid step.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    settings : AlignmentStrategy.Settings
+    """
+
+    class Settings(StrategySettings):
+        """How the precoder comes about."""
+
+        mode: Mode = "admm"
+        """``admm`` and ``bcd`` share one precoder; ``multi-link`` gives every user its own and all the power;
+        ``reference`` does as the authors' code; the others do not align: they send features as they are, or, for
+        comparison, nothing (``own-latent``) or everything without error (``unaligned``)."""
+        rho: float = Field(default=1.0, gt=0)
+        """Weight of ADMM's penalty."""
+        tolerance: float = Field(default=1e-4, ge=0)
+        """Stop exchanging when both residuals are below this times sqrt(s m); 0 for never."""
+        evaluate_every: int = Field(default=1, ge=1)
+        """Rounds from one test to the next; the last round always has one."""
+
+    def __init__(self, experiment: Experiment, settings: Settings) -> None:
+        super().__init__(experiment, settings)
+        self.settings = settings
+        users = range(len(experiment.scenario.clients))
+        self.groups = [[user] for user in users] if settings.mode == "multi-link" else [list(users)]
+        self.states: list[Consensus] = []
+        self.settled_after: int | None = None
+        self._sizes: dict[str, float] = {}
+
+    def prepare(self, federation: Federation) -> None:
+        """Account for the white pilots, which all users need once."""
+        mode, scenario = self.settings.mode, self.experiment.scenario
+        if mode not in WITHOUT_PILOTS:
+            for client, told in federation.properties.items():
+                federation.report("cost/bytes_down", float(told["pilot-bytes"]), client)
+        features, channel = int(federation.properties[0]["features"]), scenario.channel.settings
+        uses, antennas = getattr(channel, "uses", 0), getattr(channel, "transmit_antennas", 0)
+        self._sizes = {
+            "compression_factor_percent": 100 * uses / features,
+            "symbol_ratio": antennas * uses / features,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Return the compression and the round after which the exchange could stop."""
+        return {**self._sizes, "settled_after": self.settled_after}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send F, unless there is nothing to learn or all is settled."""
+        if self.settings.mode in WITHOUT_TRAINING or self.settled_after is not None:
+            return []
+        if not self.states:
+            self.states = [Consensus.begin(from_wire(arrays["F"].numpy())) for _ in self.groups]
+        return self._broadcast("train", server_round, config, "F", [state.precoder for state in self.states])
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Take the next step; a group of users of which none answered stays where it is.
+
+        Returns
+        -------
+        arrays : ArrayRecord or None
+            What is transmitted with, Z of every group.
+        metrics : None
+        """
+        replies = list(replies)
+        if not replies:
+            return None, None
+        symbols, features = self.states[0].precoder.shape
+        kind = to_wire(self.states[0].precoder).dtype
+        expected = _record({"0": np.zeros((symbols, symbols), kind), "1": np.zeros((symbols, features), kind)})
+        told: dict[int, list[torch.Tensor]] = {}
+        for reply in self.usable(server_round, replies, expected=expected):
+            answer = reply.content.array_records["arrays"].to_numpy_ndarrays()
+            told[reply.metadata.src_node_id] = [from_wire(array) for array in answer]
+        with one_thread():
+            self._step(server_round, told)
+        return _record({f"Z/{k}": to_wire(sent) for k, sent in enumerate(self._transmitted())}), None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Send Z, or for baselines nothing but the mode."""
+        if server_round % self.settings.evaluate_every and server_round < self.experiment.scenario.rounds:
+            return []
+        return self._broadcast("evaluate", server_round, config, "Z", self._transmitted())
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Average the users' metrics; the mean of their parts of J is recorded as ``objective``."""
+        replies = list(replies)
+        if not replies:
+            return None
+        averaged = super().aggregate_evaluate(server_round, replies)
+        if averaged is not None and "objective/user" in averaged:
+            self._opened().report("objective", float(cast(float, averaged["objective/user"])))
+        return averaged
+
+    def _step(self, server_round: int, told: dict[int, list[torch.Tensor]]) -> None:
+        mode, rho, tolerance = self.settings.mode, self.settings.rho, self.settings.tolerance
+        solver = cast(Solver, "admm" if mode == "multi-link" else mode)
+        before = self.states
+        for index, group in enumerate(self.groups):
+            answers = [told[user] for user in group if user in told]
+            if answers:
+                grams, matches = [gram for gram, _ in answers], [match for _, match in answers]
+                step = access_point_step(solver, before[index], grams, matches, rho=rho, power=POWER)
+                self.states = [*self.states[:index], step, *self.states[index + 1 :]]
+        pairs = list(zip(self.states, before, strict=True))
+        residuals = np.array([now.residuals(then, rho) for now, then in pairs])
+        for name, value in zip(("primal", "dual"), residuals.max(axis=0), strict=True):
+            self._opened().report(f"residual/{name}", float(value))
+        everyone = len(told) == len(self.experiment.scenario.clients)
+        if everyone and all(now.settled(then, rho, tolerance) for now, then in pairs):
+            self.settled_after = server_round
+
+    def _transmitted(self) -> list[torch.Tensor]:
+        """Return every group's Z; the reference profile transmits with F."""
+        reference = self.settings.mode == "reference"
+        return [state.precoder if reference else state.feasible for state in self.states]
+
+    def _broadcast(
+        self, kind: str, server_round: int, config: ConfigRecord, name: str, matrices: list[torch.Tensor]
+    ) -> list[Message]:
+        """Address every user; a matrix, where there is one, is that of the user's group."""
+        own = ConfigRecord({**config, "mode": self.settings.mode})
+        records = [_record({name: to_wire(matrix)}) for matrix in matrices] or [ArrayRecord()]
+        return [
+            self.message(user, kind, server_round, record, own)
+            for record, group in zip(records, self.groups, strict=True)
+            for user in group
+        ]
+
+
+def _record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+    return ArrayRecord({name: Array(value) for name, value in arrays.items()})

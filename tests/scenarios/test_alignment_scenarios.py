@@ -1,0 +1,106 @@
+"""The alignment presets: the embedded one from end to end, the bars of the specification on real MNIST."""
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import semfed
+from semfed import overrides
+
+ROOT = Path(__file__).parents[2]
+ARMS = ("shared", "multi-link", "first-k", "top-k", "eigen-k", "own-latent", "unaligned")
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The root of the real data sets; tests on them are skipped where it is not given."""
+    if not os.environ.get("SEMFED_DATA"):
+        pytest.skip("real data are needed: set SEMFED_DATA")
+    return Path(os.environ["SEMFED_DATA"])
+
+
+def test_digits_from_end_to_end(tmp_path: Path) -> None:
+    done = semfed.run("alignment-digits", seeds=[0], overrides=["uses=2", "evaluate_every=30"], out=tmp_path / "run")
+    arms = {name: arm["final"] for name, arm in done.summary["arms"].items()}
+    assert tuple(arms) == ARMS
+    accuracy = {name: final["accuracy/average"]["mean"] for name, final in arms.items()}
+    nmse = {name: final["nmse/average"]["mean"] for name, final in arms.items()}
+    assert accuracy["own-latent"] > accuracy["shared"] > accuracy["unaligned"] + 0.3
+    assert accuracy["shared"] > max(accuracy["first-k"], accuracy["top-k"]) + 0.1
+    assert abs(accuracy["shared"] - accuracy["multi-link"]) < 0.05
+    assert nmse["own-latent"] == 0
+    assert nmse["shared"] < 1 < nmse["unaligned"]
+    assert done.summary["baselines"]["accuracy/average"] < 0.11
+    assert arms["shared"]["cost/bytes_up"]["mean"] > 0
+    assert set(arms["shared"]) >= {"objective", "residual/primal", "residual/dual"}
+
+
+@pytest.mark.parametrize("name", ["alignment-mnist", "alignment-digits", "alignment-cifar10"])
+def test_names_that_scripts_rely_on(name: str) -> None:
+    changes = ["rounds=3", "channel.snr_db=5", "channel.uses=4", "pilots=150", "target_whitening=scale"]
+    scenario = overrides.load(name, [*changes, "widely_linear=true"])
+    assert scenario.arm_names == ARMS
+    learner, channel = scenario.learner.settings.model_dump(), scenario.channel.settings.model_dump()
+    assert (scenario.rounds, channel["snr_db"], channel["uses"]) == (3, 5, 4)
+    assert (learner["pilots"], learner["target_whitening"], learner["widely_linear"]) == (150, "scale", True)
+
+
+def result(name: str) -> dict[str, dict[str, float]]:
+    path = ROOT / "scenarios" / "alignment-mnist" / "results" / f"{name}.json"
+    arms = json.loads(path.read_text())["arms"]
+    return {arm: metrics["accuracy/average"]["values"] for arm, metrics in arms.items()}
+
+
+def check_bars(compression: dict[str, dict[str, float]]) -> None:
+    """The bars at the foot of the specification, for every seed."""
+    seeds = compression["shared@2"]
+    assert len(seeds) >= 2
+    for seed in seeds:
+        at = {arm: values[seed] for arm, values in compression.items()}
+        assert at["shared@2"] >= 0.84
+        assert at["shared@4"] >= 0.89
+        for uses in (2, 4):
+            assert at[f"shared@{uses}"] - max(at[f"first-k@{uses}"], at[f"top-k@{uses}"]) >= 0.30
+            assert abs(at[f"shared@{uses}"] - at[f"multi-link@{uses}"]) <= 0.03
+
+
+def test_committed_tables_meet_the_bars_and_are_complete() -> None:
+    compression = result("compression")
+    check_bars(compression)
+    for uses in (6, 12):
+        assert all(abs(a - b) <= 0.03 for a, b in paired(compression, f"shared@{uses}", f"multi-link@{uses}"))
+    assert min(result("pilots")["shared@150"].values()) >= 0.80
+    assert min(result("widely-linear-scaled")["shared@1"].values()) >= 0.80
+    assert {f"shared@{k}" for k in (1, 2, 4, 6, 12)} <= set(compression) & set(result("compression-homogeneous"))
+    assert {f"shared@{snr}" for snr in (-20, -10, 0, 10, 20, 30)} <= set(result("snr"))
+
+
+def paired(arms: dict[str, dict[str, float]], one: str, other: str) -> list[tuple[float, float]]:
+    return [(arms[one][seed], arms[other][seed]) for seed in arms[one]]
+
+
+@pytest.mark.slow
+def test_mnist_meets_the_bars(data_root: Path, tmp_path: Path) -> None:
+    def accuracies(name: str, **options: Any) -> dict[str, dict[str, float]]:
+        given = ["evaluate_every=30", *options.pop("overrides", [])]
+        done = semfed.run("alignment-mnist", overrides=given, data_root=data_root, out=tmp_path / name, **options)
+        return {a: arm["final"]["accuracy/average"]["values"] for a, arm in done.summary["arms"].items()}
+
+    arms = ["shared", "multi-link", "first-k", "top-k"]
+    check_bars(accuracies("compression", arms=arms, sweep="channel.uses=2,4"))
+    assert min(accuracies("pilots", arms=["shared"], overrides=["pilots=150"])["shared"].values()) >= 0.80
+    real = ["uses=1", "widely_linear=true", "target_whitening=scale"]
+    assert min(accuracies("real", arms=["shared"], overrides=real)["shared"].values()) >= 0.80
+
+
+def test_many_users_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["alignment_scale.py", "--users", "6", "--rounds", "3"])
+    runpy.run_path(str(ROOT / "benchmarks" / "alignment_scale.py"), run_name="__main__")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["users"], told["rounds"]) == (6, 3)
+    assert told["bytes_up"] >= 6 * 3 * 8 * (16 * 16 + 16 * 96)

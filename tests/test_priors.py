@@ -1,0 +1,124 @@
+"""Penalties: the exact gradient table of the implicit prior, and what detaching the ratio means."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from semfed import priors
+from semfed.density_ratio import DensityRatio, fit
+from semfed.models.gaussian import GaussianEncoder, sample
+from semfed.optimizers import make_optimizer
+from semfed.rate import mixture_log_density
+from semfed.scenario import TrainingSettings
+
+TABLE = [(0.5, 0.39797, 0.5), (1.0, 0.44960, 1.0)]
+"""a, dI/da, detached gradient: for c = +-1, x = a c + e and q = N(0, 1)."""
+
+
+def mmse(snr: float) -> float:
+    """Of a binary source in Gaussian noise."""
+    root = math.sqrt(snr)
+    return 1 - integrate.quad(lambda e: stats.norm.pdf(e) * math.tanh(snr + root * e), -9, 9)[0]
+
+
+def gradient_in_a(penalty: priors.Penalty, a: float, samples: int, seed: int) -> float:
+    """Derivative of the mean penalty in a, by automatic differentiation over antithetic draws."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(samples, 1, generator=generator, dtype=torch.float64)
+    noise = torch.cat([noise, -noise, noise, -noise])
+    source = torch.ones_like(noise)
+    source[2 * samples :] = -1
+    amplitude = torch.tensor(a, dtype=torch.float64, requires_grad=True)
+    mean = amplitude * source
+    value = penalty(mean + noise, mean, torch.zeros_like(mean)).mean()
+    return float(torch.autograd.grad(value, amplitude)[0])
+
+
+def two_points(a: float) -> Tensor:
+    return torch.tensor([[a], [-a]], dtype=torch.float64)
+
+
+class ExactRatio:
+    """log p / q in closed form, in the place of a fitted one."""
+
+    def __init__(self, a: float) -> None:
+        self.a = a
+
+    def log_ratio(self, x: Tensor) -> Tensor:
+        means = two_points(self.a)
+        standard = torch.zeros(1, 1, dtype=torch.float64)
+        return mixture_log_density(x, means, torch.zeros_like(means)) - mixture_log_density(x, standard, standard)
+
+
+@pytest.mark.parametrize(("a", "exact", "detached"), TABLE)
+def test_the_path_gradient_makes_the_implicit_prior_exact(a: float, exact: float, detached: float) -> None:
+    assert a * mmse(a**2) == pytest.approx(exact, abs=1e-5)
+    ratio: DensityRatio = ExactRatio(a)  # type: ignore[assignment]
+    assert gradient_in_a(priors.implicit(ratio, "path"), a, 200_000, 0) == pytest.approx(exact, abs=0.003)
+    assert gradient_in_a(priors.implicit(ratio, "detach"), a, 1000, 0) == pytest.approx(detached, abs=1e-9)
+    assert gradient_in_a(priors.standard_normal(), a, 1000, 0) == pytest.approx(detached, abs=1e-9)
+    mixture = priors.mixture(two_points(a), torch.zeros(2, 1, dtype=torch.float64))
+    assert gradient_in_a(mixture, a, 200_000, 0) == pytest.approx(exact, abs=0.003)
+
+
+@pytest.mark.parametrize(("a", "exact", "detached"), TABLE)
+def test_a_fitted_ratio_has_a_path_gradient_within_ten_percent(a: float, exact: float, detached: float) -> None:
+    terms = []
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        means = two_points(a).repeat(4000, 1)
+        p = means + torch.randn(means.shape, generator=generator, dtype=torch.float64)
+        q = torch.randn(means.shape, generator=generator, dtype=torch.float64)
+        ratio = fit(p, q, torch.cat([p[:100], q[:100]]))
+        terms.append(detached - gradient_in_a(priors.implicit(ratio, "path"), a, 20_000, seed))
+    assert np.mean(terms) == pytest.approx(detached - exact, rel=0.1)
+
+
+def test_detached_ratio_trains_as_no_ratio_at_all_bit_for_bit() -> None:
+    def trained(penalty: priors.Penalty) -> list[Tensor]:
+        torch.manual_seed(0)
+        encoder = GaussianEncoder(nn.Sequential(nn.Linear(5, 8), nn.ReLU()), 8, 4, bounded=True)
+        decoder = nn.Linear(4, 3)
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        optimizer = make_optimizer(TrainingSettings(lr=0.05), parameters)
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(20):
+            inputs = torch.randn(16, 5, generator=generator)
+            values = torch.randint(3, (16,), generator=generator)
+            mean, log_variance = encoder(inputs)
+            x = sample(mean, log_variance, generator)
+            loss = cross_entropy(decoder(x), values) + 0.1 * penalty(x, mean, log_variance).mean()
+            optimizer.step(torch.autograd.grad(loss, parameters))
+        return [p.detach().clone() for p in parameters]
+
+    generator = torch.Generator().manual_seed(2)
+    p, q = torch.randn(2, 100, 4, generator=generator)
+    ratio = fit(p + 0.5, q, p[:20]).to(torch.float32)
+    explicit = trained(priors.standard_normal())
+    detached = trained(priors.implicit(ratio, "detach"))
+    path = trained(priors.implicit(ratio, "path"))
+    assert all(torch.equal(a, b) for a, b in zip(explicit, detached, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(explicit, path, strict=True))
+
+
+def test_log_uniform_penalty_by_channel_and_by_encoder() -> None:
+    x, mean, log_variance = torch.full((1, 2), 2.0), torch.full((1, 2), 1.0), torch.zeros(1, 2)
+    by_encoder = priors.log_uniform("encoder")(x, mean, log_variance)
+    by_channel = priors.log_uniform("channel")(torch.ones(1, 2), mean, log_variance)
+    assert float(by_encoder) == pytest.approx(2 * 0.43124, abs=1e-4)
+    assert float(by_channel) == pytest.approx(2 * 0.43124, abs=1e-4)
+    assert float(priors.log_uniform("channel")(x, mean, log_variance)) > float(by_channel)
+
+
+def test_bounded_heads_keep_the_variance_between_one_and_e() -> None:
+    torch.manual_seed(0)
+    encoder = GaussianEncoder(nn.Linear(5, 8), 8, 4, bounded=True)
+    with torch.no_grad():
+        mean, log_variance = encoder(3 * torch.randn(100, 5))
+    assert float(mean.abs().max()) < 1
+    assert 1 < float(log_variance.exp().min()) <= float(log_variance.exp().max()) < math.e
