@@ -47,6 +47,11 @@ class SplitSettings(StrategySettings):
             raise ValueError(
                 f"clients have the tasks {sorted(tasks)}, but a shared decoder serves one: give all the same"
             )
+        if not hasattr(scenario.learner.load(), "backward"):
+            raise ValueError(
+                f"learner {scenario.learner.name!r} has no phases 'forward' and 'backward', which the strategy needs: "
+                "use 'split'"
+            )
 
 
 class SplitStrategy(FederatedStrategy):

@@ -44,9 +44,9 @@ class Lossy(InProcessGrid):
         super().__init__(make_client_app(), clients)
         self.spoil, self.asked = spoil, dict[tuple[int, str], int]()
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         replies = []
-        for reply in super().pull_messages(message_ids):
+        for reply in super().send_and_receive(messages, timeout=timeout):
             client, kind = reply.metadata.src_node_id - 2, reply.metadata.message_type
             count = self.asked[client, kind] = self.asked.get((client, kind), 0) + 1
             replies.append(self.spoil(client, kind, count, reply))
@@ -136,7 +136,7 @@ def learner(given: Experiment, client: int) -> Any:
 def kept_encoders(ran: Ran) -> list[dict[str, torch.Tensor]]:
     """Return what the clients keep to themselves, from their states."""
     given, kept = ran.strategy.experiment, []
-    for k, context in enumerate(ran.grid._contexts.values()):
+    for k, context in enumerate(ran.grid.nodes.contexts.values()):
         packed = context.state.array_records[f"{k}/training"]["encoder"].numpy()
         kept.append(unpack(packed, learner(given, k).build_encoder().state_dict()))
     return kept
