@@ -18,7 +18,6 @@ from semfed.callbacks import array_digest
 from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.flower.client import Arrays, Learner, Session
-from semfed.information import empirical_pmf
 from semfed.models import weights
 from semfed.models.dropout import draw_from
 from semfed.models.gaussian import GaussianEncoder, sample
@@ -27,6 +26,7 @@ from semfed.scenario import ModelChoice, Scenario, TrainingSettings
 from semfed.settings import StrictModel, suggest
 
 from . import specific_unit
+from .label_statistics import label_statistics
 from .specific_unit import Link, RateSettings
 
 EVALUATION_BATCH = 2_000
@@ -139,22 +139,8 @@ class CooperativeClient(Learner):
         return weights.read(self._build_common())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Tell ``pmf/<value>`` of the client's named task, ``num-examples`` and ``baseline/error/<task>``.
-
-        The baseline is the test error of always deciding for the most frequent value.
-        """
-        session, classes = self.session, self.session.dataset.classes
-        named = session.scenario.tasks[session.spec.task]
-        own = session.dataset.train.labels[self._rows]
-        values = tasks.joint_values(own, {session.spec.task: named}, classes)[:, 0]
-        pmf = empirical_pmf(values.cpu().numpy(), len(named.symbols))
-        tested = tasks.joint_values(session.dataset.test.labels, self.tasks, classes)
-        trivial = {
-            f"baseline/error/{name}": 1 - float(empirical_pmf(column.cpu().numpy(), len(task.symbols)).max())
-            for (name, task), column in zip(self.tasks.items(), tested.T, strict=True)
-        }
-        told = {f"pmf/{symbol}": float(p) for symbol, p in zip(named.symbols, pmf, strict=True)}
-        return {"num-examples": len(own), **trivial, **told}
+        """Tell label statistics and the trivial errors; see `label_statistics`."""
+        return label_statistics(self.session, self.tasks, "error")
 
     def fit(
         self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]

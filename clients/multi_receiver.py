@@ -21,11 +21,12 @@ from semfed.data import tasks
 from semfed.decisions import error_rate
 from semfed.errors import ScenarioError
 from semfed.flower.client import Arrays, Learner, Session
-from semfed.information import empirical_pmf
 from semfed.models import weights
 from semfed.models.dropout import draw_from
 from semfed.scenario import Scenario, Task
 from semfed.settings import StrictModel, suggest
+
+from .label_statistics import label_statistics
 
 EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
@@ -134,31 +135,19 @@ class MultiReceiverClient(Learner):
         return weights.read(self._build_encoder())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Tell ``pmf/<value>`` of the client's named task, ``num-examples`` and ``baseline/accuracy/<task>``.
-
-        The baseline is the test accuracy of always deciding for the most frequent value.
+        """Tell label statistics and the trivial accuracies; see `label_statistics`.
 
         Raises
         ------
         ScenarioError
             If ``snr_offset_db`` names a task that no receiver has.
         """
-        session, classes = self.session, self.session.dataset.classes
         for name in self.settings.snr_offset_db:
             if name not in self.tasks and self.settings.receivers is None:
                 raise ScenarioError(
                     f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.tasks)}"
                 )
-        named = session.scenario.tasks[session.spec.task]
-        own = tasks.joint_values(session.dataset.train.labels[self._rows], {session.spec.task: named}, classes)[:, 0]
-        pmf = empirical_pmf(own.cpu().numpy(), len(named.symbols))
-        tested = tasks.joint_values(session.dataset.test.labels, self.tasks, classes)
-        trivial = {
-            f"baseline/accuracy/{name}": float(empirical_pmf(column.cpu().numpy(), len(task.symbols)).max())
-            for (name, task), column in zip(self.tasks.items(), tested.T, strict=True)
-        }
-        told = {f"pmf/{symbol}": float(p) for symbol, p in zip(named.symbols, pmf, strict=True)}
-        return {"num-examples": len(own), **trivial, **told}
+        return label_statistics(self.session, self.tasks, "accuracy")
 
     def fit(
         self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]

@@ -6,7 +6,7 @@ Optimal Prior", section II-C and algorithm 3.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -31,7 +31,7 @@ class RatioSettings(StrictModel):
     """Draws from the encoder, and as many from N(0, I)."""
     centres: int = Field(default=300, ge=1)
     """Kernels, at random places of the pooled sample."""
-    bandwidth: Literal["median"] | float = "median"
+    bandwidth: Literal["median"] | Annotated[float, Field(gt=0)] = "median"
     """The median distance of the pooled sample, or a fixed width."""
     gamma: float = Field(default=1 / 3, gt=0)
 
