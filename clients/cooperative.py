@@ -13,12 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from semfed import models, seeding, training
+from semfed import models, seeding, training, weights
 from semfed.callbacks import array_digest
 from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.flower.client import Arrays, Learner, Session
-from semfed.models import weights
 from semfed.models.dropout import draw_from
 from semfed.models.gaussian import GaussianEncoder, sample
 from semfed.recent import Recent
@@ -136,7 +135,7 @@ class CooperativeClient(Learner):
 
     def shared(self) -> Arrays:
         """Return the initial common unit."""
-        return weights.read(self._build_common())
+        return weights.of(self._build_common())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial errors; see `label_statistics`."""
@@ -225,7 +224,7 @@ class CooperativeClient(Learner):
     def _train_common(self, unit: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
         """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
         session = self.session
-        auxiliary = session.load("auxiliary") or weights.read(self._build_auxiliary())
+        auxiliary = session.load("auxiliary") or weights.of(self._build_auxiliary())
         start = array_digest(unit) + array_digest(auxiliary)
         chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
         how = (self.settings.common, session.scenario.training.batch_size, str(self.tasks), session.device)
@@ -237,8 +236,8 @@ class CooperativeClient(Learner):
 
     def _fit_common(self, unit: Arrays, auxiliary: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
         session, common, decoders = self.session, self.common.train(), self._build_auxiliary().train()
-        weights.write(common, unit)
-        weights.write(decoders, auxiliary)
+        weights.restore(common, unit)
+        weights.restore(decoders, auxiliary)
         generator = session.generator("common", round_)
         draw_from(common, generator)
         draw_from(decoders, generator)
@@ -264,13 +263,13 @@ class CooperativeClient(Learner):
             ),
             generator=generator,
         )
-        return weights.read(common), weights.read(decoders), mean_loss
+        return weights.of(common), weights.of(decoders), mean_loss
 
     @torch.no_grad()
     def _evaluate_common(self, unit: Arrays, values: Tensor, round_: int) -> dict[str, tuple[float, float]]:
         """Return loss and error of the auxiliary decoders by task."""
         decoders = self._build_auxiliary().eval()
-        weights.write(decoders, self.session.load("auxiliary") or weights.read(decoders))
+        weights.restore(decoders, self.session.load("auxiliary") or weights.of(decoders))
         mean, log_variance = self._features(unit, self.session.images())
         c = sample(mean, log_variance, self.session.generator("evaluation", round_))
         return {
@@ -280,7 +279,7 @@ class CooperativeClient(Learner):
 
     @torch.no_grad()
     def _features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:
-        weights.write(self.common, unit)
+        weights.restore(self.common, unit)
         self.common.eval()
         parts = [self.common(part) for part in torch.split(images, EVALUATION_BATCH)]
         return torch.cat([mean for mean, _ in parts]), torch.cat([spread for _, spread in parts])
@@ -311,9 +310,7 @@ class CooperativeClient(Learner):
                 generator=generator,
             )
             uses += sent
-            session.save(
-                f"link/{name}", weights.read(link.encoder, "encoder/") | weights.read(link.decoder, "decoder/")
-            )
+            session.save(f"link/{name}", weights.of(link.encoder, "encoder/") | weights.of(link.decoder, "decoder/"))
             if start is not None:
                 session.save(f"ratio/{name}", {"weights": start.cpu().numpy()})
         return {**metrics, "channel-uses": uses}
@@ -322,8 +319,8 @@ class CooperativeClient(Learner):
         """Return a task's specific unit and decoder with this client's weights."""
         link, saved = self._build_link(name), self.session.load(f"link/{name}")
         if saved is not None:
-            weights.write(link.encoder, saved, "encoder/")
-            weights.write(link.decoder, saved, "decoder/")
+            weights.restore(link.encoder, saved, "encoder/")
+            weights.restore(link.decoder, saved, "decoder/")
         link.encoder.eval()
         return link
 

@@ -25,7 +25,7 @@ class JointClient(PersonalClient):
     def shared(self) -> Arrays:
         """Return the initial encoder and decoder, buffers included, named ``encoder.<...>`` and ``decoder.<...>``."""
         chain = nn.ModuleDict({"encoder": self.build_encoder(), "decoder": self.build_decoder()})
-        return weights.to_arrays(chain.state_dict())
+        return weights.of(chain)
 
     def fit(
         self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
@@ -63,7 +63,7 @@ class JointClient(PersonalClient):
             uses, samples, total = uses + state.uses, samples + len(batch), total + float(loss.detach()) * len(batch)
         metrics = {"train_loss": total / samples, "channel-uses": uses}
         if parameters:
-            return list(weights.to_arrays(chain.state_dict()).values()), len(self.train_rows), metrics
+            return list(weights.of(chain).values()), len(self.train_rows), metrics
         kept = {"chain": weights.pack(chain.state_dict()), "optimizer": weights.pack(optimizer.state())}
         self.session.save("training", kept)
         return [], len(self.train_rows), metrics

@@ -14,14 +14,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training
+from semfed import models, training, weights
 from semfed.channels import Channel, ChannelState
 from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
 from semfed.errors import ScenarioError
 from semfed.flower.client import Arrays, Learner, Session
-from semfed.models import weights
 from semfed.models.dropout import draw_from
 from semfed.scenario import Scenario, Task
 from semfed.settings import StrictModel, suggest
@@ -127,12 +126,12 @@ class MultiReceiverClient(Learner):
         saved = session.load("decoders")
         if saved is not None:
             for index, decoder in enumerate(built):
-                weights.write(decoder, saved, f"{index}/")
+                weights.restore(decoder, saved, f"{index}/")
         return built
 
     def shared(self) -> Arrays:
         """Return the initial encoder."""
-        return weights.read(self._build_encoder())
+        return weights.of(self._build_encoder())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial accuracies; see `label_statistics`.
@@ -192,10 +191,10 @@ class MultiReceiverClient(Learner):
             settings=session.scenario.training,
             generator=generator,
         )
-        trained = [weights.read(decoder, f"{index}/") for index, decoder in enumerate(self.decoders)]
+        trained = [weights.of(decoder, f"{index}/") for index, decoder in enumerate(self.decoders)]
         session.save("decoders", {name: array for arrays in trained for name, array in arrays.items()})
         metrics = {"train_loss/joint": mean_loss, "channel-uses": state.uses}
-        return list(weights.read(self.encoder).values()), len(labels), metrics
+        return list(weights.of(self.encoder).values()), len(labels), metrics
 
     @torch.no_grad()
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
@@ -246,7 +245,7 @@ class MultiReceiverClient(Learner):
         return torch.from_numpy(self.session.rows).to(self.session.device)
 
     def _load(self, parameters: list[npt.NDArray[Any]]) -> None:
-        weights.write(self.encoder, dict(zip(self.encoder.state_dict(), parameters, strict=True)))
+        weights.restore(self.encoder, dict(zip(self.encoder.state_dict(), parameters, strict=True)))
 
 
 def half_of(classes: tuple[str, ...], index: int) -> Task:

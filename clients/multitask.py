@@ -6,13 +6,12 @@ Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Sem
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training
+from semfed import models, training, weights
 from semfed.channels import Channel, ChannelState
 from semfed.data import tasks
 from semfed.flower.client import Arrays, Learner, Session
@@ -59,7 +58,7 @@ class MultitaskClient(Learner):
 
     def shared(self) -> Arrays:
         """Return the initial encoder, the same for every scheme, cluster and client of a seed."""
-        return _arrays(self._build_encoder())
+        return weights.of(self._build_encoder())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell the label statistics that clustering needs, and no more.
@@ -122,9 +121,9 @@ class MultitaskClient(Learner):
             settings=self.session.scenario.training,
             generator=generator,
         )
-        self.session.save("decoder", _arrays(self.decoder))
+        self.session.save("decoder", weights.of(self.decoder))
         metrics = {"train_loss": mean_loss, "channel-uses": state.uses}
-        return list(_arrays(self.encoder).values()), len(rows), metrics
+        return list(weights.of(self.encoder).values()), len(rows), metrics
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Decide the task on all test images through the noisy channel; arguments as in `fit`.
@@ -165,14 +164,5 @@ class MultitaskClient(Learner):
 
     def _load(self, parameters: list[npt.NDArray[Any]]) -> None:
         names = list(self.encoder.state_dict())
-        _restore(self.encoder, dict(zip(names, parameters, strict=True)))
-        _restore(self.decoder, self.session.load("decoder") or _arrays(self._build_decoder()))
-
-
-def _arrays(module: nn.Module) -> Arrays:
-    return {name: value.detach().cpu().numpy().copy() for name, value in module.state_dict().items()}
-
-
-def _restore(module: nn.Module, arrays: Arrays) -> None:
-    """Load weights in place, so that the resident network keeps its memory (and its alignment)."""
-    module.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()})
+        weights.restore(self.encoder, dict(zip(names, parameters, strict=True)))
+        weights.restore(self.decoder, self.session.load("decoder") or weights.of(self._build_decoder()))

@@ -24,6 +24,11 @@ def to_arrays(tensors: Mapping[str, Tensor], prefix: str = "") -> Arrays:
     return {prefix + name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
+def of(module: nn.Module, prefix: str = "") -> Arrays:
+    """Copy a module's weights and buffers into arrays, in its own order; see `to_arrays`."""
+    return to_arrays(module.state_dict(), prefix)
+
+
 def to_tensors(arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> dict[str, Tensor]:
     """Return the arrays whose names start with a prefix as tensors, under the rest of their names."""
     return {

@@ -70,7 +70,7 @@ class FedCL(SplitStrategy):
 
     def state(self) -> Arrays:
         """Return decoders, generator and all optimisers."""
-        generator = weights.to_arrays(self.generator.state_dict(), "scg/")
+        generator = weights.of(self.generator, "scg/")
         return super().state() | generator | weights.to_arrays(self.generator_optimizer.state(), "scg-optimizer/")
 
     def restore(self, arrays: Mapping[str, Any]) -> None:

@@ -96,7 +96,7 @@ class SplitStrategy(FederatedStrategy):
         """Return all that the server has learned, as named arrays; `restore` goes on from them."""
         arrays: Arrays = {}
         for client, half in enumerate(self.halves):
-            arrays |= weights.to_arrays(half.decoder.state_dict(), f"decoder/{client}/")
+            arrays |= weights.of(half.decoder, f"decoder/{client}/")
             arrays |= weights.to_arrays(half.optimizer.state(), f"decoder-optimizer/{client}/")
         return arrays
 
@@ -148,7 +148,7 @@ class SplitStrategy(FederatedStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Lend every client its decoder for the test: an instrument of the experiment, accounted apart."""
-        decoders = [weights.to_arrays(half.decoder.state_dict()) for half in self.halves]
+        decoders = [weights.of(half.decoder) for half in self.halves]
         records = [ArrayRecord({name: Array(value) for name, value in decoder.items()}) for decoder in decoders]
         return [self.message(k, "evaluate", server_round, record, config) for k, record in enumerate(records)]
 

@@ -81,7 +81,8 @@ def test_a_sweep_is_drawn_against_its_setting(tmp_path: Path) -> None:
     assert "accuracy-average-vs-channel.snr_db" in {path.stem for path in plots.plot(done.folder)}
 
 
-def test_bad_input_fails_before_anything_is_written(tmp_path: Path) -> None:
+def test_bad_input_fails_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEMFED_DATA", raising=False)
     out = tmp_path / "run"
     counts = "data.partition.counts=[[0,0,9999,0,0,0,0,0,0,0],[0,1,1,1,0,0,0,0,0,0],[0,0,0,0,0,0,1,0,0,0]]"
     cases: list[tuple[type[Exception], str, dict[str, Any]]] = [

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from semfed import weights
 from semfed.errors import ScenarioError
-from semfed.models import weights
 from semfed.models.cnn import CNN
 from semfed.models.dropout import Dropout, draw_from
 from semfed.models.mlp import MLP
@@ -65,7 +65,7 @@ def test_dropout_draws_from_its_generator_alone() -> None:
 
 def test_weights_are_read_and_written_by_name_and_prefix() -> None:
     one, other = nn.Linear(3, 2), nn.Linear(3, 2)
-    arrays = {**weights.read(one, "a/"), **weights.read(nn.Linear(1, 1), "b/")}
-    weights.write(other, arrays, "a/")
+    arrays = {**weights.of(one, "a/"), **weights.of(nn.Linear(1, 1), "b/")}
+    weights.restore(other, arrays, "a/")
     assert torch.equal(one.weight, other.weight)
-    assert not any(arrays["a/weight"] is array for array in weights.read(one).values())
+    assert not any(arrays["a/weight"] is array for array in weights.of(one).values())

@@ -1,7 +1,6 @@
 """The alignment presets: the embedded one from end to end, the bars of the specification on real MNIST."""
 
 import json
-import os
 import runpy
 import sys
 from pathlib import Path
@@ -14,14 +13,6 @@ from semfed import overrides
 
 ROOT = Path(__file__).parents[2]
 ARMS = ("shared", "multi-link", "first-k", "top-k", "eigen-k", "own-latent", "unaligned")
-
-
-@pytest.fixture
-def data_root() -> Path:
-    """The root of the real data sets; tests on them are skipped where it is not given."""
-    if not os.environ.get("SEMFED_DATA"):
-        pytest.skip("real data are needed: set SEMFED_DATA")
-    return Path(os.environ["SEMFED_DATA"])
 
 
 def test_digits_from_end_to_end(tmp_path: Path) -> None:
