@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, split, training
+from semfed import models, split, training, weights
 from semfed.channels import Channel, ChannelState
 from semfed.data import tasks
 from semfed.errors import DataError
@@ -30,6 +30,8 @@ class PersonalSettings(StrictModel):
     """Test images of every own class, the first ones of the test set; all where there are fewer."""
     test_snr_db: tuple[float, ...] = ()
     """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB``."""
+    show_features: Annotated[int, Field(ge=0)] = 0
+    """Test images of every own class whose received features go to the run folder after the last round."""
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a channel that leaves the number of features open."""
@@ -135,7 +137,8 @@ class PersonalClient(Learner):
             Mean cross-entropy in nats.
         num_examples : int
         metrics : dict
-            ``accuracy`` and ``channel-uses``; in the last round an accuracy at every further SNR.
+            ``accuracy`` and ``channel-uses``; in the last round an accuracy at every further SNR and, if the settings
+            ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape (images,), int64.
         """
         encoder.eval()
         decoder.eval()
@@ -143,13 +146,19 @@ class PersonalClient(Learner):
         images = self.session.images()[rows]
         state = ChannelState(self.session.generator("evaluation", round_))
         with torch.no_grad():
-            logits = decoder(self.transmit(encoder, images, state, self.channel))
-            metrics = {"accuracy": _accuracy(logits, labels), "channel-uses": state.uses}
+            received = self.transmit(encoder, images, state, self.channel)
+            logits = decoder(received)
+            metrics: dict[str, Any] = {"accuracy": _accuracy(logits, labels), "channel-uses": state.uses}
             if round_ == self.session.scenario.rounds:
+                if self.settings.show_features:
+                    shown = torch.cat(
+                        [(labels == v).nonzero()[: self.settings.show_features, 0] for v in torch.unique(labels)]
+                    )
+                    metrics |= weights.to_arrays({"features": received[shown], "labels": labels[shown]})
                 for snr_db, channel in self._other_channels():
                     further = ChannelState(self.session.generator("evaluation", round_))
-                    received = self.transmit(encoder, images, further, channel)
-                    metrics[f"accuracy-at-{snr_db:g}dB"] = _accuracy(decoder(received), labels)
+                    disturbed = self.transmit(encoder, images, further, channel)
+                    metrics[f"accuracy-at-{snr_db:g}dB"] = _accuracy(decoder(disturbed), labels)
         return float(cross_entropy(logits, labels)), len(labels), metrics
 
     def _other_channels(self) -> Iterator[tuple[float, Channel]]:

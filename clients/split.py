@@ -3,26 +3,45 @@
 Source: arXiv 2406.09182, eqs. (1), (2) and (6).
 
 A round is one message ``train.forward`` and then one ``train.backward`` a minibatch: each takes the gradient of the
-features sent last and answers with the features of the next minibatch. No autograd graph survives between messages,
-so ``backward`` computes the transmission once more, from the same weights, images, noise and fading. Only the state
-after a step is kept; hence batch statistics are updated once a step, although every forward pass is made twice.
+features sent last and answers with the features of the next minibatch. What survives between messages is the state
+after a step, so ``backward`` computes the transmission once more, from the same weights, images, noise and fading. A
+process that still has the graph of that very transmission spares itself the work; the numbers are the same bit for bit.
 """
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from semfed import weights
 from semfed.errors import FederationError
 from semfed.flower.client import Arrays
 from semfed.optimizers import Optimizer, make_optimizer
+from semfed.recent import Recent
 
 from .personal import PersonalClient
 
 Answer = tuple[Arrays, int, dict[str, Any]]
+
+UNDERWAY = 16
+"""Of how many clients a process keeps the graph between two messages."""
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A transmission whose gradient is awaited.
+
+    `saved` is the record of the client's state that was written with it: the graph is good for that state only.
+    """
+
+    saved: object
+    encoder: nn.Module
+    optimizer: Optimizer
+    received: Tensor
 
 
 class SplitClient(PersonalClient):
@@ -52,8 +71,8 @@ class SplitClient(PersonalClient):
             ``channel-uses`` of both directions and ``channel-uses-down``, the part of the gradients.
         """
         round_ = int(config["server-round"])
-        encoder, _ = self._load()
-        return self._send(encoder, round_, 0, downlink_uses=0)
+        encoder, optimizer = self._load(copy.deepcopy(self.resident("encoder")))
+        return self._send(encoder, optimizer, round_, 0, downlink_uses=0)
 
     def backward(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> Answer:
         """Train on the minibatch sent last, then send the next one; result as in `forward`.
@@ -73,13 +92,16 @@ class SplitClient(PersonalClient):
         round_, step = int(config["server-round"]), int(config["minibatch"])
         self._require_pending(round_, step)
         gradient = torch.from_numpy(parameters[0]).to(self.device)
-        encoder, optimizer = self._load()
-        rows = self.train_rows[self.minibatches(round_)[step]]
-        received = self.transmit(encoder, self.session.images(rows), self.uplink(round_, step), self.channel)
+        underway = self._underway.take(self.session.client)
+        if underway is not None and underway.saved is self.session.context.state.get("pending"):
+            encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received
+        else:
+            encoder, optimizer = self._load(copy.deepcopy(self.resident("encoder")))
+            received, _ = self._transmit(encoder, round_, step)
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
         kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
         self.session.save("training", kept)
-        return self._send(encoder, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
+        return self._send(encoder, optimizer, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test the own encoder with the server's decoder; see `PersonalClient.test`.
@@ -91,27 +113,37 @@ class SplitClient(PersonalClient):
         config : dict
             ``server-round``: int.
         """
-        encoder, _ = self._load()
+        encoder, _ = self._load(self.resident("encoder"))
         decoder = self.resident("decoder")
         weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
         return self.test(encoder, decoder, int(config["server-round"]))
 
-    def _send(self, encoder: nn.Module, round_: int, step: int, *, downlink_uses: int) -> Answer:
-        """Transmit a minibatch and note that its gradient is awaited."""
+    @property
+    def _underway(self) -> Recent[Underway]:
+        return self.session.worker.once("underway", lambda: Recent(UNDERWAY))
+
+    def _send(self, encoder: nn.Module, optimizer: Optimizer, round_: int, step: int, *, downlink_uses: int) -> Answer:
+        """Transmit a minibatch, note that its gradient is awaited, and keep the graph at hand."""
         self.session.save("pending", {"minibatch": np.array([round_, step])})
-        batches, uses, arrays = self.minibatches(round_), downlink_uses, {}
-        if step < len(batches):
-            state = self.uplink(round_, step)
-            with torch.no_grad():
-                images = self.session.images(self.train_rows[batches[step]])
-                features = self.transmit(encoder, images, state, self.channel)
-            arrays = weights.to_arrays({"features": features, "labels": self.train_labels[batches[step]]})
-            uses += state.uses
+        uses, arrays = downlink_uses, Arrays()
+        if step < len(self.minibatches(round_)):
+            received, sent = self._transmit(encoder, round_, step)
+            saved = self.session.context.state["pending"]
+            self._underway.put(self.session.client, Underway(saved, encoder, optimizer, received))
+            labels = self.train_labels[self.minibatches(round_)[step]]
+            arrays = weights.to_arrays({"features": received, "labels": labels})
+            uses += sent
         return arrays, len(self.train_rows), {"channel-uses": uses, "channel-uses-down": downlink_uses}
 
-    def _load(self) -> tuple[nn.Module, Optimizer]:
-        """Put the client's own weights into the resident encoder, in training mode, and find its optimiser."""
-        encoder = self.resident("encoder").train()
+    def _transmit(self, encoder: nn.Module, round_: int, step: int) -> tuple[Tensor, int]:
+        """Return a minibatch's features as the server receives them, and the channel uses that it took."""
+        state = self.uplink(round_, step)
+        images = self.session.images(self.train_rows[self.minibatches(round_)[step]])
+        return self.transmit(encoder, images, state, self.channel), state.uses
+
+    def _load(self, encoder: nn.Module) -> tuple[nn.Module, Optimizer]:
+        """Put the client's own weights into an encoder, in training mode, and find its optimiser."""
+        encoder.train()
         optimizer = make_optimizer(self.session.scenario.training, list(encoder.parameters()))
         kept = self.session.load("training")
         if kept is None:

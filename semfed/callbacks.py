@@ -24,11 +24,14 @@ class Outcome:
         What the strategy found out, such as clusters; values that JSON can hold.
     baselines : mapping of str to float
         What a trivial decision reaches, by metric.
+    samples : mapping of str to ndarray
+        What clients showed of their last test, such as received features: ``<name>/<client>``.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     baselines: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

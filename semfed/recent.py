@@ -30,7 +30,16 @@ class Recent(Generic[T]):
         """Return the result under a key; `make` makes it where it is not kept."""
         if key not in self._kept:
             self._kept[key] = make()
+        self.put(key, self._kept[key])
+        return self._kept[key]
+
+    def put(self, key: Hashable, result: T) -> None:
+        """Keep a result; the one that was used longest ago goes where there are too many."""
+        self._kept[key] = result
         self._kept.move_to_end(key)
         while len(self._kept) > self.size:
             self._kept.popitem(last=False)
-        return self._kept[key]
+
+    def take(self, key: Hashable) -> T | None:
+        """Return the result under a key and keep it no longer; None where it is not kept."""
+        return self._kept.pop(key, None)

@@ -4,8 +4,9 @@
 
     scenario.toml     the resolved scenario          summary.json   figures of merit over seeds
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
-    metrics.jsonl     one record a line              plots/         PNG and PDF
-    outcomes.jsonl    clusters and the like          timing.jsonl   seconds per round
+    metrics.jsonl     one record a line              samples/       what clients showed of their last test
+    outcomes.jsonl    clusters and the like          plots/         PNG and PDF
+    timing.jsonl      seconds per round
 """
 
 import json

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from semfed.experiment import convergence
 from semfed.experiment import folder as folders
+from semfed.experiment.feature_map import feature_map
 from semfed.experiment.summary import Curves, curves, metrics_of, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
@@ -76,6 +77,10 @@ def plot(folder: Path) -> list[Path]:
                 figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
         for task in shown_rates(summary):
             figures[f"error-{task}-vs-rate"] = against_rate(summary, task)
+        symbols = scenario.tasks[scenario.clients[0].task].symbols
+        panels = feature_map(folder, scenario.arm_names, scenario.seeds[0], symbols)
+        if panels is not None:
+            figures["received-features"] = panels
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"

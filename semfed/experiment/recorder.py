@@ -56,11 +56,12 @@ class Recorder(Callback):
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep the final arrays and what the strategy found out."""
-        parameters = self.folder / "parameters"
-        parameters.mkdir(exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays.items()}
-        if arrays:
-            save_file(arrays, parameters / f"{arm}-seed{seed}.safetensors")
+        samples = {name: np.ascontiguousarray(array) for name, array in outcome.samples.items()}
+        for kind, kept in (("parameters", arrays), ("samples", samples)):
+            if kept:
+                (self.folder / kind).mkdir(exist_ok=True)
+                save_file(kept, self.folder / kind / f"{arm}-seed{seed}.safetensors")
         line = {
             "arm": arm,
             "seed": seed,

@@ -2,7 +2,8 @@
 
 Flower 1.41 routes message-API strategies to ``ClientApp`` handlers only, so a `NumPyClient` needs this adapter:
 ``train`` calls ``fit``, ``evaluate`` calls ``evaluate``, ``train.<phase>`` calls the method of that name, and one
-``query`` opens an experiment. A SuperNode may host several clients; each sees a `Context` of its own.
+``query`` opens an experiment. Arrays among the metrics of ``evaluate`` are samples for the run folder. A SuperNode may
+host several clients; each sees a `Context` of its own.
 """
 
 import os
@@ -48,7 +49,9 @@ def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: li
     def evaluate(message: Message, context: Context) -> Message:
         def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
             loss, samples, metrics = client.evaluate(arrays.to_numpy_ndarrays(), config)
-            return _reply(None, samples, {"loss": float(loss), **metrics})
+            shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
+            numbers = {name: value for name, value in metrics.items() if name not in shown}
+            return _reply(_record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
 
         return _serve(message, context, worker, call)
 

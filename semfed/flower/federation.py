@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
@@ -37,6 +38,8 @@ class Federation(Grid):
     ----------
     properties : dict of int to dict
         What every client's ``get_properties`` answered.
+    samples : dict of int to dict of str to ndarray
+        Arrays that a client showed when it was evaluated last.
     initial_arrays : ArrayRecord
         What the first client proposes to start from; it is the same at every client of a seed.
 
@@ -52,6 +55,7 @@ class Federation(Grid):
         self.grid = grid
         self.experiment = experiment
         self.properties: dict[int, dict[str, Any]] = {}
+        self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
         self._host: dict[int, int] = {}
         self._metrics: list[tuple[int, str, float]] = []
@@ -208,6 +212,9 @@ class Federation(Grid):
             self._failures.append((client, phase, sentence(reply.error)))
             return
         self._account(client, phase, reply.content, "up")
+        if phase == "evaluate":
+            for shown in reply.content.array_records.values():
+                self.samples[client] = {name: array.numpy() for name, array in shown.items()}
         for record in reply.content.metric_records.values():
             for name, value in record.items():
                 if name.startswith("channel-uses"):

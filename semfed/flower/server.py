@@ -79,6 +79,7 @@ def run_arm(grid: Grid, experiment: Experiment, callbacks: Sequence[Callback]) -
         arrays={name: array.numpy() for name, array in result.arrays.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
         baselines=_baselines(federation),
+        samples={f"{name}/{k}": array for k, own in sorted(federation.samples.items()) for name, array in own.items()},
     )
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)

@@ -1,0 +1,63 @@
+"""Received features in the plane: one t-SNE panel an arm, as papers on semantic communication show them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from safetensors.numpy import load_file
+from sklearn.manifold import TSNE
+
+PERPLEXITY = 30.0
+
+
+def read_features(file: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None:
+    """Return all clients' features, shape (images, features), and their labels; None if the file has none."""
+    arrays = load_file(file)
+    clients = sorted(name.removeprefix("features/") for name in arrays if name.startswith("features/"))
+    if not clients:
+        return None
+    parts = [(arrays[f"features/{client}"], arrays[f"labels/{client}"]) for client in clients]
+    return np.concatenate([features for features, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+def feature_map(folder: Path, arms: Sequence[str], seed: int, names: Sequence[str]) -> Figure | None:
+    """Draw the panels.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+    arms : sequence of str
+        In this order; arms without samples are left out.
+    seed : int
+        The experiment's seed; t-SNE starts from the principal components, so it needs none of its own.
+    names : sequence of str
+        Of the labels.
+
+    Returns
+    -------
+    Figure or None
+        None where no arm has features.
+    """
+    files = [(arm, folder / "samples" / f"{arm}-seed{seed}.safetensors") for arm in arms]
+    found = [(arm, read_features(file)) for arm, file in files if file.is_file()]
+    panels = [(arm, shown) for arm, shown in found if shown is not None]
+    if not panels:
+        return None
+    figure = Figure(figsize=(2.3 * len(panels), 2.6))
+    colours = colormaps["tab10"]
+    for axes, (arm, (features, labels)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+        plane = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+        for label in np.unique(labels):
+            points = plane[labels == label]
+            axes.scatter(*points.T, s=4, color=colours(label % 10), label=names[label], linewidths=0)
+        axes.set(title=arm, xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(True)
+    handles, texts = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="lower center", ncols=5, markerscale=2, bbox_to_anchor=(0.5, -0.16))
+    return figure
