@@ -54,6 +54,25 @@ def test_any_number_of_workers_gives_the_same_numbers(
     assert metrics(tmp_path / "run", workers=workers) == expected
 
 
+@pytest.mark.parametrize(
+    ("scenario", "arms", "overrides"),
+    [
+        ("alignment-digits", ["shared", "top-k"], ["rounds=2"]),
+        ("fedcl-digits", ["fedcl", "fedavg"], ["rounds=1"]),
+    ],
+)
+def test_other_systems_give_the_same_numbers(
+    cluster: None, scenario: str, arms: list[str], overrides: list[str], tmp_path: Path
+) -> None:
+    told = [
+        semfed.run(scenario, engine=engine, arms=arms, seeds=[0], overrides=overrides, out=tmp_path / engine)
+        .folder.joinpath("metrics.jsonl")
+        .read_text()
+        for engine in ("inprocess", "ray")
+    ]
+    assert told[0] == told[1]
+
+
 def test_a_dead_actor_is_replaced_and_nothing_is_lost(cluster: None, expected: str, tmp_path: Path) -> None:
     """It is killed in the second round, when its clients have states that must come back."""
     once = tmp_path / "died"
