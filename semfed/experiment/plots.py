@@ -72,15 +72,15 @@ def plot(folder: Path) -> list[Path]:
         if test_snrs(summary):
             figures["accuracy-vs-test-snr"] = against_test_snr(summary)
         if scenario.sweep is None:
+            symbols = scenario.tasks[scenario.clients[0].task].symbols
+            panels = feature_map(folder, scenario.arm_names, scenario.seeds[0], symbols)
+            if panels is not None:
+                figures["received-features"] = panels
             for metric in convergence.measured(by_arm):
                 colours = itertools.cycle(COLOURS)
                 figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
         for task in shown_rates(summary):
             figures[f"error-{task}-vs-rate"] = against_rate(summary, task)
-        symbols = scenario.tasks[scenario.clients[0].task].symbols
-        panels = feature_map(folder, scenario.arm_names, scenario.seeds[0], symbols)
-        if panels is not None:
-            figures["received-features"] = panels
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
