@@ -7,7 +7,7 @@ Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Sem
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
@@ -16,7 +16,7 @@ from semfed import information
 from semfed.errors import DataError
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, mean_arrays
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, average_replies
 from semfed.scenario import Scenario
 
 
@@ -122,16 +122,9 @@ class ClusteredStrategy(FederatedStrategy):
         good = self.usable(server_round, replies, expected=self._models[0])
         by_client = {reply.metadata.src_node_id: reply for reply in good}
         for index, cluster in enumerate(self.clusters):
-            members = [by_client[client].content for client in cluster if client in by_client]
-            if not members:
-                continue
-            updates = [{k: a.numpy() for k, a in content.array_records["arrays"].items()} for content in members]
-            weights = [
-                float(str(content.metric_records["metrics"]["num-examples"])) if self.settings.weighted else 1.0
-                for content in members
-            ]
-            mean = mean_arrays(updates, weights)
-            self._models[index] = ArrayRecord({name: Array(value) for name, value in mean.items()})
+            members = [by_client[client] for client in cluster if client in by_client]
+            if members:
+                self._models[index] = average_replies(members, weighted=self.settings.weighted)
         merged = {f"{i}/{name}": array for i, model in enumerate(self._models) for name, array in model.items()}
         metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
         return ArrayRecord(merged), metrics

@@ -5,12 +5,12 @@ Source: "Communication-Efficient Learning of Deep Networks from Decentralized Da
 
 from collections.abc import Iterable
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 
 from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, mean_arrays
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, average_replies
 from semfed.scenario import Scenario
 
 
@@ -73,10 +73,7 @@ class FedAvg(FederatedStrategy):
         metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
         if not self.exchange:
             return ArrayRecord(), metrics
-        updates = [{k: a.numpy() for k, a in reply.content.array_records["arrays"].items()} for reply in good]
-        samples = [float(str(reply.content.metric_records["metrics"]["num-examples"])) for reply in good]
-        mean = mean_arrays(updates, samples)
-        return ArrayRecord({name: Array(value) for name, value in mean.items()}), metrics
+        return average_replies(good, weighted=True), metrics
 
     def _broadcast(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord

@@ -73,7 +73,8 @@ def open_dataset(
 
 
 def _fingerprint(source: Source, files: list[Path]) -> str:
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    stats = [(path, path.stat()) for path in files]
+    facts = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     text = json.dumps([SCHEMA, source.settings.model_dump(mode="json"), facts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -158,6 +158,15 @@ def mismatch(received: Any, expected: ArrayRecord) -> str | None:
         if not np.isfinite(array.numpy()).all():
             return f"array {name!r} has values that are not finite"
     return None
+
+
+def average_replies(replies: Sequence[Message], *, weighted: bool) -> ArrayRecord:
+    """Average the arrays of replies, equally or by their ``num-examples``; see `mean_arrays`."""
+    contents = [reply.content for reply in replies]
+    updates = [{k: a.numpy() for k, a in content.array_records["arrays"].items()} for content in contents]
+    samples = [float(str(content.metric_records["metrics"]["num-examples"])) for content in contents]
+    mean = mean_arrays(updates, samples if weighted else [1.0] * len(contents))
+    return ArrayRecord({name: Array(value) for name, value in mean.items()})
 
 
 def mean_arrays(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays:
