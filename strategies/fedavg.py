@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 
+from semfed.flower.averaging import average_replies
 from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, average_replies
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
 
@@ -69,11 +69,7 @@ class FedAvg(FederatedStrategy):
             Empty without an exchange.
         metrics : MetricRecord
         """
-        good = self.usable(server_round, replies, expected=self._sent)
-        metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
-        if not self.exchange:
-            return ArrayRecord(), metrics
-        return average_replies(good, weighted=True), metrics
+        return average_replies(self.usable(server_round, replies, expected=self._sent), weighted=True)
 
     def _broadcast(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord

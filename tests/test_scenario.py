@@ -128,3 +128,9 @@ def test_labels_put_the_rest_first() -> None:
     assert task.symbols == ("other", "1", "2")
     grouped = scenario.Task(values={"odd": (1, 3), "even": (0, 2)})
     assert grouped.symbols == ("odd", "even")
+
+
+def test_a_channel_without_noise_stays_without_noise() -> None:
+    quiet = scenario.validate(scenario.merge(tree(), {"channel": {"snr_db": float("inf")}}))
+    assert quiet.tree()["channel"]["snr_db"] == float("inf")
+    assert scenario.validate(tomllib.loads(quiet.to_toml())) == quiet
