@@ -80,3 +80,64 @@ def test_the_hand_written_loop_ends_where_semfed_ends(
     order = module("semfed_engines", monkeypatch).by_layer
     for ours, theirs in zip([kept[name] for name in sorted(kept, key=order)], plain.views(model), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def raw(name: str, **seconds: list[float]) -> list[dict[str, Any]]:
+    names = {"plain": "plain-1", "inprocess": "inprocess", "ray": "ray-2", "flower": "flower"}
+    return [
+        {"implementation": names[key], "round_s": [99.0, value], "accuracy": 0.7, "process_s": 1.0, "load": 0.5}
+        for key, values in seconds.items()
+        for value in values
+    ]
+
+
+def test_figures_are_ratios_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    summarise = module("summary", monkeypatch).summarise
+    entries = raw("W1", plain=[1.0, 2.0, 9.0], inprocess=[3.0, 1.0, 3.0], ray=[1.0])
+    startup = [{"implementation": "ray", "first_round_s": value} for value in (3.0, 9.0, 4.0)]
+    scale = [
+        {"clients": clients, "seconds_per_client": seconds, "peak_rss_mb": 100.0 + clients / 100}
+        for clients, seconds in ((100, 0.002), (10_000, 0.003))
+    ]
+    found = summarise({"W1": entries, "W2": entries, "startup": startup, "scale": scale})
+    assert found["W1"]["inprocess_to_plain"] == 1.5
+    assert found["W1"]["ray2_to_plain"] == 0.5
+    assert found["W1"]["inprocess_to_pfl"] is None
+    assert found["startup_s"] == {"ray": 4.0}
+    assert found["scale"]["seconds_per_client_10000_to_100"] == 1.5
+    assert found["scale"]["peak_memory_10000_to_100"] == pytest.approx(200 / 101, rel=1e-3)
+    assert found["accuracy_W2"] == {"plain-1": 0.7, "inprocess": 0.7, "ray-2": 0.7}
+
+
+def test_the_report_tells_every_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = module("report", monkeypatch)
+    summarise = module("summary", monkeypatch).summarise
+    entries = raw("W1", plain=[1.0], inprocess=[1.0], ray=[0.9])
+    exchanges = [{"implementation": "inprocess", "per_s": 2500.0, "federation_per_s": 2000.0}]
+    results = summarise({"W1": entries, "W3": exchanges})
+    table = report.bars_table(results)
+    assert "| W1, `inprocess` / hand-written loop | 1 | <= 1.3 | <= 0.8 | yes |" in table
+    assert "| W1, `ray` with 2 workers / hand-written loop | 0.9 | <= 0.75 | <= 0.5 | **no** |" in table
+    assert "| W3, exchanges per second, `inprocess` | 2,500 | >= 2,000 | >= 10,000 | yes |" in table
+    assert table.count("not measured") == len(report.BARS) - 3
+    report.draw(results, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 10_000
+    text = report.fill("a\n<!-- bars -->\nold\n<!-- /bars -->\nb", "bars", table)
+    assert text == f"a\n<!-- bars -->\n{table}\n<!-- /bars -->\nb"
+
+
+def test_an_exchange_moves_every_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = module("exchange", monkeypatch)
+    with exchange.open_grid("inprocess", None) as grid:
+        found = exchange.measure(grid, 0.1)
+    assert found["per_s"] > 0
+    assert found["federation_per_s"] > 0
+
+
+def test_scripts_tell_what_they_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = module("processes", monkeypatch).measure
+    found = measure([sys.executable, "one_round.py", "digits", "--rounds", "1"], memory=True)
+    assert found["round_s"] > 0
+    assert found["peak_pss_mb"] > 50
+    with pytest.raises(RuntimeError, match="no scenario 'digitz'"):
+        measure([sys.executable, "one_round.py", "digitz"])
