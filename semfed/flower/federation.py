@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from semfed.callbacks import Tally
 from semfed.errors import FederationError, SemfedError
 from semfed.flower.adapter import STATE
 from semfed.flower.experiment import Experiment
@@ -40,6 +41,8 @@ class Federation(Grid):
         What every client's ``get_properties`` answered.
     samples : dict of int to dict of str to ndarray
         Arrays that a client showed when it was evaluated last.
+    tally : Tally
+        How far the exchange under way has come.
     initial_arrays : ArrayRecord
         What the first client proposes to start from; it is the same at every client of a seed.
 
@@ -57,6 +60,7 @@ class Federation(Grid):
         self.properties: dict[int, dict[str, Any]] = {}
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
+        self.tally = Tally()
         self._host: dict[int, int] = {}
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
@@ -91,6 +95,7 @@ class Federation(Grid):
             raised, or did not answer in time, has an error reply.
         """
         pending = {message.metadata.dst_node_id: message for message in messages}
+        self.tally.asked, self.tally.answered = len(pending), 0
         deadline = None if timeout is None else time.monotonic() + timeout
         replies: dict[int, Message] = {}
         silent: set[int] = set()
@@ -207,6 +212,7 @@ class Federation(Grid):
         return replies
 
     def _take_note(self, reply: Message) -> None:
+        self.tally.answered += 1
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
             self._failures.append((client, phase, sentence(reply.error)))
