@@ -35,8 +35,9 @@ lint: $(STAMP) ## Check style and types
 slow: $(STAMP) ## Run the long reproductions on real data (needs SEMFED_DATA)
 	$(BIN)/pytest -m slow
 
-bench: $(STAMP) ## Reproduce the committed results on real data (needs SEMFED_DATA)
+bench: $(STAMP) ## Reproduce the committed results and measure the engines (needs SEMFED_DATA)
 	$(BIN)/python benchmarks/reproduce.py
+	$(MAKE) -C benchmarks/engines bench PYTHON=$(abspath $(BIN))/python
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -34,6 +34,22 @@ class Outcome:
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
+@dataclass
+class Tally:
+    """How far the exchange of messages under way has come; it changes while they travel.
+
+    Attributes
+    ----------
+    asked : int
+        Clients that were sent a message.
+    answered : int
+        Clients whose reply is here, or known to be missing.
+    """
+
+    asked: int = 0
+    answered: int = 0
+
+
 def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes: equal for equal parameters only."""
     digest = hashlib.sha256()
@@ -52,6 +68,9 @@ class Callback:
 
     def on_arm_start(self, arm: str, seed: int) -> None:
         """Take note that an arm starts with a seed."""
+
+    def on_exchanges(self, tally: Tally) -> None:
+        """Take the tally of the arm that starts, to look at it whenever you want; only where the server runs here."""
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Take the records of a finished round; round 0 is what comes before the first."""

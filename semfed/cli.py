@@ -1,4 +1,4 @@
-"""The command line: ``semfed run``, ``list``, ``show``, ``plot`` and ``plugins``."""
+"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``plot`` and ``plugins``."""
 
 import sys
 from collections.abc import Iterator
@@ -25,6 +25,10 @@ ScenarioName = Annotated[str, typer.Argument(help="A built-in's name (see `semfe
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 ]
+DataRoot = Annotated[
+    Path | None, typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out.")
+]
+Workers = Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")]
 
 
 @contextmanager
@@ -50,12 +54,9 @@ def run(
     sweep: Annotated[
         str | None, typer.Option(metavar="PATH=V,V,...", help="Run every arm with every value of a setting.")
     ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out."),
-    ] = None,
+    data_root: DataRoot = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")] = None,
+    workers: Workers = None,
     ray_address: Annotated[str | None, typer.Option(help="Engine ray: join this cluster.")] = None,
     gpus_per_worker: Annotated[float, typer.Option(help="Engine ray: share of a GPU for every actor.")] = 0.0,
 ) -> None:
@@ -86,6 +87,32 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
+
+
+@app.command()
+def profile(
+    scenario: ScenarioName,
+    engine: Annotated[str, typer.Option(help="inprocess or ray (its server's side).")] = "inprocess",
+    arm: Annotated[str | None, typer.Option(help="The first one by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="The first one is left out if there are several.")] = 4,
+    overrides: Overrides = None,
+    data_root: DataRoot = None,
+    workers: Workers = None,
+) -> None:
+    """Say where a round's time goes: run a few rounds and keep nothing."""
+    with _told_clearly():
+        from semfed.experiment import profile as profiles
+
+        found = profiles.take(
+            scenario,
+            engine=engine,
+            arm=arm,
+            rounds=rounds,
+            overrides=overrides or (),
+            data_root=data_root,
+            workers=workers,
+        )
+        console.print(profiles.table(found))
 
 
 @app.command(name="list")

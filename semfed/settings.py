@@ -28,7 +28,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 class StrictModel(BaseModel):
     """A table of settings in which an unknown key is an error that names the nearest valid one."""
 
-    model_config = ConfigDict(ser_json_inf_nan="constants", extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="constants")
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
+from pydantic import Field
 
+from semfed import seeding
 from semfed.flower.averaging import average_replies
 from semfed.flower.experiment import Experiment
 from semfed.flower.strategy import FederatedStrategy, StrategySettings
@@ -17,7 +19,8 @@ from semfed.scenario import Scenario
 class FedAvg(FederatedStrategy):
     """Average all the clients' arrays, buffers included, weighted by their samples D_k.
 
-    Flower's own FedAvg does the same; this one adds the quorum, the checks and sums in the order of the clients.
+    Flower's own FedAvg does the same; this one adds the quorum, the checks and sums in the order of the clients. Who is
+    sampled depends on the seed and the round alone, not on the arm and not on the engine.
 
     Parameters
     ----------
@@ -26,10 +29,14 @@ class FedAvg(FederatedStrategy):
     """
 
     class Settings(StrategySettings):
-        """Whether anything is averaged."""
+        """Whether anything is averaged, and by how many clients in a round; fractions are named as in Flower."""
 
         exchange: bool = True
         """False for local-only training: no parameters travel, and every client goes on from its own."""
+        fraction_train: float = Field(default=1.0, gt=0, le=1)
+        """Share of the clients, at least one of them, that train in a round; who it is is drawn anew every round."""
+        fraction_evaluate: float = Field(default=1.0, ge=0, le=1)
+        """Share of the clients that test after a round; 0 for no test at all."""
 
         def check(self, scenario: Scenario) -> None:
             """Refuse to average models of different architectures."""
@@ -44,19 +51,23 @@ class FedAvg(FederatedStrategy):
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         super().__init__(experiment, settings)
         self.exchange = settings.exchange
+        self.fraction_train = settings.fraction_train
+        self.fraction_evaluate = settings.fraction_evaluate
         self._sent = ArrayRecord()
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Send everyone the average."""
-        return self._broadcast("train", server_round, arrays, config)
+        """Send the round's clients the average."""
+        clients = self._sample(self.fraction_train, "sampling", server_round)
+        return self._broadcast(clients, "train", server_round, arrays, config)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Send everyone the new average."""
-        return self._broadcast("evaluate", server_round, arrays, config)
+        """Send the new average to those who test it."""
+        clients = self._sample(self.fraction_evaluate, "evaluation-sampling", server_round)
+        return self._broadcast(clients, "evaluate", server_round, arrays, config)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -71,9 +82,17 @@ class FedAvg(FederatedStrategy):
         """
         return average_replies(self.usable(server_round, replies, expected=self._sent), weighted=True)
 
+    def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
+        """Draw the clients of a round without replacement; return them in ascending order."""
+        total = len(self.experiment.scenario.clients)
+        if fraction in (0.0, 1.0):
+            return list(range(total if fraction else 0))
+        generator = seeding.numpy_generator(self.experiment.seed, purpose, server_round)
+        drawn = generator.choice(total, size=max(1, int(fraction * total)), replace=False)
+        return sorted(drawn.tolist())
+
     def _broadcast(
-        self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+        self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
         self._sent = arrays if self.exchange else ArrayRecord()
-        clients = range(len(self.experiment.scenario.clients))
         return [self.message(client, message_type, server_round, self._sent, config) for client in clients]

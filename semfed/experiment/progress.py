@@ -3,16 +3,26 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
-from semfed.callbacks import Callback, Outcome
+from semfed.callbacks import Callback, Outcome, Tally
 from semfed.records import Record
 from semfed.scenario import Scenario
 
 
+class ClientsColumn(ProgressColumn):
+    """How many clients have answered of those that were asked; read when the display is redrawn, ten times a second."""
+
+    def render(self, task: Task) -> Text:
+        """Look at the tally of the task."""
+        tally: Tally | None = task.fields.get("tally")
+        return Text(f"{tally.answered}/{tally.asked} clients" if tally and tally.asked else "", style="dim")
+
+
 class Progress(Callback):
-    """One bar over all rounds of all arms and seeds, with the last accuracy and the seconds per round.
+    """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, accuracy.
 
     Parameters
     ----------
@@ -29,20 +39,25 @@ class Progress(Callback):
             TextColumn("rounds, left"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[last]}"),
+            ClientsColumn(),
             console=self.console,
             transient=True,
         )
-        self._all = self._bars.add_task("starting", total=None, last="")
+        self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
-        total = scenario.rounds * len(scenario.arm_names) * len(scenario.seeds)
+        total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total)
         self._bars.start()
 
     def on_arm_start(self, arm: str, seed: int) -> None:
         """Say what runs now."""
         self._bars.update(self._all, description=f"{arm}, seed {seed}")
+
+    def on_exchanges(self, tally: Tally) -> None:
+        """Show how many clients have answered."""
+        self._bars.update(self._all, tally=tally)
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Move on; print who was missing."""

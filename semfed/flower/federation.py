@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from semfed.callbacks import Tally
 from semfed.errors import FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
@@ -41,6 +42,8 @@ class Federation(Grid):
         What every client's ``get_properties`` answered.
     samples : dict of int to dict of str to ndarray
         Arrays that a client showed when it was evaluated last.
+    tally : Tally
+        How far the exchange under way has come.
     initial_arrays : ArrayRecord
         What the first client proposes to start from; it is the same at every client of a seed.
 
@@ -58,6 +61,7 @@ class Federation(Grid):
         self.properties: dict[int, dict[str, Any]] = {}
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
+        self.tally = Tally()
         self._host: dict[int, int] = {}
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
@@ -95,6 +99,7 @@ class Federation(Grid):
             raised, or did not answer in time, has an error reply.
         """
         addressed = {message.metadata.dst_node_id: message for message in messages}
+        self.tally.asked, self.tally.answered = len(addressed), 0
         order = deque(sorted(addressed))
         early: dict[int, Message] = {}
         for client, reply in self._exchange(addressed, timeout):
@@ -222,6 +227,7 @@ class Federation(Grid):
             yield client, Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
 
     def _take_note(self, reply: Message) -> None:
+        self.tally.answered += 1
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
             self._failures.append((client, phase, sentence(reply.error)))

@@ -57,6 +57,8 @@ def run_arm(grid: Grid, experiment: Experiment, callbacks: Sequence[Callback]) -
         callback.on_arm_start(arm, seed)
     started = time.perf_counter()
     federation = Federation(grid, experiment, timeout=max(scenario.timeout_s, OPENING_S))
+    for callback in callbacks:
+        callback.on_exchanges(federation.tally)
     strategy = make_strategy(experiment)
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:

@@ -131,8 +131,14 @@ class FederatedStrategy(Strategy):
             )
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Average the clients' metrics, weighted by their test samples; per-client values go to the history."""
-        good = self.usable(server_round, replies)
+        """Average the clients' metrics, weighted by their test samples; per-client values go to the history.
+
+        None if nobody was asked, as with ``fraction_evaluate = 0``: a client that was asked has a reply in any case.
+        """
+        asked = list(replies)
+        if not asked:
+            return None
+        good = self.usable(server_round, asked)
         return aggregate_metricrecords([reply.content for reply in good], "num-examples")
 
     def _opened(self) -> Federation:

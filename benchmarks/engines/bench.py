@@ -1,0 +1,147 @@
+"""Compare the engines with a hand-written loop, pfl-research and Flower's own simulation; write ``engines.json``.
+
+    SEMFED_DATA=DIR python bench.py [--quick] [--only W1,W2,W3,scale,startup,scenarios,memory] [--out FILE]
+
+Everything runs in fresh processes, one at a time. Implementations take turns, so that other load meets all of them
+alike; the load average before every run is part of the raw results. What is not installed is left out and said so.
+Sections that are not asked for keep what the file holds.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from processes import FOLDER, machine, measure
+from summary import FEW, MANY, summarise
+
+from semfed.scenario import built_in
+
+RESULTS = FOLDER.parent / "results" / "engines.json"
+PFL = FOLDER / ".venv-pfl" / "bin" / "python"
+SECTIONS = ("W1", "W2", "W3", "scale", "startup", "memory", "scenarios")
+ENGINES = {
+    "inprocess": ["--engine", "inprocess"],
+    "ray-1": ["--engine", "ray", "--workers", "1"],
+    "ray-2": ["--engine", "ray", "--workers", "2"],
+    "flower": ["--engine", "flower"],
+}
+QUICK = ("plain-1", "inprocess", "ray-2", "pfl")
+SHORTENED = {"iopm": ["learner.common.epochs=1"], "mtoc": ["training.epochs=1"]}
+"""Settings by the beginning of a scenario's name, so that one round is one epoch."""
+
+Task = tuple[str, dict[str, Any], list[str], bool]
+"""Section, facts, command, whether to sample memory."""
+
+
+def available(pfl: Path) -> dict[str, list[str]]:
+    """Return the commands of W1 and W2 by implementation; say what is missing."""
+    ours = [sys.executable, "semfed_engines.py"]
+    commands = {
+        "plain-1": [sys.executable, "plain_loop.py"],
+        "plain-2": [sys.executable, "plain_loop.py", "--processes", "2"],
+        **{name: [*ours, *options] for name, options in ENGINES.items()},
+        "pfl": [str(pfl), "pfl_research.py"],
+    }
+    if importlib.util.find_spec("ray") is None:
+        print("left out: ray and flower, for ray is not installed", flush=True)
+        commands = {name: command for name, command in commands.items() if name not in ("ray-1", "ray-2", "flower")}
+    if not pfl.exists():
+        print(f"left out: pfl-research, for there is no '{pfl}' (make pfl)", flush=True)
+        del commands["pfl"]
+    return commands
+
+
+def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator[Task]:
+    """Yield what a section runs, in the order in which it takes turns."""
+    repetitions = {"W1": 3, "W2": 2, "memory": 1, "scenarios": 1, "scale": 3}.get(section, 3)
+    chosen = {name: command for name, command in commands.items() if not quick or name in QUICK}
+    engines = {name: options for name, options in ENGINES.items() if name in chosen}
+    python = sys.executable
+    for repetition in range(1 if quick else repetitions):
+        facts = {"repetition": repetition}
+        if section in ("W1", "W2", "memory"):
+            for workload in ("W1", "W2") if section == "memory" else (section,):
+                short = ["--rounds", "2"] if section == "memory" else ["--rounds", "4"] if quick else []
+                where = f"memory {workload}" if section == "memory" else workload
+                for name, command in chosen.items():
+                    whole = [*command, "--workload", workload, *(short if workload == "W1" or not quick else [])]
+                    yield where, {**facts, "implementation": name}, whole, section == "memory"
+        elif section == "W3":
+            for name, options in {"direct": ["--engine", "direct"], **engines}.items():
+                seconds = "1" if quick else "20" if name == "flower" else "4"
+                yield (
+                    section,
+                    {**facts, "implementation": name},
+                    [python, "exchange.py", *options, "--seconds", seconds],
+                    False,
+                )
+        elif section == "scale":
+            for clients, rounds in ((FEW, 30), (1000 if quick else MANY, 3)):
+                command = [python, "scale.py", "--clients", str(clients), "--rounds", str(rounds)]
+                yield section, {**facts, "implementation": f"inprocess, {clients}"}, command, False
+        elif section == "startup":
+            for engine in dict.fromkeys(name.split("-")[0] for name in engines):
+                yield section, {**facts, "implementation": engine}, [python, "startup.py", "--engine", engine], False
+        elif section == "scenarios":
+            for scenario in built_in() if not quick else ["digits"]:
+                short = next((settings for start, settings in SHORTENED.items() if scenario.startswith(start)), [])
+                for name, options in engines.items():
+                    command = [python, "one_round.py", scenario, *options, *(f"--set={text}" for text in short)]
+                    yield section, {**facts, "implementation": name, "scenario": scenario}, command, False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one repetition, fewer rounds, without Flower")
+    parser.add_argument("--only", default=None, help=f"some of {','.join(SECTIONS)}; all but scenarios if left out")
+    parser.add_argument("--implementations", default=None, help="only these, separated by commas")
+    parser.add_argument("--out", type=Path, default=None, help=f"{RESULTS.name} by default; nothing with --quick")
+    parser.add_argument("--pfl-python", type=Path, default=Path(os.environ.get("PFL_PYTHON", PFL)))
+    options = parser.parse_args()
+    sections = options.only.split(",") if options.only else [name for name in SECTIONS if name != "scenarios"]
+    if options.quick and not options.only:
+        sections = ["W1", "W2", "W3", "scale", "startup"]
+    unknown = set(sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"unknown sections {sorted(unknown)}: choose from {','.join(SECTIONS)}")
+    out = options.out or (None if options.quick else RESULTS)
+    commands = available(options.pfl_python)
+    if options.implementations:
+        commands = {name: commands[name] for name in options.implementations.split(",") if name in commands}
+    before = machine()
+    raw: dict[str, Any] = json.loads(out.read_text())["raw"] if out and out.exists() else {}
+    for section in sections:
+        fresh: dict[str, list[dict[str, Any]]] = {}
+        for where, facts, command, memory in tasks(section, commands, options.quick):
+            entry = _run(facts, command, memory)
+            if entry:
+                fresh.setdefault(where, []).append(entry)
+            raw |= fresh
+            result = {**summarise(raw), "machine": before, "command": _command(), "raw": raw}
+            if out:
+                out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(summarise(raw), indent=1))
+
+
+def _run(facts: dict[str, Any], command: Sequence[str], memory: bool) -> dict[str, Any] | None:
+    """Measure and tell; a run that fails, a scenario without its data for example, is told and left out."""
+    try:
+        entry = {**facts, **measure(command, memory=memory)}
+    except RuntimeError as error:
+        print(f"left out: {facts}: {error}", file=sys.stderr, flush=True)
+        return None
+    print(json.dumps({key: value for key, value in entry.items() if key != "wall_s"}), flush=True)
+    return entry
+
+
+def _command() -> str:
+    return " ".join(["SEMFED_DATA=DIR", "python", "benchmarks/engines/bench.py", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Draw the chart of ``engines.json`` and write its figures into the tables of ``benchmarks/README.md``.
+
+python report.py
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+BENCHMARKS = Path(__file__).parents[1]
+RESULTS = BENCHMARKS / "results" / "engines.json"
+README = BENCHMARKS / "README.md"
+NAMES = {
+    "plain-1": "hand-written loop",
+    "plain-2": "hand-written loop, 2 processes",
+    "inprocess": "semfed, inprocess",
+    "ray-1": "semfed, ray, 1 worker",
+    "ray-2": "semfed, ray, 2 workers",
+    "flower": "semfed, Flower's simulation",
+    "pfl": "pfl-research",
+    "direct": "arithmetic alone",
+}
+COLOURS = {"semfed": "#1f6f8b", "Flower": "#c98b2b", "other": "#9aa5ab"}
+BARS: tuple[tuple[str, tuple[str, ...], str, float, float], ...] = (
+    ("W1, `inprocess` / hand-written loop", ("W1", "inprocess_to_plain"), "<=", 1.3, 0.8),
+    ("W2, `inprocess` / hand-written loop", ("W2", "inprocess_to_plain"), "<=", 1.3, 0.8),
+    ("W1, `ray` with 2 workers / hand-written loop", ("W1", "ray2_to_plain"), "<=", 0.75, 0.5),
+    ("W2, `ray` with 2 workers / hand-written loop", ("W2", "ray2_to_plain"), "<=", 0.75, 0.5),
+    ("W2, `ray` with 2 workers / Flower's simulation", ("W2", "ray2_to_flower"), "<=", 1 / 20, 1 / 33),
+    ("W1, `inprocess` / pfl-research", ("W1", "inprocess_to_pfl"), "<=", 0.8, 0.45),
+    ("W3, exchanges per second, `inprocess`", ("W3", "inprocess_per_s"), ">=", 2000, 10_000),
+    ("W3, exchanges per second, `ray`", ("W3", "ray_per_s"), ">=", 300, 1000),
+    ("seconds per client, 10,000 clients / 100", ("scale", "seconds_per_client_10000_to_100"), "<=", 1.2, 1.05),
+    ("peak memory, 10,000 clients / 100", ("scale", "peak_memory_10000_to_100"), "<=", 1.5, 1.2),
+    ("start-up to the first round, `inprocess`, s", ("startup_s", "inprocess"), "<=", 4, 2),
+    ("start-up to the first round, `ray`, s", ("startup_s", "ray"), "<=", 8, 5),
+)
+"""What, where it stands in the results, which way is good, the bar that must hold, the aim."""
+
+
+def number(value: float | None) -> str:
+    """Write a number with three digits that matter."""
+    if value is None:
+        return "not measured"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def verdict(value: float | None, way: str, must: float, aim: float) -> str:
+    """Say which of two bars a value holds."""
+    if value is None:
+        return ""
+    reached = [value <= bar if way == "<=" else value >= bar for bar in (must, aim)]
+    return "aim" if reached[1] else "yes" if reached[0] else "**no**"
+
+
+def bars_table(results: Mapping[str, Any]) -> str:
+    """Return the table of bars as Markdown."""
+    rows = []
+    for title, path, way, must, aim in BARS:
+        value = results.get(path[0], {}).get(path[1])
+        told = (title, number(value), f"{way} {number(must)}", f"{way} {number(aim)}", verdict(value, way, must, aim))
+        rows.append(told)
+    return _table(("", "measured", "bar", "aim", "holds"), rows)
+
+
+def seconds_table(results: Mapping[str, Any]) -> str:
+    """Return seconds a round, ratios and memory by implementation."""
+    rows = []
+    for key, name in NAMES.items():
+        cells = [name]
+        for workload in ("W1", "W2"):
+            found = results.get(workload, {})
+            if key in found.get("seconds_per_round", {}):
+                cells += [f"{found['seconds_per_round'][key]:.3f}", number(found["to_plain"].get(key))]
+                cells += [number(found.get("peak_pss_mb", {}).get(key))]
+            else:
+                cells += [""] * 3
+        if any(cells[1:]):
+            rows.append(cells)
+    heads = [f"{w} {what}" for w in ("W1", "W2") for what in ("s/round", "/ loop", "MB")]
+    return _table(("", *heads), rows)
+
+
+def scenarios_table(results: Mapping[str, Any]) -> str:
+    """Return seconds of a round of every scenario by engine."""
+    found = results.get("scenarios", {})
+    engines = [name for name in NAMES if any(name in row for row in found.values())]
+    rows = [
+        [name, *(f"{row[engine]:.3g}" if engine in row else "" for engine in engines)] for name, row in found.items()
+    ]
+    return _table(("scenario", *(NAMES[engine].removeprefix("semfed, ") for engine in engines)), rows)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(heads), "|".join(["---"] * len(heads)), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+
+
+def draw(results: Mapping[str, Any], path: Path) -> None:
+    """Draw seconds a round (W1, W2) and exchanges per second (W3), on logarithmic axes."""
+    panels = []
+    for workload, what in (("W1", "100 of 1,000 clients"), ("W2", "all of 1,000 clients")):
+        if workload in results:
+            panels.append((f"{workload}: {what}", "seconds per round", results[workload]["seconds_per_round"]))
+    if "W3" in results:
+        panels.append(("W3: split exchange of 5 clients", "exchanges per second", results["W3"]["per_s"]))
+    heights = [len(values) for _, _, values in panels]
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(6.4, 0.34 * sum(heights) + 0.75 * len(panels)), squeeze=False,
+        gridspec_kw={"height_ratios": heights}, layout="constrained",
+    )  # fmt: skip
+    for axis, (title, label, values) in zip(axes[:, 0], panels, strict=True):
+        _bars(axis, title, label, values)
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
+
+
+def _bars(axis: Axes, title: str, label: str, values: Mapping[str, float]) -> None:
+    order = [name for name in NAMES if name in values]
+    for height, name in enumerate(reversed(order)):
+        kind = "other" if not NAMES[name].startswith("semfed") else "Flower" if name == "flower" else "semfed"
+        axis.barh(height, values[name], color=COLOURS[kind], height=0.72)
+        text = f"{values[name]:,.0f}" if values[name] >= 100 else f"{values[name]:.3g}"
+        axis.annotate(text, (values[name], height), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+    axis.set_yticks(range(len(order)), [NAMES[name] for name in reversed(order)], fontsize=8)
+    axis.set_xscale("log")
+    low, high = min(values.values()), max(values.values())
+    axis.set_xlim(low / 2.5, high * 3)
+    axis.set_title(title, fontsize=9, loc="left")
+    axis.set_xlabel(label, fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """Put content between the two comments of a name."""
+    return re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.S)
+
+
+def machine_line(results: Mapping[str, Any]) -> str:
+    """Say on what and with what it was measured."""
+    found = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items() if version)
+    load = ", ".join(
+        f"{workload} {min(loads):.1f} to {max(loads):.1f}"
+        for workload in ("W1", "W2", "W3")
+        if (loads := [entry["load"] for entry in results["raw"].get(workload, ())])
+    )
+    parts = [f"{found['cpu']}, {found['cores']} cores, {found['memory_gb']} GiB", versions]
+    return "; ".join([*parts, f"load average before a run: {load or 'unknown'}"]) + "."
+
+
+def main() -> None:
+    results = json.loads(RESULTS.read_text())
+    draw(results, RESULTS.with_suffix(".png"))
+    text = README.read_text()
+    for name, make in (
+        ("bars", bars_table),
+        ("seconds", seconds_table),
+        ("scenarios", scenarios_table),
+        ("machine", machine_line),
+    ):
+        text = fill(text, name, make(results))
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

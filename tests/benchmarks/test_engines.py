@@ -1,0 +1,143 @@
+"""The engine benchmark measures what it says: all implementations do the same work on the same data."""
+
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import semfed
+from semfed import overrides, seeding, training
+from semfed.models import build
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "engines"
+CLIENTS = 20
+
+
+@pytest.fixture
+def workload(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as the benchmark's processes see it."""
+    return module("workload", monkeypatch)
+
+
+def module(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(FOLDER)
+    for known in [m for m, found in sys.modules.items() if str(getattr(found, "__file__", "")).startswith(str(FOLDER))]:
+        monkeypatch.delitem(sys.modules, known)
+    return __import__(name)
+
+
+@pytest.fixture
+def few_images(tmp_path: Path) -> Path:
+    """A data root with as many images as 20 clients need: noise in MNIST's format."""
+    generator = np.random.default_rng(0)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", CLIENTS * 60), ("t10k", 100)):
+        images = generator.integers(256, size=(count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        header = struct.pack(">4I", 0x00000803, *images.shape)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x00000801, count) + labels.tobytes())
+    return tmp_path
+
+
+def test_streams_are_those_of_the_library(workload: ModuleType) -> None:
+    scenario = overrides.load(FOLDER / "mnist-1000.toml").arm("W1")
+    assert (scenario.seeds, len(scenario.clients)) == ((workload.SEED,), workload.CLIENTS)
+    for client, round_ in ((0, 1), (999, 7)):
+        generator = seeding.torch_generator(workload.SEED, "minibatches", client, round_)
+        batches = training.minibatches(workload.IMAGES, scenario.training, generator)
+        assert torch.equal(torch.cat(batches), workload.shuffle(client, round_))
+    encoder = build(scenario.model.encoder, (1, 28, 28), outputs=64, stream=(workload.SEED, "encoder", 0))
+    decoder = build(scenario.model.decoder, (64,), outputs=10, stream=(workload.SEED, "decoder", 0))
+    expected = [*encoder.parameters(), *decoder.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(workload.initial(), expected, strict=True))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_hand_written_loop_ends_where_semfed_ends(
+    few_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    plain = module("plain_loop", monkeypatch)
+    data = plain.workload.load(few_images)
+    seconds, model = plain.run(data, sampled=4, rounds=2, processes=processes)
+    assert len(seconds) == 2
+    run = semfed.run(
+        FOLDER / "mnist-1000.toml",
+        arms=["W1"],
+        overrides=[f"clients.count={CLIENTS}", "arms.W1.rounds=2", "arms.W1.strategy.fraction_train=0.2"],
+        data_root=few_images,
+        out=tmp_path / "run",
+    )
+    (file,) = (run.folder / "parameters").iterdir()
+    kept = load_file(file)
+    order = module("semfed_engines", monkeypatch).by_layer
+    for ours, theirs in zip([kept[name] for name in sorted(kept, key=order)], plain.views(model), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def raw(name: str, **seconds: list[float]) -> list[dict[str, Any]]:
+    names = {"plain": "plain-1", "inprocess": "inprocess", "ray": "ray-2", "flower": "flower"}
+    return [
+        {"implementation": names[key], "round_s": [99.0, value], "accuracy": 0.7, "process_s": 1.0, "load": 0.5}
+        for key, values in seconds.items()
+        for value in values
+    ]
+
+
+def test_figures_are_ratios_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    summarise = module("summary", monkeypatch).summarise
+    entries = raw("W1", plain=[1.0, 2.0, 9.0], inprocess=[3.0, 1.0, 3.0], ray=[1.0])
+    startup = [{"implementation": "ray", "first_round_s": value} for value in (3.0, 9.0, 4.0)]
+    scale = [
+        {"clients": clients, "seconds_per_client": seconds, "peak_rss_mb": 100.0 + clients / 100}
+        for clients, seconds in ((100, 0.002), (10_000, 0.003))
+    ]
+    found = summarise({"W1": entries, "W2": entries, "startup": startup, "scale": scale})
+    assert found["W1"]["inprocess_to_plain"] == 1.5
+    assert found["W1"]["ray2_to_plain"] == 0.5
+    assert found["W1"]["inprocess_to_pfl"] is None
+    assert found["startup_s"] == {"ray": 4.0}
+    assert found["scale"]["seconds_per_client_10000_to_100"] == 1.5
+    assert found["scale"]["peak_memory_10000_to_100"] == pytest.approx(200 / 101, rel=1e-3)
+    assert found["accuracy_W2"] == {"plain-1": 0.7, "inprocess": 0.7, "ray-2": 0.7}
+
+
+def test_the_report_tells_every_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = module("report", monkeypatch)
+    summarise = module("summary", monkeypatch).summarise
+    entries = raw("W1", plain=[1.0], inprocess=[1.0], ray=[0.9])
+    exchanges = [{"implementation": "inprocess", "per_s": 2500.0, "federation_per_s": 2000.0}]
+    results = summarise({"W1": entries, "W3": exchanges})
+    table = report.bars_table(results)
+    assert "| W1, `inprocess` / hand-written loop | 1 | <= 1.3 | <= 0.8 | yes |" in table
+    assert "| W1, `ray` with 2 workers / hand-written loop | 0.9 | <= 0.75 | <= 0.5 | **no** |" in table
+    assert "| W3, exchanges per second, `inprocess` | 2,500 | >= 2,000 | >= 10,000 | yes |" in table
+    assert table.count("not measured") == len(report.BARS) - 3
+    report.draw(results, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").stat().st_size > 10_000
+    text = report.fill("a\n<!-- bars -->\nold\n<!-- /bars -->\nb", "bars", table)
+    assert text == f"a\n<!-- bars -->\n{table}\n<!-- /bars -->\nb"
+
+
+def test_an_exchange_moves_every_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = module("exchange", monkeypatch)
+    with exchange.open_grid("inprocess", None) as grid:
+        found = exchange.measure(grid, 0.1)
+    assert found["per_s"] > 0
+    assert found["federation_per_s"] > 0
+
+
+def test_scripts_tell_what_they_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = module("processes", monkeypatch).measure
+    found = measure([sys.executable, "one_round.py", "digits", "--rounds", "1"], memory=True)
+    assert found["round_s"] > 0
+    assert found["peak_pss_mb"] > 50
+    with pytest.raises(RuntimeError, match="no scenario 'digitz'"):
+        measure([sys.executable, "one_round.py", "digitz"])

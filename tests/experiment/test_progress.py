@@ -1,0 +1,75 @@
+"""What is shown while a run goes on."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import semfed
+from semfed import overrides
+from semfed.callbacks import Callback, Tally
+from semfed.experiment.progress import Progress
+from semfed.flower.federation import Federation
+from semfed.flower.server import make_strategy
+from semfed.scenario import Scenario
+
+
+def screen(progress: Progress) -> str:
+    """Draw the display as it is now."""
+    progress._bars.refresh()
+    with progress.console.capture() as captured:
+        progress.console.print(progress._bars.get_renderable())
+    return captured.get()
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(Console(file=io.StringIO(), width=140, force_terminal=False))
+
+
+def test_rounds_clients_and_seconds_are_shown(progress: Progress) -> None:
+    scenario = overrides.load("digits", ["arms.individual.rounds=4", "rounds=3"], seeds=[0, 1])
+    progress.on_run_start(scenario)
+    try:
+        progress.on_arm_start("clustered", 1)
+        assert "clients" not in screen(progress)
+        tally = Tally(asked=3, answered=1)
+        progress.on_exchanges(tally)
+        assert "1/3 clients" in screen(progress)
+        tally.answered = 2
+        progress.on_round("clustered", 1, 1, [], 0.25)
+        shown = screen(progress)
+    finally:
+        progress.on_run_end(None)
+    for words in ("clustered, seed 1", "1/20 rounds", "0.25 s/round", "2/3 clients"):
+        assert words in " ".join(shown.split())
+
+
+def test_a_tally_follows_the_replies(open_federation: Callable[..., Federation], digits: Scenario) -> None:
+    federation = open_federation(digits, "clustered")
+    strategy = make_strategy(federation.experiment)
+    strategy.prepare(federation)  # type: ignore[attr-defined]
+    messages = strategy.configure_train(1, federation.initial_arrays, {}, federation)
+    assert federation.tally == Tally()
+    assert len(list(federation.send_and_receive(messages))) == 3
+    assert federation.tally == Tally(asked=3, answered=3)
+    assert not list(federation.send_and_receive([]))
+    assert federation.tally == Tally()
+
+
+def test_callbacks_get_the_tally_of_every_arm(tmp_path: Path) -> None:
+    class Collect(Callback):
+        def __init__(self) -> None:
+            self.tallies: list[Tally] = []
+
+        def on_exchanges(self, tally: Tally) -> None:
+            self.tallies.append(tally)
+
+    collected = Collect()
+    short = ["rounds=1", "training.epochs=1"]
+    semfed.run("digits", arms=["clustered", "individual"], seeds=[0], overrides=short, out=tmp_path / "run",
+               callbacks=[collected])  # fmt: skip
+    assert collected.tallies == [Tally(3, 3), Tally(3, 3)]
+    assert collected.tallies[0] is not collected.tallies[1]
