@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from semfed.callbacks import Callback, Outcome
+from semfed.checkpoint import Checkpoint
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -32,12 +33,17 @@ class Progress(Callback):
             console=self.console,
             transient=True,
         )
+        self._before = Checkpoint("")
         self._all = self._bars.add_task("starting", total=None, last="")
+
+    def on_resume(self, checkpoint: Checkpoint) -> None:
+        """Count what was done before."""
+        self._before = checkpoint
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
         total = scenario.rounds * len(scenario.arm_names) * len(scenario.seeds)
-        self._bars.update(self._all, total=total)
+        self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         self._bars.start()
 
     def on_arm_start(self, arm: str, seed: int) -> None:

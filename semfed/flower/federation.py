@@ -14,13 +14,17 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from semfed.errors import FederationError, SemfedError
+from semfed.checkpoint import Mark
+from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower.adapter import STATE
+from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
+from semfed.flower.keeping import marks_to_json
+from semfed.flower.ledger import KEEP, Ledger
 from semfed.records import Record
 
-POLL_S = 0.2
-NO_REPLY = 4
+DEAD_WORKER = "ActorDiedError"
+"""Flower's simulation leaves a dead Ray actor in its pool, where it fails at once whatever it is given."""
 
 
 class Federation(Grid):
@@ -33,6 +37,10 @@ class Federation(Grid):
     experiment : Experiment
     timeout : float
         Seconds to wait for nodes and for their answers to the opening query.
+    run : str
+        Name of the run for checkpoints; empty without any.
+    marks : mapping of int to Mark, optional
+        Client states that the nodes are to go on from.
 
     Attributes
     ----------
@@ -51,13 +59,25 @@ class Federation(Grid):
         If a client says that it cannot take part, in its own words.
     """
 
-    def __init__(self, grid: Grid, experiment: Experiment, *, timeout: float = 3600.0) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        experiment: Experiment,
+        *,
+        timeout: float = 3600.0,
+        run: str = "",
+        marks: Mapping[int, Mark] | None = None,
+    ) -> None:
         self.grid = grid
         self.experiment = experiment
+        self.ledger = Ledger(run, marks)
+        self.keeps = bool(run)
         self.properties: dict[int, dict[str, Any]] = {}
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
         self._host: dict[int, int] = {}
+        self._exchange = Exchange(grid, self._host, self._address)
+        self._retried: list[tuple[int, str, str]] = []
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
@@ -88,33 +108,42 @@ class Federation(Grid):
         -------
         list of Message
             One per message, in the order of client indices; ``src_node_id`` is the client index. A client that
-            raised, or did not answer in time, has an error reply.
+            raised, or did not answer in time, has an error reply, after as many retries as the scenario says.
+
+        Raises
+        ------
+        FederationError
+            If the scenario has ``on_client_failure = "fail"`` and a client failed.
+        EngineError
+            If a worker process of Flower's simulation died.
         """
         pending = {message.metadata.dst_node_id: message for message in messages}
-        deadline = None if timeout is None else time.monotonic() + timeout
-        replies: dict[int, Message] = {}
-        silent: set[int] = set()
-        while pending:
-            wave = {self._host[client]: client for client in sorted(pending, reverse=True)}
-            due = {client: pending.pop(client) for client in sorted(wave.values())}
-            reachable = {c: m for c, m in due.items() if self._host[c] not in silent}
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            answered = self._send(reachable, left) if reachable else {}
-            silent |= {self._host[client] for client in reachable if client not in answered}
-            for client, message in due.items():
-                reply = answered.get(client)
-                if reply is None:
-                    error = Error(NO_REPLY, f"no reply within {timeout:g} s" if timeout else "no reply")
-                    reply = Message(error, reply_to=message)
-                replies[client] = reply
+        scenario, replies = self.experiment.scenario, dict[int, Message]()
+        failed = pending
+        for attempt in range(1 + (scenario.retries if scenario.on_client_failure == "retry" else 0)):
+            for client in failed if attempt else ():
+                reply = replies[client]
+                self._retried.append((client, reply.metadata.message_type, sentence(reply.error)))
+            replies |= self._ask(failed, timeout, patient=attempt > 0)
+            failed = {client: pending[client] for client, reply in replies.items() if reply.has_error()}
+            if not failed:
+                break
         ordered = [replies[client] for client in sorted(replies)]
         for reply in ordered:
             self._take_note(reply)
         return ordered
 
     def reject(self, client: int, phase: str, reason: str) -> None:
-        """Note that a reply came but could not be used."""
+        """Note that a reply is missing, or that one came but could not be used.
+
+        Raises
+        ------
+        FederationError
+            If the scenario has ``on_client_failure = "fail"``.
+        """
         self._failures.append((client, phase, reason))
+        if self.experiment.scenario.on_client_failure == "fail":
+            raise FederationError(f"client {self.name(client)!r} failed in {phase!r}: {reason}")
 
     def report(self, metric: str, value: float, client: int | None = None) -> None:
         """Record a number that the strategy itself found: of all together, or of a client, as if it had told it."""
@@ -125,6 +154,20 @@ class Federation(Grid):
         else:
             self._metrics.append((client, metric, value))
 
+    def keep(self) -> bool:
+        """Let all nodes keep the states of clients that have answered in the round that is due.
+
+        Returns
+        -------
+        bool
+            Whether a checkpoint of this round would be whole; who prevents it is recorded as a failure.
+        """
+        asked = {k: self.create_message(RecordDict(), KEEP, k, str(self.ledger.due)) for k in self.ledger.unkept}
+        for client, reply in self._ask(asked, self.experiment.scenario.timeout_s).items():
+            if reply.has_error():
+                self._failures.append((client, "checkpoint", sentence(reply.error)))
+        return not self.ledger.unkept
+
     def drain(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
         arm, seed, clients = self.experiment.arm, self.experiment.seed, self.experiment.scenario.clients
@@ -133,7 +176,8 @@ class Federation(Grid):
             name = None if client is None else clients[client].name
             return Record(arm, seed, round_, name, metric, float(value), note)
 
-        records = [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
+        records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
+        records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
         sums: defaultdict[str, list[float]] = defaultdict(list)
         for client, metric, value in self._metrics:
             sums[metric].append(value)
@@ -146,7 +190,7 @@ class Federation(Grid):
         ]
         records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
         records += [record(None, name, value) for name, value in self._reported]
-        self._metrics, self._failures, self._reported = [], [], []
+        self._metrics, self._failures, self._reported, self._retried = [], [], [], []
         self._costs.clear()
         return records
 
@@ -182,34 +226,34 @@ class Federation(Grid):
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _send(self, messages: Mapping[int, Message], timeout: float | None) -> dict[int, Message]:
-        """Send at most one message to any node; return the replies by client."""
-        wired = {}
-        for client, message in messages.items():
-            content = RecordDict({**message.content, STATE: ConfigRecord({"client": client})})
-            wired[client] = Message(
-                content,
-                self._host[client],
-                message.metadata.message_type,
-                group_id=message.metadata.group_id,
-                ttl=message.metadata.ttl,
-            )
-            self._account(client, message.metadata.message_type, message.content, "down")
-        raw = list(self.grid.send_and_receive(list(wired.values()), timeout=timeout))
-        sender = {message.metadata.message_id: client for client, message in wired.items()}
-        replies = {}
-        for reply in raw:
-            client = sender[reply.metadata.reply_to_message_id]
-            # A reply to the strategy's own message comes from a client index instead of a node id.
-            own = messages[client]
-            failed = reply.has_error()
-            replies[client] = Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
+    def _address(self, client: int, phase: str) -> ConfigRecord:
+        return ConfigRecord({"client": client, **self.ledger.order(client, phase)})
+
+    def _ask(
+        self, messages: Mapping[int, Message], timeout: float | None, *, patient: bool = False
+    ) -> dict[int, Message]:
+        """Exchange messages once; account what was sent and what nodes keep."""
+        replies, sent = self._exchange.ask(messages, timeout, patient=patient)
+        for client in sorted(sent):
+            message = messages[client]
+            if message.metadata.message_type != KEEP:
+                self._account(client, message.metadata.message_type, message.content, "down")
+        for client, reply in replies.items():
+            if not reply.has_error():
+                problem = self.ledger.note(client, reply.content.config_records.pop(STATE, None))
+                if problem is not None:
+                    self._failures.append((client, "checkpoint", problem))
+            elif DEAD_WORKER in (reply.error.reason or ""):
+                raise EngineError(
+                    f"a worker process of Flower's simulation died while it served {self.name(client)!r}; Flower does "
+                    "not replace it: look for a crash or too little memory, or use --engine ray, which does"
+                )
         return replies
 
     def _take_note(self, reply: Message) -> None:
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
-            self._failures.append((client, phase, sentence(reply.error)))
+            self.reject(client, phase, sentence(reply.error))
             return
         self._account(client, phase, reply.content, "up")
         if phase == "evaluate":
@@ -251,14 +295,15 @@ class Federation(Grid):
                 )
             time.sleep(POLL_S)
         nodes = [seen[index] for index in sorted(seen)]
-        self._host = {client: nodes[client % expected] for client in self.get_node_ids()}
+        self._host.update({client: nodes[client % expected] for client in self.get_node_ids()})
         missing = [self.name(client) for client in self.get_node_ids() if client not in self.properties]
         if missing:
             raise FederationError(f"no node hosts the clients {missing}: check the nodes' num-partitions")
 
     def _query(self, nodes: list[int], timeout: float) -> dict[int, tuple[int, int]]:
         text = self.experiment.to_json()
-        content = RecordDict({STATE: ConfigRecord({"experiment": text})})
+        keeping = {"run": self.ledger.run, "marks": marks_to_json(self.ledger.marks)} if self.ledger.run else {}
+        content = RecordDict({STATE: ConfigRecord({"experiment": text, **keeping})})
         sent = [Message(content, node, "query", group_id="0") for node in nodes]
         replies = list(self.grid.send_and_receive(sent, timeout=max(0.0, timeout)))
         addressed = {message.metadata.message_id: message.metadata.dst_node_id for message in sent}
@@ -270,6 +315,7 @@ class Federation(Grid):
             records = reply.content.config_records
             if "error" in records:
                 raise SemfedError(str(records["error"]["message"]))
+            self.keeps = self.keeps and bool(records["node"].get("keeps"))
             found[node] = (
                 _integer(records["node"], "partition-id"),
                 _integer(records["node"], "num-partitions"),
