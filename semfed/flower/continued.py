@@ -1,4 +1,4 @@
-"""A strategy that goes on after some rounds: Flower's `Strategy.start` counts rounds from 1, this one from where it was."""
+"""A strategy that goes on after some rounds: Flower's `Strategy.start` counts from 1, this one from where it was."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
