@@ -31,6 +31,8 @@ class Checkpoints:
     ----------
     done : int
         Rounds that were done before.
+    round : int
+        The round that is underway.
     arrays : ArrayRecord
         What to start with.
     aggregated : bool
@@ -54,6 +56,7 @@ class Checkpoints:
             memory(strategy)
         self.done = resume.round or 0 if resume else 0
         self.aggregated = bool(resume and resume.aggregated)
+        self.round = self.done
         self.arrays = federation.initial_arrays
         if resume is not None:
             self.arrays = ArrayRecord({name: Array(array) for name, array in resume.tables["arrays"].items()})
@@ -68,7 +71,8 @@ class Checkpoints:
         return runner
 
     def before_round(self, round_: int) -> None:
-        """Say whether there will be a checkpoint at the end of a round."""
+        """Say that a round begins, and whether there will be a checkpoint at its end."""
+        self.round = round_
         due = self._every > 0 and round_ % self._every == 0
         self._federation.ledger.due = round_ if due else None
 

@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import Strategy
 
 from semfed.callbacks import Callback, Outcome
 from semfed.checkpoint import Checkpoint
+from semfed.errors import SemfedError
 from semfed.flower.checkpoints import Checkpoints
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
@@ -104,13 +105,19 @@ def run_arm(
         return None
 
     runner: Strategy = strategy if resume is None else points.continued(resume)
-    result = runner.start(
-        grid=federation,
-        initial_arrays=points.arrays,
-        num_rounds=scenario.rounds - done,
-        timeout=scenario.timeout_s,
-        evaluate_fn=after_round,
-    )
+    try:
+        result = runner.start(
+            grid=federation,
+            initial_arrays=points.arrays,
+            num_rounds=scenario.rounds - done,
+            timeout=scenario.timeout_s,
+            evaluate_fn=after_round,
+        )
+    except SemfedError:
+        failures = [record for record in federation.drain(points.round) if record.note is not None]
+        for callback in callbacks if failures else ():
+            callback.on_round(arm, seed, points.round, failures, time.perf_counter() - started)
+        raise
     final = result.arrays or (points.arrays if points.aggregated else ArrayRecord())
     outcome = Outcome(
         arrays={name: array.numpy() for name, array in final.items()},

@@ -14,13 +14,13 @@ import semfed
 from semfed.callbacks import Callback
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
+sys.path.insert(0, str(PLUGINS))
 
 
 @pytest.fixture(autouse=True)
 def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process and those that it starts find the plugins of the tests."""
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
-    monkeypatch.syspath_prepend(PLUGINS)
 
 
 class StopAfter(Callback):

@@ -40,10 +40,11 @@ def test_skip_leaves_a_client_out_and_says_why(tmp_path: Path, records: Callable
     assert [r["value"] for r in told if r["metric"] == "visits/t2"] == [1.0]  # nothing of the failed visit is kept
 
 
-def test_fail_ends_the_run_at_once_and_names_the_client(tmp_path: Path) -> None:
+def test_fail_ends_the_run_at_once_and_names_the_client(tmp_path: Path, records: Callable[[Path], Any]) -> None:
     with pytest.raises(FederationError, match=r"client 'Sat 2' failed in 'train': RuntimeError: as asked") as caught:
         run(tmp_path / "run", failing("raise"), "on_client_failure=fail")
     assert f"go on with: semfed run --resume {tmp_path / 'run'}" in caught.value.__notes__
+    assert of(records(tmp_path / "run"), "failure/train") == [(1, "Sat 2", "RuntimeError: as asked")]
 
 
 def test_retry_gives_the_numbers_of_a_run_without_failures(tmp_path: Path, records: Callable[[Path], Any]) -> None:

@@ -26,9 +26,7 @@ class FailingClient(MultitaskClient):
 
     def fit(self, parameters: Any, config: dict[str, Any]) -> Any:
         settings = self.session.scenario.learner.settings
-        due = config["server-round"] == settings.round and (
-            settings.everyone or self.session.client == settings.client
-        )
+        due = config["server-round"] == settings.round and (settings.everyone or self.session.client == settings.client)
         kept = self.session.load("visits") or {"count": np.zeros(1)}
         if due and not (settings.once and Path(settings.once).exists()):
             if settings.once:
