@@ -71,6 +71,9 @@ def run(
     workers: Workers = None,
     ray_address: Annotated[str | None, typer.Option(help="Engine ray: join this cluster.")] = None,
     gpus_per_worker: Annotated[float, typer.Option(help="Engine ray: share of a GPU for every actor.")] = 0.0,
+    state_memory: Annotated[
+        float, typer.Option(metavar="MB", help="Engines inprocess and ray: client states beyond this go to disk.")
+    ] = 256.0,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
@@ -92,6 +95,7 @@ def run(
             workers=workers,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
+            state_memory_mb=state_memory,
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
         plots.plot(done.folder)

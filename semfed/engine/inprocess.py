@@ -1,15 +1,18 @@
 """The in-process engine: a Flower ``Grid`` that calls the client app directly. No server, no Ray, no polling."""
 
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
-from semfed.engine.nodes import Nodes, ServerlessGrid
+from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid
+from semfed.engine.shelf import BUDGET_MB, Shelf
 
 SERVER = 1
 """Node id of the server, as Flower numbers it."""
@@ -26,11 +29,22 @@ class InProcessGrid(ServerlessGrid):
         Number of nodes; node ids are 2, 3, ... and partition ids 0, 1, ...
     run_config : mapping, optional
         Flower's run config, as clients see it.
+    state_memory_mb : float
+        Megabytes of client states that stay in memory; the others lie on disk until they are needed.
     """
 
-    def __init__(self, client_app: ClientApp, nodes: int, run_config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        client_app: ClientApp,
+        nodes: int,
+        run_config: Mapping[str, Any] | None = None,
+        *,
+        state_memory_mb: float = BUDGET_MB,
+    ) -> None:
         super().__init__(nodes)
-        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {})
+        self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
+        shelf = Shelf(Path(self._scratch.name) / "states", state_memory_mb)
+        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, shelf)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Let the nodes answer, each when its reply is asked for, so that no two replies need memory at a time.
@@ -38,6 +52,10 @@ class InProcessGrid(ServerlessGrid):
         There is nothing to wait for, so `timeout` has no effect.
         """
         return map(self.nodes.answer, self._number(messages))
+
+    def close(self) -> None:
+        """Remove what lies on disk."""
+        self._scratch.cleanup()
 
 
 @contextmanager

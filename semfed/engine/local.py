@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.adapter import make_client_app
+from semfed.training import one_thread
 
 
 @contextmanager
@@ -26,14 +27,15 @@ def local_grid(
     state_dir : Path, optional
         Where nodes keep their clients' states for checkpoints.
     **options
-        Of `semfed.engine.ray.RayGrid`.
+        Of `InProcessGrid` or `semfed.engine.ray.RayGrid`.
     """
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with flower_identity():
         if engine == "inprocess":
-            yield InProcessGrid(make_client_app(), len(sizes), run_config)
+            with one_thread(), closing(InProcessGrid(make_client_app(), len(sizes), run_config, **options)) as grid:
+                yield grid
             return
         from semfed.engine.ray import RayGrid
 
-        with closing(RayGrid(sizes, run_config, **options)) as grid:
-            yield grid
+        with closing(RayGrid(sizes, run_config, **options)) as cluster:
+            yield cluster

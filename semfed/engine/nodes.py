@@ -8,8 +8,12 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from semfed.engine.shelf import Shelf
+
 CLIENT_RAISED = 2
 """Flower's code for a client app that raised."""
+SCRATCH = "semfed-states-"
+"""How names of temporary folders begin."""
 FIRST_NODE = 2
 """Node ids count from here: Flower's server is node 1."""
 
@@ -27,12 +31,20 @@ class Nodes:
         Number of nodes in the whole run.
     run_config : mapping
         Flower's run config, as clients see it.
+    shelf : Shelf
+        Takes the states that do not fit into memory.
     """
 
     def __init__(
-        self, client_app: ClientApp, indices: Iterable[int], total: int, run_config: Mapping[str, Any]
+        self,
+        client_app: ClientApp,
+        indices: Iterable[int],
+        total: int,
+        run_config: Mapping[str, Any],
+        shelf: Shelf,
     ) -> None:
         self._client_app = client_app
+        self._shelf = shelf
         self.contexts = {
             index + FIRST_NODE: Context(
                 run_id=0,
@@ -46,21 +58,29 @@ class Nodes:
 
     def answer(self, message: Message) -> Message:
         """Let the addressed node answer; an exception becomes an error reply, as in Flower's engines."""
+        node = message.metadata.dst_node_id
+        context = self.contexts[node]
+        self._shelf.fetch(node, context.state)
         try:
-            reply = self._client_app(message, self.contexts[message.metadata.dst_node_id])
+            reply = self._client_app(message, context)
         except Exception as error:
             reason = f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
             reply = Message(Error(CLIENT_RAISED, reason), reply_to=message)
+        self._shelf.keep(node, context.state)
         return reply
 
     def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
         """Return the states of some nodes."""
+        for node in nodes:
+            self._shelf.fetch(node, self.contexts[node].state)
         return {node: self.contexts[node].state for node in nodes}
 
     def restore(self, states: Mapping[int, RecordDict]) -> None:
         """Put states back."""
         for node, state in states.items():
+            self._shelf.forget(node)
             self.contexts[node].state = state
+            self._shelf.keep(node, state)
 
 
 class ServerlessGrid(Grid):

@@ -8,18 +8,22 @@ snapshot and answers the same messages again, with the same numbers.
 
 import heapq
 import logging
+import os
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import ray
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from ray.exceptions import RayActorError
 
-from semfed.engine.nodes import FIRST_NODE, Nodes, ServerlessGrid
+from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
+from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
 from semfed.flower.adapter import make_client_app
 
@@ -42,8 +46,11 @@ States = dict[int, RecordDict]
 class Host:
     """An actor that serves a fixed set of nodes in its own process."""
 
-    def __init__(self, indices: Sequence[int], total: int, run_config: Mapping[str, Any]) -> None:
-        self._nodes = Nodes(make_client_app(), indices, total, run_config)
+    def __init__(
+        self, indices: Sequence[int], total: int, run_config: Mapping[str, Any], scratch: str, state_memory_mb: float
+    ) -> None:
+        shelf = Shelf(Path(scratch) / str(os.getpid()), state_memory_mb)
+        self._nodes = Nodes(make_client_app(), indices, total, run_config, shelf)
         self._shared: dict[str, ArrayRecord] = {}
 
     def restore(self, *snapshots: States) -> None:
@@ -78,6 +85,8 @@ class RayGrid(ServerlessGrid):
     address : str, optional
         Of a Ray cluster to join; a private one is started on this machine by default.
     gpus_per_worker : float, default 0
+    state_memory_mb : float
+        Megabytes of client states that stay in the actors' memory, of all actors together.
 
     Raises
     ------
@@ -93,6 +102,7 @@ class RayGrid(ServerlessGrid):
         workers: int | None = None,
         address: str | None = None,
         gpus_per_worker: float = 0.0,
+        state_memory_mb: float = BUDGET_MB,
     ) -> None:
         super().__init__(len(sizes))
         self._run_config = dict(run_config or {})
@@ -106,6 +116,8 @@ class RayGrid(ServerlessGrid):
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
         self._snapshots: dict[int, Any] = {}
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
+        self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
+        self._memory_mb = state_memory_mb / count
         self._hosts = [self._start(host) for host in range(count)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
@@ -154,10 +166,13 @@ class RayGrid(ServerlessGrid):
                 ray.kill(host)
         if self._owns_cluster:
             ray.shutdown()
+        self._scratch.cleanup()
 
     def _start(self, host: int) -> Any:
         members = self._placed[host]
-        actor = Host.options(**self._options).remote(members, self._nodes, self._run_config)  # type: ignore[attr-defined]
+        actor = Host.options(**self._options).remote(  # type: ignore[attr-defined]
+            members, self._nodes, self._run_config, self._scratch.name, self._memory_mb
+        )
         known = (self._snapshots.get(index + FIRST_NODE) for index in members)
         snapshots = list(dict.fromkeys(snapshot for snapshot in known if snapshot is not None))
         if snapshots:

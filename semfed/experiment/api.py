@@ -11,6 +11,7 @@ from uuid import uuid4
 from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
+from semfed.engine.shelf import BUDGET_MB
 from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.recorder import Recorder
@@ -56,6 +57,7 @@ def run(
     workers: int | None = None,
     ray_address: str | None = None,
     gpus_per_worker: float = 0.0,
+    state_memory_mb: float = BUDGET_MB,
 ) -> Run:
     """Run a scenario and return what it left behind.
 
@@ -88,6 +90,8 @@ def run(
         Engine ``ray``: a cluster to join.
     gpus_per_worker : float, default 0
         Engine ``ray``: share of a GPU for every actor.
+    state_memory_mb : float, default 256
+        Engines ``inprocess`` and ``ray``: megabytes of client states in memory; the others lie on disk.
 
     Raises
     ------
@@ -118,9 +122,11 @@ def run(
             from semfed.engine.local import local_grid
             from semfed.flower.server import conduct
 
-            options = {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
+            options: dict[str, Any] = {"state_memory_mb": state_memory_mb}
+            if engine == "ray":
+                options |= {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
             states = folder / checkpoints.FOLDER / checkpoints.CLIENTS
-            with local_grid(engine, sizes, root, states, **(options if engine == "ray" else {})) as grid:
+            with local_grid(engine, sizes, root, states, **options) as grid:
                 conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
     except BaseException as error:
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")

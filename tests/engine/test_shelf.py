@@ -1,0 +1,93 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semfed.engine.shelf import Shelf
+from semfed.errors import EngineError
+from semfed.flower import arrays as wire
+
+
+def state(node: int, size: int = 1000) -> RecordDict:
+    numbers = np.random.default_rng(node)
+    records = RecordDict({"semfed": ConfigRecord({"experiment": "text"})})
+    records["0/encoder"] = wire.record(
+        {"w": numbers.standard_normal((size, 3)).astype(np.float32), "steps": np.array(node), "none": np.zeros((0, 2))}
+    )
+    records["0/optimizer"] = wire.record({"m": numbers.standard_normal(size + node)})
+    return records
+
+
+def same(one: RecordDict, other: RecordDict) -> bool:
+    def content(records: RecordDict) -> dict[str, object]:
+        return {
+            name: {key: (a.dtype, a.shape, a.numpy().tobytes()) for key, a in record.items()}
+            if isinstance(record, ArrayRecord)
+            else dict(record)
+            for name, record in records.items()
+        }
+
+    return content(one) == content(other)
+
+
+@given(order=st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_states_come_back_whole_in_any_order(tmp_path_factory: pytest.TempPathFactory, order: list[int]) -> None:
+    shelf = Shelf(tmp_path_factory.mktemp("shelf") / "states", budget_mb=0.045)
+    states = {node: state(node) for node in range(6)}
+    for node in order:
+        shelf.fetch(node, states[node])
+        assert same(states[node], state(node))
+        shelf.keep(node, states[node])
+
+
+def test_memory_holds_no_more_than_the_budget(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "states", budget_mb=0.1)
+    states = {node: state(node) for node in range(20)}
+    for node, own in states.items():
+        shelf.keep(node, own)
+    inside = [node for node, own in states.items() if any(isinstance(r, ArrayRecord) for r in own.values())]
+    assert inside == [16, 17, 18, 19]
+    assert len(list((tmp_path / "states").iterdir())) == 16
+
+
+def test_a_state_that_shrank_and_grew_again_is_read_as_it_is(tmp_path: Path) -> None:
+    shelf, first, other = Shelf(tmp_path / "states", budget_mb=0.001), state(0), state(1)
+    for size in (1000, 10, 500):
+        first["0/encoder"] = wire.record({"w": np.arange(size)})
+        shelf.keep(0, first)
+        shelf.keep(1, other)
+        shelf.fetch(0, first)
+        assert wire.views(first["0/encoder"])["w"].tolist() == list(range(size))  # type: ignore[arg-type]
+
+
+def test_states_without_arrays_touch_no_disk(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "states", budget_mb=0.0)
+    for node in range(5):
+        shelf.keep(node, RecordDict({"semfed": ConfigRecord({"experiment": "text"})}))
+    assert not (tmp_path / "states").exists()
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shelf, states = Shelf(tmp_path / "states", budget_mb=0.001), [state(0), state(1)]
+    shelf.keep(0, states[0])
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(EngineError, match=r"client states beyond 0.001 MB .* raise --state-memory"):
+        shelf.keep(1, states[1])
+    assert same(states[0], state(0))
+    assert same(states[1], state(1))
+
+
+def test_closing_removes_the_files(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "states", budget_mb=0.0)
+    for node in range(3):
+        shelf.keep(node, state(node))
+    shelf.close()
+    assert not (tmp_path / "states").exists()
