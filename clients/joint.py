@@ -1,16 +1,16 @@
 """The client of FedAvg and of local-only training: encoder and decoder learn together, the channel in between."""
 
+import operator
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from semfed import weights
-from semfed.channels import ChannelState
-from semfed.flower.client import Arrays
-from semfed.optimizers import make_optimizer
+from semfed.chains import make_chain
+from semfed.flower.arrays import Arrays
 
 from .personal import PersonalClient
 
@@ -49,42 +49,51 @@ class JointClient(PersonalClient):
         """
         round_ = int(config["server-round"])
         chain = self._load(parameters)
-        chain.train()
-        trained = list(chain.parameters())
-        optimizer = make_optimizer(self.session.scenario.training, trained)
+        chain.encoder.train()
+        chain.decoder.train()
+        trained = make_chain(self.session.scenario.training, chain.encoder, chain.decoder)
         kept = None if parameters else self.session.load("training")
         if kept is not None:
-            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
-        uses, samples, total = 0, 0, 0.0
-        for step, batch in enumerate(self.minibatches(round_)):
+            trained.load_state(weights.unpack(kept["optimizer"], trained.state()))
+        uses, sizes, losses = 0, [], []
+        for step, (images, labels) in enumerate(self.batches(round_)):
             state = self.uplink(round_, step)
-            loss = self._loss(chain, batch, state)
-            optimizer.step(torch.autograd.grad(loss, trained))
-            uses, samples, total = uses + state.uses, samples + len(batch), total + float(loss.detach()) * len(batch)
-        metrics = {"train_loss": total / samples, "channel-uses": uses}
+            losses.append(trained.step(images, labels, partial(self.send, state=state, channel=self.channel)))
+            sizes.append(len(labels))
+            uses += state.uses
+        mean_loss = sum(map(operator.mul, torch.stack(losses).tolist(), sizes)) / sum(sizes)
+        metrics = {"train_loss": mean_loss, "channel-uses": uses}
         if parameters:
-            return list(weights.of(chain).values()), len(self.train_rows), metrics
-        kept = {"chain": weights.pack(chain.state_dict()), "optimizer": weights.pack(optimizer.state())}
+            return weights.views(chain.state), len(self.train_rows), metrics
+        kept = {"chain": weights.pack(chain.state), "optimizer": weights.pack(trained.state())}
         self.session.save("training", kept)
         return [], len(self.train_rows), metrics
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test an average, or what the client keeps; see `PersonalClient.test`, and `fit` for the arguments."""
         chain = self._load(parameters)
-        return self.test(chain["encoder"], chain["decoder"], int(config["server-round"]))
+        return self.test(chain.encoder, chain.decoder, int(config["server-round"]))
 
-    def _loss(self, chain: nn.ModuleDict, batch: torch.Tensor, state: ChannelState) -> torch.Tensor:
-        images = self.session.images(self.train_rows[batch])
-        received = self.transmit(chain["encoder"], images, state, self.channel)
-        return cross_entropy(chain["decoder"](received), self.train_labels[batch])
-
-    def _load(self, parameters: list[npt.NDArray[Any]]) -> nn.ModuleDict:
-        chain = nn.ModuleDict({"encoder": self.resident("encoder"), "decoder": self.resident("decoder")})
-        kept = self.session.load("training")
-        if parameters:
-            weights.restore(chain, dict(zip(chain.state_dict(), parameters, strict=True)))
-        elif kept is not None:
-            chain.load_state_dict(weights.unpack(kept["chain"], chain.state_dict()))
-        else:
-            weights.restore(chain, self.shared())
+    def _load(self, parameters: list[npt.NDArray[Any]]) -> "Resident":
+        parts = self.resident("encoder"), self.resident("decoder")
+        chain: Resident = self.session.worker.once(("chain", *parts), lambda: Resident(*parts))
+        kept = None if parameters else self.session.load("training")
+        if kept is not None:
+            parameters = weights.views(weights.unpack(kept["chain"], chain.state))
+        weights.fill(chain.state, parameters or list(self.shared().values()))
         return chain
+
+
+class Resident:
+    """A resident encoder and decoder with what is asked of them every time.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+        Weights and buffers, named ``encoder.<...>`` and ``decoder.<...>``; they share the networks' memory.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        self.encoder, self.decoder = encoder, decoder
+        both = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        self.state: dict[str, torch.Tensor] = both.state_dict()

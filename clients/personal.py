@@ -20,6 +20,9 @@ from semfed.flower.client import Learner, Session
 from semfed.scenario import Scenario
 from semfed.settings import StrictModel
 
+GATHERED = 32
+"""Minibatches whose images are taken out of the data set and standardised together."""
+
 
 class PersonalSettings(StrictModel):
     """How personal clients train and are tested."""
@@ -52,11 +55,23 @@ class PersonalClient(Learner):
         scenario, self.device = session.scenario, session.device
         self.settings: PersonalSettings = scenario.learner.settings  # type: ignore[assignment]
         self.task = scenario.tasks[session.spec.task]
-        self.channel: Channel = scenario.channel.load()(scenario.channel.settings).to(self.device)
-        self.labels = tasks.label_map(self.task, session.spec.task, session.dataset.classes).to(self.device)
-        own = torch.from_numpy(session.rows).to(self.device)
-        kept, self.train_labels = tasks.values(session.dataset.train.labels[own], self.labels)
-        self.train_rows = own[kept]
+        self.channel: Channel = session.worker.once(
+            ("channel", scenario.channel.identity, self.device),
+            lambda: scenario.channel.load()(scenario.channel.settings).to(self.device),
+        )
+        task, classes = session.spec.task, session.dataset.classes
+        self.labels = session.worker.once(
+            ("labels", task, self.task, self.device), lambda: tasks.label_map(self.task, task, classes).to(self.device)
+        )
+        self.train_rows, self.train_labels = session.worker.once(
+            ("training", session.experiment.seed, session.client, task, self.task, self.device), self._own_samples
+        )
+
+    def _own_samples(self) -> tuple[Tensor, Tensor]:
+        """Return the training images that have a value in the client's task, and those values."""
+        own = torch.from_numpy(self.session.rows).to(self.device)
+        kept, labels = tasks.values(self.session.dataset.train.labels[own], self.labels)
+        return own[kept], labels
 
     def build_encoder(self) -> nn.Module:
         """Make the client's encoder with its initial weights."""
@@ -73,7 +88,7 @@ class PersonalClient(Learner):
         """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
         scenario = self.session.scenario
         choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
-        key = (part, str(choice.dump()), self.channel.settings.width, len(self.task.symbols), self.device)
+        key = (part, choice.identity, self.channel.settings.width, len(self.task.symbols), self.device)
         build = self.build_encoder if part == "encoder" else self.build_decoder
         return self.session.worker.once(("personal", *key), build)
 
@@ -87,7 +102,11 @@ class PersonalClient(Learner):
         -------
         Tensor, shape (batch, features), float32
         """
-        received: Tensor = channel(encoder(images), state)
+        return self.send(encoder(images), state, channel)
+
+    def send(self, symbols: Tensor, state: ChannelState, channel: Channel) -> Tensor:
+        """Send what an encoder gave out; see `transmit`."""
+        received: Tensor = channel(symbols, state)
         if channel.settings.power == "none":
             return received
         return received * math.sqrt(channel.settings.reals_per_symbol)
@@ -98,9 +117,18 @@ class PersonalClient(Learner):
         made = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
         return made[: self.settings.minibatches]
 
+    def batches(self, round_: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the round's minibatches: standardised images and their labels, gathered some at a time."""
+        indices = self.minibatches(round_)
+        for first in range(0, len(indices), GATHERED):
+            some = indices[first : first + GATHERED]
+            rows, sizes = torch.cat(some), [len(batch) for batch in some]
+            images, labels = self.session.images(self.train_rows[rows]), self.train_labels[rows]
+            yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
+
     def uplink(self, round_: int, step: int) -> ChannelState:
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""
-        return ChannelState(self.session.generator("uplink", round_, step))
+        return ChannelState(lambda: self.session.generator("uplink", round_, step))
 
     def test_rows(self) -> tuple[Tensor, Tensor]:
         """Return the test images of the client's own classes, and their labels."""

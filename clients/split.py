@@ -91,7 +91,7 @@ class SplitClient(PersonalClient):
         """
         round_, step = int(config["server-round"]), int(config["minibatch"])
         self._require_pending(round_, step)
-        gradient = torch.from_numpy(parameters[0]).to(self.device)
+        gradient = torch.tensor(parameters[0], device=self.device)
         underway = self._underway.take(self.session.client)
         if underway is not None and underway.saved is self.session.context.state.get("pending"):
             encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received

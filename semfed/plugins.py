@@ -8,7 +8,7 @@ is ever imported on the word of a scenario or of a message.
 import importlib
 import inspect
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -69,6 +69,11 @@ class Plugin:
     group: str
     name: str
     settings: BaseModel
+
+    @cached_property
+    def identity(self) -> str:
+        """Text that is equal for equal choices."""
+        return str(self.dump())
 
     def load(self) -> Any:
         """Import the part itself (a class, as a rule)."""

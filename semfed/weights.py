@@ -1,6 +1,6 @@
 """Weights of networks and states of optimisers as named arrays, to travel in messages or to be kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ def to_arrays(tensors: Mapping[str, Tensor], prefix: str = "") -> Arrays:
         Put before every name.
     """
     return {prefix + name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def views(tensors: Mapping[str, Tensor]) -> list[npt.NDArray[Any]]:
+    """Return named tensors as arrays that share their memory on a CPU: messages and private states copy them."""
+    return [tensor.detach().cpu().numpy() for tensor in tensors.values()]
 
 
 def of(module: nn.Module, prefix: str = "") -> Arrays:
@@ -47,6 +52,29 @@ def restore(module: nn.Module, arrays: Mapping[str, npt.NDArray[Any]], prefix: s
         If names or shapes differ.
     """
     module.load_state_dict(to_tensors(arrays, prefix))
+
+
+def fill(tensors: Mapping[str, Tensor], arrays: Sequence[npt.NDArray[Any]]) -> None:
+    """Copy arrays into tensors, in their order; quicker than `restore` where the same network is filled often.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        A ``state_dict()``; it may be kept, for its tensors share the network's memory.
+    arrays : sequence of ndarray
+
+    Raises
+    ------
+    ValueError
+        If numbers or shapes differ.
+    """
+    for (name, tensor), array in zip(tensors.items(), arrays, strict=True):
+        if tuple(tensor.shape) != array.shape:
+            raise ValueError(f"array {name!r} has shape {array.shape} instead of {tuple(tensor.shape)}")
+        if tensor.device.type == "cpu":
+            np.copyto(tensor.numpy(), array)
+        else:
+            tensor.copy_(torch.from_numpy(np.array(array)))
 
 
 def pack(tensors: Mapping[str, Tensor]) -> npt.NDArray[np.float32]:

@@ -4,13 +4,12 @@ Source: "Federated Latent Space Alignment for Multi-user Semantic Communications
 precoder, with block coordinate descent, one precoder a user, and links without alignment to compare with.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from pydantic import Field
 
@@ -19,6 +18,7 @@ from semfed.alignment.solver import access_point_step
 from semfed.alignment.transmission import POWER
 from semfed.alignment.updates import Consensus
 from semfed.alignment.wire import from_wire, to_wire
+from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy, StrategySettings
@@ -118,14 +118,14 @@ class AlignmentStrategy(FederatedStrategy):
             return None, None
         symbols, features = self.states[0].precoder.shape
         kind = to_wire(self.states[0].precoder).dtype
-        expected = _record({"0": np.zeros((symbols, symbols), kind), "1": np.zeros((symbols, features), kind)})
+        expected = wire.record({"0": np.zeros((symbols, symbols), kind), "1": np.zeros((symbols, features), kind)})
         told: dict[int, list[torch.Tensor]] = {}
         for reply in self.usable(server_round, replies, expected=expected):
-            answer = reply.content.array_records["arrays"].to_numpy_ndarrays()
-            told[reply.metadata.src_node_id] = [from_wire(array) for array in answer]
+            answer = wire.views(reply.content.array_records["arrays"])
+            told[reply.metadata.src_node_id] = [from_wire(array) for array in answer.values()]
         with one_thread():
             self._step(server_round, told)
-        return _record({f"Z/{k}": to_wire(sent) for k, sent in enumerate(self._transmitted())}), None
+        return wire.record({f"Z/{k}": to_wire(sent) for k, sent in enumerate(self._transmitted())}), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -173,13 +173,9 @@ class AlignmentStrategy(FederatedStrategy):
     ) -> list[Message]:
         """Address every user; a matrix, where there is one, is that of the user's group."""
         own = ConfigRecord({**config, "mode": self.settings.mode})
-        records = [_record({name: to_wire(matrix)}) for matrix in matrices] or [ArrayRecord()]
+        records = [wire.record({name: to_wire(matrix)}) for matrix in matrices] or [ArrayRecord()]
         return [
             self.message(user, kind, server_round, record, own)
             for record, group in zip(records, self.groups, strict=True)
             for user in group
         ]
-
-
-def _record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
-    return ArrayRecord({name: Array(value) for name, value in arrays.items()})

@@ -4,6 +4,7 @@ Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Sem
 (arXiv 2601.17419): similarity eq. (8), clusters section III-C, aggregation eq. (5).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -14,9 +15,11 @@ from pydantic import Field
 
 from semfed import information
 from semfed.errors import DataError
+from semfed.flower import arrays as wire
+from semfed.flower.averaging import Average, add_reply
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, average_replies
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
 
@@ -119,15 +122,18 @@ class ClusteredStrategy(FederatedStrategy):
             All clusters' encoders, named ``<cluster>/<array>``.
         metrics : MetricRecord
         """
-        good = self.usable(server_round, replies, expected=self._models[0])
-        by_client = {reply.metadata.src_node_id: reply for reply in good}
-        for index, cluster in enumerate(self.clusters):
-            members = [by_client[client] for client in cluster if client in by_client]
-            if members:
-                self._models[index] = average_replies(members, weighted=self.settings.weighted)
-        merged = {f"{i}/{name}": array for i, model in enumerate(self._models) for name, array in model.items()}
-        metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
-        return ArrayRecord(merged), metrics
+        averages: defaultdict[int, Average] = defaultdict(Average)
+        cluster_of = {client: index for index, cluster in enumerate(self.clusters) for client in cluster}
+        told = [
+            add_reply(averages[cluster_of[reply.metadata.src_node_id]], reply, weighted=self.settings.weighted)
+            for reply in self.usable(server_round, replies, expected=self._models[0])
+        ]
+        for index, average in averages.items():
+            self._models[index] = wire.record(average.mean())
+        merged = ArrayRecord()
+        for index, model in enumerate(self._models):
+            merged.update({f"{index}/{name}": array for name, array in model.items()})
+        return merged, aggregate_metricrecords(told, "num-examples")
 
     def _broadcast(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
 
 from semfed import seeding
+from semfed.flower.averaging import average_replies
 from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, average_replies
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
 
@@ -80,11 +80,7 @@ class FedAvg(FederatedStrategy):
             Empty without an exchange.
         metrics : MetricRecord
         """
-        good = self.usable(server_round, replies, expected=self._sent)
-        metrics = aggregate_metricrecords([reply.content for reply in good], "num-examples")
-        if not self.exchange:
-            return ArrayRecord(), metrics
-        return average_replies(good, weighted=True), metrics
+        return average_replies(self.usable(server_round, replies, expected=self._sent), weighted=True)
 
     def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
         """Draw the clients of a round without replacement; return them in ascending order."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from pydantic import Field
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from semfed import seeding, split, weights
 from semfed.channels import Channel
 from semfed.contrastive import Centroids, local_centroids
+from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.strategy import FederatedStrategy, StrategySettings, mismatch
 from semfed.optimizers import make_optimizer
@@ -109,7 +110,7 @@ class SplitStrategy(FederatedStrategy):
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
         """Run all rounds; `initial_arrays` is a `state` to go on from, or empty."""
         if initial_arrays:
-            self.restore({name: array.numpy() for name, array in initial_arrays.items()})
+            self.restore(wire.views(initial_arrays))
         return super().start(grid, initial_arrays, *args, **kwargs)
 
     # -- rounds -------------------------------------------------------------------------------------------
@@ -134,23 +135,23 @@ class SplitStrategy(FederatedStrategy):
             ``train_loss``, mean over the clients that completed the round.
         """
         with one_thread():
-            halves, batches, losses = self._exchange(server_round, list(replies))
+            halves, batches, losses = self._exchange(server_round, replies)
             for client in halves:
                 self.halves[client] = halves[client]
                 self._opened().report("train_loss", float(np.mean(losses[client])), client)
             self.learn([self._local(batches[client]) for client in halves])
             if self.shared_decoder:
                 self._share(list(halves))
-        record = ArrayRecord({name: Array(value) for name, value in self.state().items()})
-        return record, MetricRecord({"train_loss": float(np.mean([np.mean(losses[k]) for k in halves]))})
+        return wire.record(self.state()), MetricRecord(
+            {"train_loss": float(np.mean([np.mean(losses[k]) for k in halves]))}
+        )
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Lend every client its decoder for the test: an instrument of the experiment, accounted apart."""
         decoders = [weights.of(half.decoder) for half in self.halves]
-        records = [ArrayRecord({name: Array(value) for name, value in decoder.items()}) for decoder in decoders]
-        return [self.message(k, "evaluate", server_round, record, config) for k, record in enumerate(records)]
+        return [self.message(k, "evaluate", server_round, wire.record(d), config) for k, d in enumerate(decoders)]
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class SplitStrategy(FederatedStrategy):
         return ServerHalf(decoder, make_optimizer(scenario.training, list(decoder.parameters())))
 
     def _exchange(
-        self, server_round: int, replies: list[Message]
+        self, server_round: int, replies: Iterable[Message]
     ) -> tuple[dict[int, ServerHalf], dict[int, list[Batch]], dict[int, list[float]]]:
         """Run the exchange of a round on copies of the decoders.
 
@@ -169,7 +170,6 @@ class SplitStrategy(FederatedStrategy):
         halves, batches, losses : dict
             Of the clients that completed the round, in their order; the others' are forgotten.
         """
-        addressed = len(replies)
         halves = {k: copy.deepcopy(half) for k, half in enumerate(self.halves)}
         batches: dict[int, list[Batch]] = {k: [] for k in halves}
         losses: dict[int, list[float]] = {k: [] for k in halves}
@@ -196,11 +196,11 @@ class SplitStrategy(FederatedStrategy):
                 del halves[lost]
             asked, step = answered - done, step + 1
             replies = self._send(messages)
-        lost_names = [self._opened().name(k) for k in range(addressed) if k not in halves]
-        self.require_quorum(server_round, len(halves), addressed, [repr(name) for name in lost_names])
+        lost_names = [self._opened().name(k) for k in range(len(self.halves)) if k not in halves]
+        self.require_quorum(server_round, len(halves), len(self.halves), [repr(name) for name in lost_names])
         return halves, batches, losses
 
-    def _send(self, messages: list[Message]) -> list[Message]:
+    def _send(self, messages: list[Message]) -> Iterable[Message]:
         if not messages:
             return []
         return self._opened().send_and_receive(messages, timeout=self.experiment.scenario.timeout_s)
@@ -210,7 +210,7 @@ class SplitStrategy(FederatedStrategy):
         stream = (self.experiment.seed, "downlink", client, server_round, step)
         generator = seeding.torch_generator(*stream, device=self.device)
         received = split.send_gradient(gradient, self.downlink, generator).cpu().numpy()
-        record = ArrayRecord({"gradient": Array(received)})
+        record = wire.record({"gradient": received})
         return self.message(client, "train.backward", server_round, record, ConfigRecord({"minibatch": step}))
 
     def _problem(self, reply: Message) -> str | None:
@@ -219,12 +219,12 @@ class SplitStrategy(FederatedStrategy):
         if isinstance(arrays, ArrayRecord) and not arrays:
             return None
         samples = arrays["labels"].shape[0] if isinstance(arrays, ArrayRecord) and "labels" in arrays else 0
-        features = np.empty((samples, self.features), dtype=np.float32)
-        expected = ArrayRecord({"features": Array(features), "labels": Array(np.empty(samples, dtype=np.int64))})
+        features, classes = np.empty((samples, self.features), dtype=np.float32), np.empty(samples, dtype=np.int64)
+        expected = wire.record({"features": features, "labels": classes})
         problem = mismatch(arrays, expected)
         if problem is not None or not isinstance(arrays, ArrayRecord):
             return problem
-        labels = arrays["labels"].numpy()
+        labels = wire.view(arrays["labels"])
         if not samples or labels.min() < 0 or labels.max() >= self.classes:
             return f"labels are not classes 0 .. {self.classes - 1}"
         return None

@@ -11,7 +11,8 @@ encoder sends.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -44,26 +45,36 @@ class ChannelSettings(StrictModel):
         """Real numbers that the encoder gives out per sample, None if the model decides."""
         return None if self.uses is None else self.uses * self.reals_per_symbol
 
-    @property
+    @cached_property
     def noise_std(self) -> float:
         """Standard deviation of the noise per real number, for unit power per symbol."""
         return float(10.0 ** (-self.snr_db / 20.0) / math.sqrt(self.reals_per_symbol))
 
 
-@dataclass
 class ChannelState:
     """What changes from one transmission to the next.
 
+    Parameters
+    ----------
+    generator : torch.Generator or callable
+        Source of noise and fading, on the device of the signal; a callable makes it when it is needed first.
+
     Attributes
     ----------
-    generator : torch.Generator
-        Source of noise and fading, on the device of the signal.
     uses : int
         Channel uses so far: every transmission adds its own.
     """
 
-    generator: torch.Generator
-    uses: int = 0
+    def __init__(self, generator: torch.Generator | Callable[[], torch.Generator]) -> None:
+        self._source = generator
+        self.uses = 0
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Source of noise and fading."""
+        if not isinstance(self._source, torch.Generator):
+            self._source = self._source()
+        return self._source
 
 
 class Channel(nn.Module, ABC):

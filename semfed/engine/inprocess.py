@@ -33,8 +33,11 @@ class InProcessGrid(ServerlessGrid):
         self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {})
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Let the nodes answer; there is nothing to wait for, so `timeout` has no effect."""
-        return [self.nodes.answer(message) for message in self._number(messages)]
+        """Let the nodes answer, each when its reply is asked for, so that no two replies need memory at a time.
+
+        There is nothing to wait for, so `timeout` has no effect.
+        """
+        return map(self.nodes.answer, self._number(messages))
 
 
 @contextmanager

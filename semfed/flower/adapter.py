@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+import numpy.typing as npt
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from semfed import overrides
 from semfed.errors import SemfedError
+from semfed.flower import arrays as wire
 from semfed.flower.client import Learner, Session
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.worker import Worker
@@ -48,17 +50,17 @@ def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: li
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-            loss, samples, metrics = client.evaluate(arrays.to_numpy_ndarrays(), config)
+            loss, samples, metrics = client.evaluate(_parameters(arrays), config)
             shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
             numbers = {name: value for name, value in metrics.items() if name not in shown}
-            return _reply(_record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
+            return _reply(wire.record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
 
         return _serve(message, context, worker, call)
 
     def serve_training(method: str) -> Callable[[Message, Context], Message]:
         def train(message: Message, context: Context) -> Message:
             def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-                out, samples, metrics = getattr(client, method)(arrays.to_numpy_ndarrays(), config)
+                out, samples, metrics = getattr(client, method)(_parameters(arrays), config)
                 return _reply(_named(out, arrays), samples, metrics)
 
             return _serve(message, context, worker, call)
@@ -78,22 +80,21 @@ def _serve(
     call: Callable[[NumPyClient, ArrayRecord, dict[str, Any]], RecordDict],
 ) -> Message:
     """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state."""
-    addressed = message.content.config_records.get(STATE)
-    client = int(str(addressed["client"])) if addressed else int(context.node_config["partition-id"])
+    addressed = message.content.get(STATE)
+    client = int(addressed["client"] if isinstance(addressed, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
     experiment = _experiment(context)
     own = _own_context(context, client, experiment)
     with one_thread():
         learner = _build(experiment, own, client, worker, context)
-        arrays = message.content.array_records.get("arrays", ArrayRecord())
-        config = dict(message.content.config_records.get("config", ConfigRecord()))
-        reply = call(learner, arrays, config)
+        reply = call(learner, message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {})))  # type: ignore[arg-type]
     for name, record in own.state.items():
         context.state[f"{client}/{name}"] = record
     return Message(reply, reply_to=message)
 
 
 def _build(experiment: Experiment, own: Context, client: int, worker: Worker, context: Context) -> Learner:
-    device = pick_device(experiment.scenario.training.device)
+    wanted = experiment.scenario.training.device
+    device = worker.once(("device", wanted), lambda: pick_device(wanted))
     learner: Learner = experiment.scenario.learner.load()(
         Session(own, experiment, client, worker, _data_root(context), device)
     )
@@ -115,7 +116,7 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
                 learner = _build(experiment, own, client, worker, context)
                 content[f"client-{client}"] = ConfigRecord(dict(learner.get_properties({})))
                 if client == 0:
-                    content["initial"] = _record(learner.shared())
+                    content["initial"] = wire.record(learner.shared())
     except SemfedError as error:
         content["error"] = ConfigRecord({"message": str(error)})
     return content
@@ -123,8 +124,8 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
 
 def _experiment(context: Context) -> Experiment:
     """Return the open experiment, or the run config's scenario where a strategy never opened one."""
-    opened = context.state.config_records.get(STATE)
-    if opened is not None:
+    opened = context.state.get(STATE)
+    if isinstance(opened, ConfigRecord):
         return from_json(str(opened["experiment"]))
     scenario = overrides.load(str(context.run_config["scenario"]))
     arm = str(context.run_config.get("arm") or scenario.arm_names[0])
@@ -152,16 +153,17 @@ def _data_root(context: Context) -> Path | None:
     return Path(os.environ["SEMFED_DATA"]).expanduser() if os.environ.get("SEMFED_DATA") else None
 
 
+def _parameters(received: ArrayRecord) -> list[npt.NDArray[Any]]:
+    """Return arrays as Flower's methods take them; they may be shared with other clients and are read-only."""
+    return [wire.view(array) for array in received.values()]
+
+
 def _named(out: Any, received: ArrayRecord) -> ArrayRecord:
     """Name what a method returned: by itself if it is a table, else like what it got, else by number."""
     if isinstance(out, Mapping):
-        return _record(out)
+        return wire.record(out)
     names = list(received) if len(received) == len(out) else [str(k) for k in range(len(out))]
-    return _record(dict(zip(names, out, strict=True)))
-
-
-def _record(arrays: Mapping[str, Any]) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.asarray(value)) for name, value in arrays.items()})
+    return wire.record(dict(zip(names, out, strict=True)))
 
 
 def _reply(arrays: ArrayRecord | None, samples: int, metrics: Mapping[str, Any]) -> RecordDict:

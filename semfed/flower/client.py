@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from flwr.app import Array, ArrayRecord, Context
+from flwr.app import ArrayRecord, Context
 from flwr.client import NumPyClient
 
 from semfed import seeding
 from semfed.data.dataset import Dataset
+from semfed.flower import arrays as wire
+from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.plugins import Plugin
 from semfed.scenario import ClientSpec, Scenario
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Session:
 
     def save(self, name: str, arrays: Arrays) -> None:
         """Keep private arrays for later messages; they never leave the client."""
-        self.context.state[name] = ArrayRecord({key: Array(np.asarray(value)) for key, value in arrays.items()})
+        self.context.state[name] = wire.record(arrays)
 
 
 class Learner(NumPyClient):

@@ -6,16 +6,17 @@ sums do not depend on who answered first), says who did not answer and why, and 
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy.typing as npt
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from semfed.callbacks import Tally
 from semfed.errors import FederationError, SemfedError
+from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
 from semfed.flower.experiment import Experiment
 from semfed.records import Record
@@ -78,8 +79,11 @@ class Federation(Grid):
         """Return a client's name in the scenario."""
         return self.experiment.scenario.clients[client].name
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages to clients and wait for their replies.
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send messages to clients and give their replies as they come in, in the order of the clients.
+
+        Replies can be used up one by one, so that an aggregation over many clients needs the memory of a few.
+        Whoever wants none of them has to exhaust the iterator all the same.
 
         Parameters
         ----------
@@ -88,34 +92,22 @@ class Federation(Grid):
         timeout : float, optional
             Seconds for all of them together.
 
-        Returns
-        -------
-        list of Message
+        Yields
+        ------
+        Message
             One per message, in the order of client indices; ``src_node_id`` is the client index. A client that
             raised, or did not answer in time, has an error reply.
         """
-        pending = {message.metadata.dst_node_id: message for message in messages}
-        self.tally.asked, self.tally.answered = len(pending), 0
-        deadline = None if timeout is None else time.monotonic() + timeout
-        replies: dict[int, Message] = {}
-        silent: set[int] = set()
-        while pending:
-            wave = {self._host[client]: client for client in sorted(pending, reverse=True)}
-            due = {client: pending.pop(client) for client in sorted(wave.values())}
-            reachable = {c: m for c, m in due.items() if self._host[c] not in silent}
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            answered = self._send(reachable, left) if reachable else {}
-            silent |= {self._host[client] for client in reachable if client not in answered}
-            for client, message in due.items():
-                reply = answered.get(client)
-                if reply is None:
-                    error = Error(NO_REPLY, f"no reply within {timeout:g} s" if timeout else "no reply")
-                    reply = Message(error, reply_to=message)
-                replies[client] = reply
-        ordered = [replies[client] for client in sorted(replies)]
-        for reply in ordered:
-            self._take_note(reply)
-        return ordered
+        addressed = {message.metadata.dst_node_id: message for message in messages}
+        self.tally.asked, self.tally.answered = len(addressed), 0
+        order = deque(sorted(addressed))
+        early: dict[int, Message] = {}
+        for client, reply in self._exchange(addressed, timeout):
+            early[client] = reply
+            while order and order[0] in early:
+                ready = early.pop(order.popleft())
+                self._take_note(ready)
+                yield ready
 
     def reject(self, client: int, phase: str, reason: str) -> None:
         """Note that a reply came but could not be used."""
@@ -187,9 +179,30 @@ class Federation(Grid):
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _send(self, messages: Mapping[int, Message], timeout: float | None) -> dict[int, Message]:
-        """Send at most one message to any node; return the replies by client."""
+    def _exchange(self, addressed: Mapping[int, Message], timeout: float | None) -> Iterator[tuple[int, Message]]:
+        """Send in waves of one message a node; yield a client and its reply, or an error, in the order of arrival."""
+        pending = dict(addressed)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        silent: set[int] = set()
+        while pending:
+            wave = {self._host[client]: client for client in sorted(pending, reverse=True)}
+            due = {client: pending.pop(client) for client in sorted(wave.values())}
+            reachable = {c: m for c, m in due.items() if self._host[c] not in silent}
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            for client, reply in self._send(reachable, left):
+                del due[client]
+                yield client, reply
+            for client, message in due.items():
+                silent.add(self._host[client])
+                error = Error(NO_REPLY, f"no reply within {timeout:g} s" if timeout else "no reply")
+                yield client, Message(error, reply_to=message)
+
+    def _send(self, messages: Mapping[int, Message], timeout: float | None) -> Iterator[tuple[int, Message]]:
+        """Send at most one message to any node; yield clients and their replies as they come."""
+        if not messages:
+            return
         wired = {}
+        sizes: dict[int, int] = {}
         for client, message in messages.items():
             content = RecordDict({**message.content, STATE: ConfigRecord({"client": client})})
             wired[client] = Message(
@@ -199,17 +212,19 @@ class Federation(Grid):
                 group_id=message.metadata.group_id,
                 ttl=message.metadata.ttl,
             )
-            self._account(client, message.metadata.message_type, message.content, "down")
-        raw = list(self.grid.send_and_receive(list(wired.values()), timeout=timeout))
-        sender = {message.metadata.message_id: client for client, message in wired.items()}
-        replies = {}
+            self._account(client, message.metadata.message_type, message.content, "down", sizes)
+        raw = self.grid.send_and_receive(list(wired.values()), timeout=timeout)
+        sender: dict[str, int] | None = None
         for reply in raw:
-            client = sender[reply.metadata.reply_to_message_id]
+            if sender is None:  # messages have their ids once they are sent
+                sender = {message.metadata.message_id: client for client, message in wired.items()}
+            if reply.metadata.reply_to_message_id not in sender:  # it has answered already
+                continue
+            client = sender.pop(reply.metadata.reply_to_message_id)
             # A reply to the strategy's own message comes from a client index instead of a node id.
             own = messages[client]
             failed = reply.has_error()
-            replies[client] = Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
-        return replies
+            yield client, Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
 
     def _take_note(self, reply: Message) -> None:
         self.tally.answered += 1
@@ -218,19 +233,31 @@ class Federation(Grid):
             self._failures.append((client, phase, sentence(reply.error)))
             return
         self._account(client, phase, reply.content, "up")
-        if phase == "evaluate":
-            for shown in reply.content.array_records.values():
-                self.samples[client] = {name: array.numpy() for name, array in shown.items()}
-        for record in reply.content.metric_records.values():
+        for record in reply.content.values():
+            if isinstance(record, ArrayRecord) and phase == "evaluate":
+                self.samples[client] = {name: array.numpy() for name, array in record.items()}
+            if not isinstance(record, MetricRecord):
+                continue
             for name, value in record.items():
                 if name.startswith("channel-uses"):
                     self._costs[client, _cost(name.replace("-", "_"), phase)] += float(value)  # type: ignore[arg-type]
                 elif name != "num-examples" and isinstance(value, int | float):
                     self._metrics.append((client, name, float(value)))
 
-    def _account(self, client: int, phase: str, content: RecordDict, direction: str) -> None:
-        size = sum(record.count_bytes() for record in content.values())
-        self._costs[client, _cost(f"bytes_{direction}", phase)] += size
+    def _account(
+        self, client: int, phase: str, content: RecordDict, direction: str, sizes: dict[int, int] | None = None
+    ) -> None:
+        """Add up bytes; `sizes` remembers those of records that many messages share, by their identity."""
+        known = {} if sizes is None else sizes
+        total = 0
+        for record in content.values():
+            if not isinstance(record, ArrayRecord):
+                total += record.count_bytes()
+            elif id(record) in known:
+                total += known[id(record)]
+            else:
+                total += known.setdefault(id(record), wire.count_bytes(record))
+        self._costs[client, _cost(f"bytes_{direction}", phase)] += total
 
     def _open(self, timeout: float) -> None:
         """Find all nodes and open the experiment on them."""

@@ -1,13 +1,13 @@
 """Base of this package's strategies: Flower's `Strategy` plus a federation, checked replies and a quorum."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging import INFO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
@@ -15,11 +15,10 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
 
 from semfed.errors import FederationError
+from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.settings import StrictModel
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 class StrategySettings(StrictModel):
@@ -80,8 +79,8 @@ class FederatedStrategy(Strategy):
         expected: ArrayRecord | None = None,
         *,
         check: Callable[[Message], str | None] | None = None,
-    ) -> list[Message]:
-        """Keep the replies that can be used and insist on the quorum.
+    ) -> Iterator[Message]:
+        """Pass on the replies that can be used and, after the last one, insist on the quorum.
 
         Parameters
         ----------
@@ -93,9 +92,9 @@ class FederatedStrategy(Strategy):
         check : callable, optional
             Says what else is wrong with a reply, None if nothing is.
 
-        Returns
-        -------
-        list of Message
+        Yields
+        ------
+        Message
             In the order of the clients.
 
         Raises
@@ -104,7 +103,7 @@ class FederatedStrategy(Strategy):
             If fewer than the quorum are usable; it names the others and their reasons.
         """
         federation = self._opened()
-        good, bad, total = [], [], 0
+        good, bad, total = 0, [], 0
         for reply in replies:
             total += 1
             client = reply.metadata.src_node_id
@@ -115,12 +114,12 @@ class FederatedStrategy(Strategy):
             if problem is None and check is not None:
                 problem = check(reply)
             if problem is None:
-                good.append(reply)
+                good += 1
+                yield reply
             else:
                 federation.reject(client, reply.metadata.message_type, problem)
                 bad.append(f"{federation.name(client)!r} ({problem})")
-        self.require_quorum(server_round, len(good), total, bad)
-        return good
+        self.require_quorum(server_round, good, total, bad)
 
     def require_quorum(self, server_round: int, good: int, total: int, bad: Sequence[str]) -> None:
         """Stop the run if too few of the addressed clients are left; `bad` names the others."""
@@ -161,38 +160,12 @@ def mismatch(received: Any, expected: ArrayRecord) -> str | None:
         wanted = expected[name]
         if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
             return f"array {name!r} is {array.dtype}{list(array.shape)}, not {wanted.dtype}{list(wanted.shape)}"
-        if not np.isfinite(array.numpy()).all():
+        if not _finite(wire.view(array)):
             return f"array {name!r} has values that are not finite"
     return None
 
 
-def average_replies(replies: Sequence[Message], *, weighted: bool) -> ArrayRecord:
-    """Average the arrays of replies, equally or by their ``num-examples``; see `mean_arrays`."""
-    contents = [reply.content for reply in replies]
-    updates = [{k: a.numpy() for k, a in content.array_records["arrays"].items()} for content in contents]
-    samples = [float(str(content.metric_records["metrics"]["num-examples"])) for content in contents]
-    mean = mean_arrays(updates, samples if weighted else [1.0] * len(contents))
-    return ArrayRecord({name: Array(value) for name, value in mean.items()})
-
-
-def mean_arrays(updates: Sequence[Arrays], weights: Sequence[float]) -> Arrays:
-    """Weighted mean of equally named arrays, summed in the order given.
-
-    Parameters
-    ----------
-    updates : sequence of dict of str to ndarray
-        At least one; floating-point arrays are averaged in float64 and rounded back, integer arrays rounded.
-    weights : sequence of float
-        Not all zero; scaled to sum 1.
-    """
-    if len(updates) == 1:
-        return dict(updates[0])
-    total = float(sum(weights))
-    means: Arrays = {}
-    for name, first in updates[0].items():
-        acc = np.zeros(first.shape, dtype=np.float64)
-        for update, weight in zip(updates, weights, strict=True):
-            acc += (weight / total) * update[name]
-        rounded = np.round(acc) if np.issubdtype(first.dtype, np.integer) else acc
-        means[name] = np.asarray(rounded, dtype=first.dtype)  # NumPy makes scalars of arrays without axes
-    return means
+def _finite(array: npt.NDArray[Any]) -> bool:
+    flat = array.reshape(-1)
+    # One pass through the BLAS sees every NaN and Inf; what merely overflows in it is looked at again.
+    return flat.dtype.kind in "biu" or bool(np.isfinite(np.vdot(flat, flat))) or bool(np.isfinite(flat).all())

@@ -27,7 +27,7 @@ def messages(federation: Federation, kind: str = "train", round_: int = 1) -> li
 
 
 def values(federation: Federation) -> list[tuple[int, list[float]]]:
-    replies = federation.send_and_receive(reversed(messages(federation)))
+    replies = list(federation.send_and_receive(reversed(messages(federation))))
     return [(r.metadata.src_node_id, [a.numpy().sum() for a in r.content["arrays"].values()]) for r in replies]
 
 
@@ -64,7 +64,7 @@ def scripted(scenario: Scenario, nodes: int, drop: Iterable[int]) -> tuple[Feder
 
 def test_a_silent_client_has_an_error_reply_and_is_recorded(digits: Scenario) -> None:
     federation, _ = scripted(digits, 3, drop=[3])
-    replies = federation.send_and_receive(messages(federation), timeout=1.0)
+    replies = list(federation.send_and_receive(messages(federation), timeout=1.0))
     assert [reply.has_error() for reply in replies] == [False, True, False]
     assert replies[1].metadata.src_node_id == 1
     failures = [r for r in federation.drain(1) if r.metric == "failure/train"]
@@ -74,7 +74,7 @@ def test_a_silent_client_has_an_error_reply_and_is_recorded(digits: Scenario) ->
 def test_a_silent_node_gets_no_second_message(digits: Scenario) -> None:
     """Two messages at once would overwrite each other's state."""
     federation, grid = scripted(digits, 2, drop=[2])
-    replies = federation.send_and_receive(messages(federation), timeout=1.0)
+    replies = list(federation.send_and_receive(messages(federation), timeout=1.0))
     assert [reply.has_error() for reply in replies] == [True, False, True]
     assert grid.sent == [2, 3]
 
@@ -83,14 +83,14 @@ def test_bytes_and_channel_uses_are_accounted(open_federation: Open, digits: Sce
     federation = open_federation(digits)
     federation.drain(0)
     sent = messages(federation)
-    federation.send_and_receive(sent)
+    list(federation.send_and_receive(sent))
     records = {(r.client, r.metric): r.value for r in federation.drain(1)}
     size = sum(record.count_bytes() for record in sent[0].content.values())
     for k, client in enumerate(("Sat 1", "Sat 2", "Sat 3")):
         assert records[client, "cost/bytes_down"] == size
         assert records[client, "cost/bytes_up"] > federation.initial_arrays.count_bytes()
         assert records[client, "cost/channel_uses"] == 8 * sum(digits.data.partition.model_dump()["counts"][k])
-    federation.send_and_receive(messages(federation, "evaluate"))
+    list(federation.send_and_receive(messages(federation, "evaluate")))
     evaluated = {r.metric: r.value for r in federation.drain(1)}
     assert evaluated["cost/evaluation_channel_uses"] == 8 * 539
     assert "cost/bytes_up" not in evaluated
@@ -99,7 +99,7 @@ def test_bytes_and_channel_uses_are_accounted(open_federation: Open, digits: Sce
 def test_metrics_are_named_by_task_and_averaged(open_federation: Open, digits: Scenario) -> None:
     federation = open_federation(digits)
     federation.drain(0)
-    federation.send_and_receive(messages(federation, "evaluate"))
+    list(federation.send_and_receive(messages(federation, "evaluate")))
     records = {r.metric: r for r in federation.drain(1) if r.metric.startswith("accuracy")}
     assert set(records) == {"accuracy/t1", "accuracy/t2", "accuracy/t3", "accuracy/average"}
     mean = np.mean([records[f"accuracy/t{k}"].value for k in (1, 2, 3)])

@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
-from hypothesis import given
-from hypothesis import strategies as st
 
 from semfed.errors import FederationError
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, mean_arrays, mismatch
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, mismatch
 from semfed.scenario import Scenario
 
 pytestmark = pytest.mark.usefixtures("identity")
@@ -73,22 +71,8 @@ def test_one_bad_reply_is_left_out_and_recorded(strategy: Dummy) -> None:
 def test_fewer_than_the_quorum_stop_the_run_with_names(strategy: Dummy) -> None:
     words = r"round 4: 1 of 3 .* quorum is 2; without one: 'Sat 1' \(ValueError: tired\), 'Sat 3' \(arrays"
     with pytest.raises(FederationError, match=words):
-        strategy.usable(4, [reply(0, error="ValueError: tired"), reply(1), reply(2, {"w": GOOD["w"]})], record(GOOD))
-
-
-@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
-def test_means_are_weighted(weights: list[float]) -> None:
-    updates = [{"w": np.full(3, float(k), np.float64)} for k in range(len(weights))]
-    expected = np.average(np.arange(len(weights)), weights=weights)
-    assert mean_arrays(updates, weights)["w"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_a_mean_of_one_is_that_one_bit_for_bit() -> None:
-    update = {"w": np.random.default_rng(0).standard_normal(1000).astype(np.float32)}
-    assert mean_arrays([update], [0.3])["w"].tobytes() == update["w"].tobytes()
-
-
-def test_integer_buffers_stay_integers() -> None:
-    mean = mean_arrays([{"n": np.array([1])}, {"n": np.array([2])}, {"n": np.array([2])}], [1, 1, 1])
-    assert mean["n"].dtype == np.int64
-    assert mean["n"].tolist() == [2]
+        list(
+            strategy.usable(
+                4, [reply(0, error="ValueError: tired"), reply(1), reply(2, {"w": GOOD["w"]})], record(GOOD)
+            )
+        )

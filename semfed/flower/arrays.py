@@ -1,0 +1,98 @@
+"""Arrays of messages that stay arrays until something crosses a process.
+
+Flower's ``Array`` holds the bytes of an ``.npy`` file. Inside one process writing and reading them again would be most
+of a message's cost, so the arrays made here write their bytes only when somebody asks for them.
+"""
+
+import io
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord
+
+Arrays = dict[str, npt.NDArray[Any]]
+STYPE = "numpy.ndarray"
+
+
+class LocalArray(Array):
+    """A Flower ``Array`` that keeps its ndarray.
+
+    Parameters
+    ----------
+    ndarray : ndarray
+        Not copied, and made read-only: nobody may write to it any more.
+    """
+
+    def __init__(self, ndarray: npt.NDArray[Any]) -> None:
+        ndarray.flags.writeable = False
+        self.__dict__.update(ndarray=ndarray, dtype=str(ndarray.dtype), shape=ndarray.shape, stype=STYPE)
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]  # a field of Flower's class
+        """The bytes of an ``.npy`` file, as Flower's own ``Array`` has them."""
+        file = io.BytesIO()
+        np.save(file, self.__dict__["ndarray"], allow_pickle=False)
+        return file.getvalue()
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """Return a copy, which the caller may change; `view` returns the array itself."""
+        return np.array(self.__dict__["ndarray"])
+
+    def deflate(self) -> bytes:
+        """Become a plain `Array` on the way through a SuperLink, which knows no other."""
+        return Array(self.dtype, self.shape, self.stype, self.data).deflate()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as an ndarray, which Ray shares between processes without copying."""
+        return _received, (self.__dict__["ndarray"],)
+
+
+def _received(ndarray: npt.NDArray[Any]) -> LocalArray:
+    """Rebuild an array in another process; NumPy's unpickling gives memory of its own, or Ray's, which is read-only."""
+    return LocalArray(ndarray)
+
+
+def record(arrays: Mapping[str, Any]) -> ArrayRecord:
+    """Copy arrays, or what NumPy makes arrays of, into a record for a message or a state."""
+    made = ArrayRecord()
+    for name, value in arrays.items():
+        made[name] = LocalArray(np.array(value, order="C"))
+    return made
+
+
+def view(array: Array) -> npt.NDArray[Any]:
+    """Return an array's content, read-only, without copying it where that is possible."""
+    if isinstance(array, LocalArray):
+        kept: npt.NDArray[Any] = array.__dict__["ndarray"]
+        return kept
+    content: npt.NDArray[Any] = array.numpy()
+    content.flags.writeable = False
+    return content
+
+
+def views(content: ArrayRecord) -> Arrays:
+    """Return a record's arrays by name; see `view`."""
+    return {name: view(array) for name, array in content.items()}
+
+
+def count_bytes(content: ArrayRecord) -> int:
+    """Return what Flower's ``ArrayRecord.count_bytes`` would: names and ``.npy`` files, without writing these."""
+    return sum(len(name) + _size(array) for name, array in content.items())
+
+
+def _size(array: Array) -> int:
+    if not isinstance(array, LocalArray):
+        return len(array.data)
+    kept: npt.NDArray[Any] = array.__dict__["ndarray"]
+    return _header_bytes(kept.dtype, kept.shape) + kept.nbytes
+
+
+@lru_cache(maxsize=1024)
+def _header_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    file = io.BytesIO()
+    head = np.lib.format.header_data_from_array_1_0(np.broadcast_to(np.zeros((), dtype), shape))
+    np.lib.format.write_array_header_1_0(file, {**head, "fortran_order": False})
+    return len(file.getvalue())

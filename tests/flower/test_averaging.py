@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semfed.flower.averaging import Average
+
+
+def average(updates: list[dict[str, np.ndarray]], weights: list[float]) -> dict[str, np.ndarray]:
+    taken = Average()
+    for update, weight in zip(updates, weights, strict=True):
+        taken.add(update, weight)
+    return taken.mean()
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
+def test_means_are_weighted(weights: list[float]) -> None:
+    updates = [{"w": np.full(3, float(k), np.float64)} for k in range(len(weights))]
+    expected = np.average(np.arange(len(weights)), weights=weights)
+    assert average(updates, weights)["w"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_mean_of_one_is_that_one_bit_for_bit() -> None:
+    update = {"w": np.random.default_rng(0).standard_normal(1000).astype(np.float32)}
+    assert average([update], [0.3])["w"].tobytes() == update["w"].tobytes()
+
+
+def test_equal_weights_are_all_the_same_to_the_mean() -> None:
+    updates = [{"w": np.random.default_rng(k).standard_normal(100).astype(np.float32)} for k in range(5)]
+    assert average(updates, [60.0] * 5)["w"].tobytes() == average(updates, [1.0] * 5)["w"].tobytes()
+
+
+def test_integer_buffers_stay_integers() -> None:
+    mean = average([{"n": np.array([1])}, {"n": np.array([2])}, {"n": np.array([2])}], [1, 1, 1])
+    assert mean["n"].dtype == np.int64
+    assert mean["n"].tolist() == [2]
+
+
+def test_a_mean_of_nothing_is_nothing() -> None:
+    assert Average().mean() == {}
