@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from semfed.checkpoint import Checkpoint
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -63,6 +64,9 @@ def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 class Callback:
     """Base of callbacks: override what you want to know. They are called in the server's process, in order."""
 
+    def on_resume(self, checkpoint: Checkpoint) -> None:
+        """Take note, before the run starts, that it goes on from a checkpoint; what was before is not told again."""
+
     def on_run_start(self, scenario: Scenario) -> None:
         """Take note of what is going to run."""
 
@@ -74,6 +78,9 @@ class Callback:
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Take the records of a finished round; round 0 is what comes before the first."""
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Take what an arm with one seed leaves behind."""

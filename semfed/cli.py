@@ -37,16 +37,25 @@ def _told_clearly() -> Iterator[None]:
     try:
         yield
     except SemfedError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _complain("error:", str(error), *getattr(error, "__notes__", ()))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        Console(stderr=True).print("[red]interrupted:[/red] what was measured is kept in the run folder")
+        notes = getattr(error, "__notes__", ())
+        _complain("interrupted:", "what was measured is kept in the run folder", *notes)
         raise typer.Exit(130) from error
+
+
+def _complain(kind: str, *sentences: str) -> None:
+    text = "\n".join(escape(sentence) for sentence in sentences)
+    Console(stderr=True).print(f"[red]{kind}[/red] {text}", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def run(
-    scenario: ScenarioName,
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A built-in's name (see `semfed list`), a folder, or a TOML file; not needed to resume."),
+    ] = None,
     engine: Annotated[str, typer.Option(help="inprocess, ray, or flower (Flower's own simulation).")] = "inprocess",
     arms: Annotated[str | None, typer.Option(help="Only these arms, separated by commas.")] = None,
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
@@ -56,6 +65,9 @@ def run(
     ] = None,
     data_root: DataRoot = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on in this run folder, from its last checkpoint.")
+    ] = None,
     workers: Workers = None,
     ray_address: Annotated[str | None, typer.Option(help="Engine ray: join this cluster.")] = None,
     gpus_per_worker: Annotated[float, typer.Option(help="Engine ray: share of a GPU for every actor.")] = 0.0,
@@ -75,6 +87,7 @@ def run(
             sweep=sweep,
             data_root=data_root,
             out=out,
+            resume=resume,
             callbacks=[Progress()],
             workers=workers,
             ray_address=ray_address,

@@ -23,3 +23,7 @@ class RunFolderError(SemfedError):
 
 class EngineError(SemfedError):
     """An engine that could not start, or a run that it ended without success."""
+
+
+class CheckpointError(SemfedError):
+    """A checkpoint that cannot be written, or must not be read."""

@@ -223,7 +223,13 @@ class Scenario(StrictModel):
     rounds: int = Field(ge=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     timeout_s: float = Field(default=3600.0, gt=0)
-    """How long the server waits for the replies to one message a client."""
+    """How long the server waits for the replies to one message a client; ``inprocess`` does not wait."""
+    on_client_failure: Literal["fail", "skip", "retry"] = "skip"
+    """A client that raises, or does not answer in time, ends the run, is left out, or is asked again."""
+    retries: int = Field(default=2, ge=1)
+    """How often ``retry`` asks again; who then has not answered is left out."""
+    checkpoint_every: int = Field(default=1, ge=0)
+    """Rounds from one checkpoint to the next; with 0 a resumed run begins unfinished arms anew."""
     data: DataSettings
     tasks: dict[str, Task] = Field(min_length=1)
     clients: tuple[ClientSpec, ...] = Field(min_length=1)

@@ -5,6 +5,7 @@ precoder, with block coordinate descent, one precoder a user, and links without 
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from semfed.alignment.wire import from_wire, to_wire
 from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings
+from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
 from semfed.latents.prepared import LatentSettings
 from semfed.scenario import Scenario
 from semfed.training import one_thread
@@ -91,6 +92,26 @@ class AlignmentStrategy(FederatedStrategy):
     def details(self) -> dict[str, Any]:
         """Return the compression and the round after which the exchange could stop."""
         return {**self._sizes, "settled_after": self.settled_after}
+
+    def state(self) -> Arrays:
+        """Return every group's F, Z and dual, and the round after which the exchange could stop."""
+        kept = {
+            f"{index}/{name}": tensor.numpy()
+            for index, group in enumerate(self.states)
+            for name, tensor in vars(group).items()
+        }
+        return kept if self.settled_after is None else kept | {"settled": np.array(self.settled_after)}
+
+    def restore(self, arrays: Arrays, state: Arrays) -> None:
+        """Go on from what `state` returned."""
+        if "settled" in state:
+            self.settled_after = int(state["settled"])
+        names = [field.name for field in fields(Consensus)]
+        self.states = [
+            Consensus(*(torch.from_numpy(state[f"{index}/{name}"].copy()) for name in names))
+            for index in range(len(self.groups))
+            if f"{index}/{names[0]}" in state
+        ]
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

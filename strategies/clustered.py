@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
@@ -19,7 +19,7 @@ from semfed.flower import arrays as wire
 from semfed.flower.averaging import Average, add_reply
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings
+from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
 
@@ -98,6 +98,15 @@ class ClusteredStrategy(FederatedStrategy):
     def details(self) -> dict[str, Any]:
         """Return clusters, similarity matrix and threshold."""
         return {"clusters": self.clusters, "similarity": self.similarity, "threshold": self.threshold}
+
+    def restore(self, arrays: Arrays, state: Arrays) -> None:
+        """Give every cluster its encoder again."""
+        names = [name.removeprefix("0/") for name in arrays if name.startswith("0/")]
+        if names:
+            self._models = [
+                ArrayRecord({name: Array(arrays[f"{index}/{name}"]) for name in names})
+                for index in range(len(self.clusters))
+            ]
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -3,9 +3,8 @@
 Source: "Federated Contrastive Learning for Personalized Semantic Communication" (arXiv 2406.09182), Algorithm 1.
 """
 
-from collections.abc import Mapping
 from logging import WARNING
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from flwr.common.logger import log
@@ -68,13 +67,13 @@ class FedCL(SplitStrategy):
             loss = generator_loss(local, self.generator(), mode=mode, temperature=temperature)
             self.generator_optimizer.step(torch.autograd.grad(loss, parameters))
 
-    def state(self) -> Arrays:
+    def learned(self) -> Arrays:
         """Return decoders, generator and all optimisers."""
         generator = weights.of(self.generator, "scg/")
-        return super().state() | generator | weights.to_arrays(self.generator_optimizer.state(), "scg-optimizer/")
+        return super().learned() | generator | weights.to_arrays(self.generator_optimizer.state(), "scg-optimizer/")
 
-    def restore(self, arrays: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        super().restore(arrays)
+    def restore(self, arrays: Arrays, state: Arrays | None = None) -> None:
+        """Go on from what `learned` returned."""
+        super().restore(arrays, state)
         weights.restore(self.generator, arrays, "scg/")
         self.generator_optimizer.load_state(weights.to_tensors(arrays, "scg-optimizer/"))

@@ -4,8 +4,7 @@ Source: "FedProto: Federated Prototype Learning across Heterogeneous Clients" (A
 arXiv 2406.09182, and so with its split and its shared decoder.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -52,13 +51,13 @@ class FedProto(SplitStrategy):
         values = torch.where(new.known.unsqueeze(1), new.values, self.prototypes.values)
         self.prototypes = Centroids(values, torch.where(new.known, new.counts, self.prototypes.counts))
 
-    def state(self) -> Arrays:
+    def learned(self) -> Arrays:
         """Return decoders, their optimisers and prototypes."""
         own = {"values": self.prototypes.values, "counts": self.prototypes.counts}
-        return super().state() | weights.to_arrays(own, "prototypes/")
+        return super().learned() | weights.to_arrays(own, "prototypes/")
 
-    def restore(self, arrays: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        super().restore(arrays)
+    def restore(self, arrays: Arrays, state: Arrays | None = None) -> None:
+        """Go on from what `learned` returned."""
+        super().restore(arrays, state)
         kept = weights.to_tensors(arrays, "prototypes/")
         self.prototypes = Centroids(kept["values"].to(self.device), kept["counts"].to(self.device))

@@ -6,8 +6,8 @@ goes back, and the instances are averaged at the end of the round, weighted by t
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class SplitStrategy(FederatedStrategy):
 
     # -- state --------------------------------------------------------------------------------------------
 
-    def state(self) -> Arrays:
+    def learned(self) -> Arrays:
         """Return all that the server has learned, as named arrays; `restore` goes on from them."""
         arrays: Arrays = {}
         for client, half in enumerate(self.halves):
@@ -101,17 +101,11 @@ class SplitStrategy(FederatedStrategy):
             arrays |= weights.to_arrays(half.optimizer.state(), f"decoder-optimizer/{client}/")
         return arrays
 
-    def restore(self, arrays: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, arrays: Arrays, state: Arrays | None = None) -> None:
+        """Go on from what `learned` returned."""
         for client, half in enumerate(self.halves):
             weights.restore(half.decoder, arrays, f"decoder/{client}/")
             half.optimizer.load_state(weights.to_tensors(arrays, f"decoder-optimizer/{client}/"))
-
-    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
-        """Run all rounds; `initial_arrays` is a `state` to go on from, or empty."""
-        if initial_arrays:
-            self.restore(wire.views(initial_arrays))
-        return super().start(grid, initial_arrays, *args, **kwargs)
 
     # -- rounds -------------------------------------------------------------------------------------------
 
@@ -130,7 +124,7 @@ class SplitStrategy(FederatedStrategy):
         Returns
         -------
         arrays : ArrayRecord
-            The server's whole `state`.
+            All that the server has `learned`.
         metrics : MetricRecord
             ``train_loss``, mean over the clients that completed the round.
         """
@@ -142,7 +136,7 @@ class SplitStrategy(FederatedStrategy):
             self.learn([self._local(batches[client]) for client in halves])
             if self.shared_decoder:
                 self._share(list(halves))
-        return wire.record(self.state()), MetricRecord(
+        return wire.record(self.learned()), MetricRecord(
             {"train_loss": float(np.mean([np.mean(losses[k]) for k in halves]))}
         )
 

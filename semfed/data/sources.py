@@ -80,6 +80,10 @@ class _Torchvision:
                 pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
                 splits.append((np.ascontiguousarray(pixels), np.asarray(data.targets, dtype=np.int64)))
         except RuntimeError as error:  # torchvision: "Dataset not found", or no mirror answered
+            if not download and "not found" not in str(error):
+                raise DataError(
+                    f"{self.title} in '{folder / self.layout}' cannot be read ({error}): unpack it again"
+                ) from error
             reason = f"the download failed ({error}); put its files into '{folder / self.layout}' by hand"
             raise DataError(f"{self.title}: {reason}" if download else missing) from error
         except (OSError, ValueError, EOFError) as error:

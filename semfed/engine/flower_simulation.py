@@ -22,6 +22,7 @@ import psutil
 import tomli_w
 
 from semfed.callbacks import Callback, Outcome
+from semfed.checkpoint import CLIENTS, FOLDER, Checkpoint
 from semfed.errors import EngineError
 from semfed.records import Record
 from semfed.scenario import Scenario
@@ -32,9 +33,17 @@ POLL_S = 0.25
 END_S = 10.0
 CONNECTION = "semfed"
 LOG = "flower.log"
+TAILED = ("timing.jsonl", "metrics.jsonl", "outcomes.jsonl")
 
 
-def simulate(scenario: Scenario, folder: Path, data_root: Path | None, callbacks: Sequence[Callback]) -> None:
+def simulate(
+    scenario: Scenario,
+    folder: Path,
+    data_root: Path | None,
+    callbacks: Sequence[Callback],
+    *,
+    resume: Checkpoint | None = None,
+) -> None:
     """Run a scenario in Flower's Ray simulation; the server process writes the run folder.
 
     Parameters
@@ -42,10 +51,12 @@ def simulate(scenario: Scenario, folder: Path, data_root: Path | None, callbacks
     scenario : Scenario
         Checked.
     folder : Path
-        An existing, empty run folder.
+        An existing run folder, empty unless the run goes on.
     data_root : Path or None
     callbacks : sequence of Callback
         Told of rounds as the run folder grows.
+    resume : Checkpoint, optional
+        What to go on from.
 
     Raises
     ------
@@ -53,16 +64,20 @@ def simulate(scenario: Scenario, folder: Path, data_root: Path | None, callbacks
         If Flower does not start, or ends the run without success.
     """
     error: BaseException | None = None
+    if resume is not None:
+        (folder / "summary.json").unlink(missing_ok=True)
     for callback in callbacks:
+        if resume is not None:
+            callback.on_resume(resume)
         callback.on_run_start(scenario)
     try:
         with tempfile.TemporaryDirectory(prefix="semfed-flower-") as scratch:
-            app = _write_app(Path(scratch) / "app", scenario, folder, data_root)
+            app = _write_app(Path(scratch) / "app", scenario, folder, data_root, resume=resume is not None)
             log = Path(scratch) / LOG
             try:
                 with _superlink(Path(scratch), log) as environment:
                     run_id = _submit(app, len(scenario.clients), environment)
-                    _follow(run_id, folder, log, callbacks, environment)
+                    _follow(run_id, _Tail(folder, callbacks, resume), log, environment)
             finally:
                 shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
     except BaseException as problem:
@@ -73,12 +88,12 @@ def simulate(scenario: Scenario, folder: Path, data_root: Path | None, callbacks
             callback.on_run_end(error)
 
 
-def _write_app(app: Path, scenario: Scenario, folder: Path, data_root: Path | None) -> Path:
+def _write_app(app: Path, scenario: Scenario, folder: Path, data_root: Path | None, *, resume: bool) -> Path:
     """Write a Flower app that holds nothing but the scenario."""
     app.mkdir()
     (app / "scenario.toml").write_text(scenario.to_toml(), encoding="utf-8")
-    config = {"scenario": "scenario.toml", "out": str(folder), "callbacks": "run-folder",
-              "data-root": str(data_root or "")}  # fmt: skip
+    config = {"scenario": "scenario.toml", "out": str(folder), "callbacks": "run-folder", "resume": resume,
+              "state-dir": str(folder / FOLDER / CLIENTS), "data-root": str(data_root or "")}  # fmt: skip
     components = {"serverapp": "semfed.flower.server_app:app", "clientapp": "semfed.flower.client_app:app"}
     project = {
         "project": {"name": "semfed-run", "version": "1.0.0", "description": scenario.name, "license": "Apache-2.0",
@@ -179,9 +194,9 @@ def _submit(app: Path, clients: int, environment: dict[str, str]) -> str:
     return str(answer["run-id"])
 
 
-def _follow(run_id: str, folder: Path, log: Path, callbacks: Sequence[Callback], environment: dict[str, str]) -> None:
+def _follow(run_id: str, tail: "_Tail", log: Path, environment: dict[str, str]) -> None:
     """Pass rounds on as they appear in the run folder until Flower says that the run has ended."""
-    tail = _Tail(folder, callbacks)
+    folder = tail.folder
     asked = time.monotonic()
     while True:
         time.sleep(POLL_S)
@@ -213,9 +228,10 @@ def _keep_log(run_id: str, log: Path, environment: dict[str, str]) -> None:
 class _Tail:
     """Turns lines that are appended to a run folder into calls of callbacks."""
 
-    def __init__(self, folder: Path, callbacks: Sequence[Callback]) -> None:
-        self._folder, self._callbacks = folder, callbacks
-        self._seen = {"timing.jsonl": 0, "metrics.jsonl": 0, "outcomes.jsonl": 0}
+    def __init__(self, folder: Path, callbacks: Sequence[Callback], resume: Checkpoint | None) -> None:
+        self.folder, self._callbacks = folder, callbacks
+        known = resume.history if resume is not None else {}
+        self._seen = {name: known[name].bytes if name in known else 0 for name in TAILED}
         self._waiting: list[Record] = []
         self._current: tuple[str, int] | None = None
 
@@ -240,7 +256,7 @@ class _Tail:
                 callback.on_arm_end(told["arm"], told["seed"], outcome)
 
     def _new(self, name: str) -> list[str]:
-        path = self._folder / name
+        path = self.folder / name
         text = path.read_bytes()[self._seen[name] :] if path.exists() else b""
         complete = text[: text.rfind(b"\n") + 1]
         self._seen[name] += len(complete)

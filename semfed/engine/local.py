@@ -12,7 +12,9 @@ from semfed.flower.adapter import make_client_app
 
 
 @contextmanager
-def local_grid(engine: str, sizes: Sequence[float], data_root: Path | None, **options: Any) -> Iterator[Grid]:
+def local_grid(
+    engine: str, sizes: Sequence[float], data_root: Path | None, state_dir: Path | None = None, **options: Any
+) -> Iterator[Grid]:
     """Provide a grid with one node a client, and end what it started.
 
     Parameters
@@ -21,10 +23,12 @@ def local_grid(engine: str, sizes: Sequence[float], data_root: Path | None, **op
     sizes : sequence of float
         Work per client; its length is the number of clients.
     data_root : Path or None
+    state_dir : Path, optional
+        Where nodes keep their clients' states for checkpoints.
     **options
         Of `semfed.engine.ray.RayGrid`.
     """
-    run_config = {"data-root": str(data_root) if data_root else ""}
+    run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with flower_identity():
         if engine == "inprocess":
             yield InProcessGrid(make_client_app(), len(sizes), run_config)

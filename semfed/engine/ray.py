@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import ArrayRecord, Error, Message, RecordDict
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, Nodes, ServerlessGrid
@@ -28,6 +28,9 @@ BATCHES_PER_WORKER = 4
 """Into how many batches an actor's messages of one exchange are cut, so that replies stream in."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
+
+CLIENT_CRASHED = 8
+"""Flower's code for a client app whose process died."""
 
 States = dict[int, RecordDict]
 
@@ -99,10 +102,11 @@ class RayGrid(ServerlessGrid):
         self._placed = place(sizes, count)
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
         self._snapshots: dict[int, Any] = {}
+        self._late: dict[Any, tuple[int, list[Message], Any]] = {}
         self._hosts = [self._start(host) for host in range(count)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Let actors answer; replies that are late are left out, in the order of the messages otherwise."""
+        """Let actors answer; late replies are left out and may be pulled, in the order of the messages otherwise."""
         deadline = None if timeout is None else time.monotonic() + timeout
         sent = self._number(messages)
         pending = dict(self._submit(batch) for batch in self._batches(sent))
@@ -112,6 +116,7 @@ class RayGrid(ServerlessGrid):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
             if not ready:
+                self._late |= pending
                 break
             host, batch, snapshot = pending.pop(ready[0])
             try:
@@ -126,6 +131,21 @@ class RayGrid(ServerlessGrid):
                 replies[message.metadata.message_id] = reply
                 self._snapshots[message.metadata.dst_node_id] = snapshot
         return [replies[m.metadata.message_id] for m in sent if m.metadata.message_id in replies]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return replies that were pushed or that came too late, each once."""
+        ready, _ = ray.wait(list(self._late), num_returns=len(self._late), timeout=0) if self._late else ([], [])
+        for reference in ready:
+            _, batch, snapshot = self._late.pop(reference)
+            try:
+                answered = ray.get(reference)
+            except RayActorError as error:
+                answered = [Message(Error(CLIENT_CRASHED, f"a Ray actor died: {error}"), reply_to=m) for m in batch]
+            else:
+                self._snapshots |= {message.metadata.dst_node_id: snapshot for message in batch}
+            for message, reply in zip(batch, answered, strict=True):
+                self._replies[message.metadata.message_id] = reply
+        return super().pull_messages(message_ids)
 
     def close(self) -> None:
         """End the actors, and Ray itself where this grid started it."""

@@ -1,13 +1,17 @@
 """`semfed.run`: what the command line does, from Python."""
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
-from semfed.errors import ScenarioError
+from semfed.checkpoint import Checkpoint
+from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.recorder import Recorder
 from semfed.flower import preflight
@@ -38,7 +42,7 @@ class Run:
 
 
 def run(
-    scenario: str | Path,
+    scenario: str | Path | None = None,
     *,
     engine: str = "inprocess",
     arms: Sequence[str] | None = None,
@@ -47,6 +51,7 @@ def run(
     sweep: str | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
+    resume: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     workers: int | None = None,
     ray_address: str | None = None,
@@ -56,8 +61,8 @@ def run(
 
     Parameters
     ----------
-    scenario : str or Path
-        A built-in's name, a folder with ``scenario.toml``, or a TOML file.
+    scenario : str or Path, optional
+        A built-in's name, a folder with ``scenario.toml``, or a TOML file; not needed to resume.
     engine : {"inprocess", "ray", "flower"}
         This process, Ray actors that keep their clients, or Flower's own Ray simulation. The numbers are the same.
     arms : sequence of str, optional
@@ -72,6 +77,9 @@ def run(
         Where data sets are; the environment variable ``SEMFED_DATA`` by default.
     out : str or Path, optional
         The run folder; a new one below ``runs`` by default.
+    resume : str or Path, optional
+        A run folder to go on in, from its last checkpoint; the engine may be another one. Its scenario is the one
+        that it holds: if one is given as well, the two must be equal.
     callbacks : sequence of Callback
         Told of everything, beside the recorder.
     workers : int, optional
@@ -88,22 +96,42 @@ def run(
     """
     if engine not in ENGINES:
         raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
-    resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     root = find_data_root(data_root)
-    sizes = preflight.check(resolved, root)
-    folder = folders.create(Path(out) if out else folders.default_folder(resolved.name, Path("runs")))
-    if engine == "flower":
-        from semfed.engine.flower_simulation import simulate
-
-        simulate(resolved, folder, root, callbacks)
+    if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
+        resolved = load(Path(resume) / folders.SCENARIO)
+        if scenario is not None and load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep) != resolved:
+            raise CheckpointError(f"'{resume}' is a run of another scenario: leave the scenario out to resume it")
+    elif scenario is not None:
+        resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
-        from semfed.engine.local import local_grid
-        from semfed.flower.server import conduct
+        raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    sizes = preflight.check(resolved, root)
+    target = resume or out or folders.default_folder(resolved.name, Path("runs"))
+    folder = folders.create(Path(target), resume=resume is not None)
+    checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
+    try:
+        if engine == "flower":
+            from semfed.engine.flower_simulation import simulate
 
-        options = {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
-        with local_grid(engine, sizes, root, **(options if engine == "ray" else {})) as grid:
-            conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks])
+            simulate(resolved, folder, root, callbacks, resume=checkpoint)
+        else:
+            from semfed.engine.local import local_grid
+            from semfed.flower.server import conduct
+
+            options = {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
+            states = folder / checkpoints.FOLDER / checkpoints.CLIENTS
+            with local_grid(engine, sizes, root, states, **(options if engine == "ray" else {})) as grid:
+                conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
+    except BaseException as error:
+        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
+        raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
+
+
+def _same(engine: str, data_root: str | Path | None) -> str:
+    """Return the options that a run goes on with and that its folder does not know."""
+    given = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
+    return given if engine == "inprocess" else f" --engine {engine}{given}"
 
 
 def find_data_root(given: str | Path | None) -> Path | None:

@@ -6,22 +6,26 @@
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
     metrics.jsonl     one record a line              samples/       what clients showed of their last test
     outcomes.jsonl    clusters and the like          plots/         PNG and PDF
-    timing.jsonl      seconds per round
+    timing.jsonl      seconds per round             checkpoint/    what `--resume` goes on from
 """
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from semfed import durable
 from semfed.errors import RunFolderError
 from semfed.records import Record
 
 SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.jsonl"
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
+HISTORY = (METRICS, TIMING, OUTCOMES)
+LOCK = ".lock"
 
 
 def default_folder(scenario: str, parent: Path) -> Path:
@@ -34,8 +38,8 @@ def default_folder(scenario: str, parent: Path) -> Path:
     return folder
 
 
-def create(folder: Path) -> Path:
-    """Make an empty run folder.
+def create(folder: Path, *, resume: bool = False) -> Path:
+    """Make an empty run folder, or find one to go on in.
 
     Raises
     ------
@@ -44,8 +48,8 @@ def create(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise RunFolderError(f"run folder '{folder}' is not empty: give another --out, or remove it")
+        if not resume and any(path.name != LOCK for path in folder.iterdir()):
+            raise RunFolderError(f"run folder '{folder}' is not empty: give another --out, or go on with --resume")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -53,11 +57,33 @@ def create(folder: Path) -> Path:
     return folder.resolve()
 
 
+def lock(folder: Path) -> IO[str]:
+    """Make this process the only one that writes a run folder, until the returned file is closed or the process ends.
+
+    Raises
+    ------
+    RunFolderError
+        If another process writes it.
+    """
+    file = (folder / LOCK).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise RunFolderError(
+            f"run folder '{folder}' is being written by process {owner}: wait for it, or give another --out"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old or the new content, never a part."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
+    durable.write(path, text.encode())
 
 
 def append(path: Path, lines: Iterable[str]) -> None:

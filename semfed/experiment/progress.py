@@ -8,6 +8,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from semfed.callbacks import Callback, Outcome, Tally
+from semfed.checkpoint import Checkpoint
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -43,12 +44,17 @@ class Progress(Callback):
             console=self.console,
             transient=True,
         )
+        self._before = Checkpoint("")
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
+
+    def on_resume(self, checkpoint: Checkpoint) -> None:
+        """Count what was done before."""
+        self._before = checkpoint
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
-        self._bars.update(self._all, total=total)
+        self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         self._bars.start()
 
     def on_arm_start(self, arm: str, seed: int) -> None:

@@ -5,17 +5,23 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from semfed import checkpoint as checkpoints
+from semfed import durable
 from semfed.callbacks import Callback, Outcome, array_digest
+from semfed.checkpoint import Checkpoint
 from semfed.experiment import folder as folders
+from semfed.experiment.history import History, told_clearly
 from semfed.experiment.summary import summarise
 from semfed.records import Record
 from semfed.scenario import Scenario
@@ -29,39 +35,69 @@ class Recorder(Callback):
     Parameters
     ----------
     folder : Path
-        Created when the run starts; it must not hold anything yet.
+        Created when the run starts; it must not hold anything yet, unless the run goes on in it.
     engine : str
         Name of the engine, for ``environment.json``.
+
+    Raises
+    ------
+    RunFolderError
+        From any method, if the folder cannot be written or another process writes it.
     """
 
     def __init__(self, folder: Path, *, engine: str) -> None:
         self.folder = folder
         self.engine = engine
         self._scenario: Scenario | None = None
+        self._resume: Checkpoint | None = None
+        self._history = History(folder)
+        self._lock: IO[str] | None = None
+
+    def on_resume(self, checkpoint: Checkpoint) -> None:
+        """Go on in a folder that exists."""
+        self._resume = checkpoint
 
     def on_run_start(self, scenario: Scenario) -> None:
-        """Create the folder; write scenario and environment."""
-        folders.create(self.folder)
+        """Create the folder, or cut its history off where it goes on; write scenario and environment."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = folders.lock(self.folder)
+        folders.create(self.folder, resume=self._resume is not None)
+        (self.folder / folders.SUMMARY).unlink(missing_ok=True)
+        path = self.folder / folders.ENVIRONMENT
+        described = environment(self.engine, scenario.digest)
+        if self._resume is not None:
+            self._history.cut(self._resume)
+            if path.is_file():
+                first = folders.read_json(path)
+                again = {name: described[name] for name in ("started", "engine", "command", "packages")}
+                described = {**first, "resumed": [*first.get("resumed", []), again]}
         self._scenario = scenario
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
-        described = environment(self.engine, scenario.digest)
-        folders.write_atomically(self.folder / folders.ENVIRONMENT, json.dumps(described, indent=2) + "\n")
-        folders.append(self.folder / folders.METRICS, [])
+        folders.write_atomically(path, json.dumps(described, indent=2) + "\n")
+        self._history.append(folders.METRICS, [])
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Append the round's records, then its time: who sees the time sees all records."""
-        folders.append(self.folder / folders.METRICS, [record.to_json() for record in records])
+        self._history.append(folders.METRICS, [record.to_json() for record in records])
         timing = {"arm": arm, "seed": seed, "round": round_, "seconds": round(seconds, 6)}
-        folders.append(self.folder / folders.TIMING, [json.dumps(timing)])
+        self._history.append(folders.TIMING, [json.dumps(timing)])
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Make it what the run goes on from."""
+        assert self._scenario is not None
+        complete = replace(checkpoint, history=self._history.extents())
+        with told_clearly(self.folder):
+            checkpoints.write(self.folder, complete, self._scenario.digest)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep the final arrays and what the strategy found out."""
         arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays.items()}
         samples = {name: np.ascontiguousarray(array) for name, array in outcome.samples.items()}
-        for kind, kept in (("parameters", arrays), ("samples", samples)):
-            if kept:
-                (self.folder / kind).mkdir(exist_ok=True)
-                save_file(kept, self.folder / kind / f"{arm}-seed{seed}.safetensors")
+        with told_clearly(self.folder):
+            for kind, kept in (("parameters", arrays), ("samples", samples)):
+                if kept:
+                    (self.folder / kind).mkdir(exist_ok=True)
+                    durable.write(self.folder / kind / f"{arm}-seed{seed}.safetensors", save(kept))
         line = {
             "arm": arm,
             "seed": seed,
@@ -69,16 +105,21 @@ class Recorder(Callback):
             "baselines": outcome.baselines,
             "parameters_sha256": array_digest(arrays),
         }
-        folders.append(self.folder / folders.OUTCOMES, [json.dumps(line)])
+        self._history.append(folders.OUTCOMES, [json.dumps(line)])
 
     def on_run_end(self, error: BaseException | None) -> None:
-        """Write the summary of what there is."""
-        if self._scenario is None:
-            return
+        """Write the summary of what there is, and let other processes have the folder."""
+        if self._scenario is not None:
+            with suppress(OSError) if error is not None else told_clearly(self.folder):
+                self._summarise(self._scenario, error)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _summarise(self, scenario: Scenario, error: BaseException | None) -> None:
         outcomes = [json.loads(line) for line in folders.read_lines(self.folder / folders.OUTCOMES)]
         records = folders.read_records(self.folder)
         reason = None if error is None else (str(error) or type(error).__name__)
-        summary = summarise(self._scenario.name, self._scenario.arm_names, records, outcomes, error=reason)
+        summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
         folders.write_atomically(self.folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 

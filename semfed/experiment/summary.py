@@ -34,8 +34,8 @@ def curves(records: Iterable[Record]) -> Curves:
 
 
 def is_total(metric: str) -> bool:
-    """Say whether a metric adds up over clients and rounds, as costs and failures do."""
-    return metric.startswith(("cost/", "failure/"))
+    """Say whether a metric adds up over clients and rounds, as costs, failures and retries do."""
+    return metric.startswith(("cost/", "failure/", "retry/"))
 
 
 def spread(values: Mapping[int, float]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from semfed.errors import SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.client import Learner, Session
 from semfed.flower.experiment import Experiment, from_json
+from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.worker import Worker
 from semfed.training import one_thread, pick_device
 
@@ -46,6 +47,10 @@ def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: li
     @app.query()
     def query(message: Message, context: Context) -> Message:
         return Message(_open_experiment(message, context, worker), reply_to=message)
+
+    @app.query("keep")
+    def keep(message: Message, context: Context) -> Message:
+        return Message(_keep(message, context, RecordDict()), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
@@ -89,7 +94,16 @@ def _serve(
         reply = call(learner, message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {})))  # type: ignore[arg-type]
     for name, record in own.state.items():
         context.state[f"{client}/{name}"] = record
-    return Message(reply, reply_to=message)
+    return Message(_keep(message, context, reply), reply_to=message)
+
+
+def _keep(message: Message, context: Context, reply: RecordDict) -> RecordDict:
+    """Keep the addressed client's state where the message asks for it, and add its hash to the reply."""
+    order = message.content.config_records.get(STATE, ConfigRecord())
+    if "keep" in order:
+        keeper = Keeper(context, str(context.state.config_records[STATE]["run"]), _experiment(context))
+        reply[STATE] = keeper.keep(int(str(order["client"])), order)
+    return reply
 
 
 def _build(experiment: Experiment, own: Context, client: int, worker: Worker, context: Context) -> Learner:
@@ -103,15 +117,23 @@ def _build(experiment: Experiment, own: Context, client: int, worker: Worker, co
 
 def _open_experiment(message: Message, context: Context, worker: Worker) -> RecordDict:
     """Start an experiment on this node: forget the last one, and tell about the clients that the node hosts."""
-    text = str(message.content.config_records[STATE]["experiment"])
+    opening = message.content.config_records[STATE]
     node, nodes = int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
-    content = RecordDict({"node": ConfigRecord({"partition-id": node, "num-partitions": nodes})})
+    about = ConfigRecord({"partition-id": node, "num-partitions": nodes})
+    content = RecordDict({"node": about})
     context.state.clear()
-    context.state[STATE] = ConfigRecord({"experiment": text})
+    context.state[STATE] = ConfigRecord({name: opening[name] for name in ("experiment", "run") if name in opening})
     try:
-        experiment = from_json(text)
+        experiment = _experiment(context)
+        keeper = Keeper(context, str(opening["run"]), experiment) if "run" in opening else None
+        marks = marks_from_json(str(opening.get("marks", "{}")))
+        about["keeps"] = keeper is not None and keeper.able
         with one_thread():
             for client in range(node, len(experiment.scenario.clients), nodes):
+                if keeper is not None:
+                    keeper.forget(client)
+                    if client in marks:
+                        keeper.restore(client, marks[client])
                 own = _own_context(context, client, experiment)
                 learner = _build(experiment, own, client, worker, context)
                 content[f"client-{client}"] = ConfigRecord(dict(learner.get_properties({})))

@@ -15,14 +15,18 @@ from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, Re
 from flwr.serverapp import Grid
 
 from semfed.callbacks import Tally
-from semfed.errors import FederationError, SemfedError
+from semfed.checkpoint import Mark
+from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
+from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
+from semfed.flower.keeping import marks_to_json
+from semfed.flower.ledger import KEEP, Ledger
 from semfed.records import Record
 
-POLL_S = 0.2
-NO_REPLY = 4
+DEAD_WORKER = "ActorDiedError"
+"""Flower's simulation leaves a dead Ray actor in its pool, where it fails at once whatever it is given."""
 
 
 class Federation(Grid):
@@ -35,6 +39,10 @@ class Federation(Grid):
     experiment : Experiment
     timeout : float
         Seconds to wait for nodes and for their answers to the opening query.
+    run : str
+        Name of the run for checkpoints; empty without any.
+    marks : mapping of int to Mark, optional
+        Client states that the nodes are to go on from.
 
     Attributes
     ----------
@@ -55,14 +63,27 @@ class Federation(Grid):
         If a client says that it cannot take part, in its own words.
     """
 
-    def __init__(self, grid: Grid, experiment: Experiment, *, timeout: float = 3600.0) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        experiment: Experiment,
+        *,
+        timeout: float = 3600.0,
+        run: str = "",
+        marks: Mapping[int, Mark] | None = None,
+    ) -> None:
         self.grid = grid
         self.experiment = experiment
+        self.ledger = Ledger(run, marks)
+        self.keeps = bool(run)
         self.properties: dict[int, dict[str, Any]] = {}
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
         self.tally = Tally()
         self._host: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}  # bytes of records of the exchange under way, which messages share
+        self._exchange = Exchange(grid, self._host, self._address)
+        self._retried: list[tuple[int, str, str]] = []
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
@@ -96,22 +117,49 @@ class Federation(Grid):
         ------
         Message
             One per message, in the order of client indices; ``src_node_id`` is the client index. A client that
-            raised, or did not answer in time, has an error reply.
+            raised, or did not answer in time, has an error reply, after as many retries as the scenario says.
+
+        Raises
+        ------
+        FederationError
+            If the scenario has ``on_client_failure = "fail"`` and a client failed.
+        EngineError
+            If a worker process of Flower's simulation died.
         """
         addressed = {message.metadata.dst_node_id: message for message in messages}
         self.tally.asked, self.tally.answered = len(addressed), 0
-        order = deque(sorted(addressed))
-        early: dict[int, Message] = {}
-        for client, reply in self._exchange(addressed, timeout):
-            early[client] = reply
-            while order and order[0] in early:
-                ready = early.pop(order.popleft())
-                self._take_note(ready)
-                yield ready
+        self._sizes.clear()
+        scenario, order, ready = self.experiment.scenario, deque(sorted(addressed)), dict[int, Message]()
+        asked, retries = addressed, scenario.retries if scenario.on_client_failure == "retry" else 0
+        for attempt in range(1 + retries):
+            failed: dict[int, Message] = {}
+            for client, reply in self._exchange.ask(asked, timeout, patient=attempt > 0):
+                if reply.has_error():
+                    self._require_living_worker(client, reply.error)
+                    if attempt < retries:
+                        failed[client] = reply
+                        continue
+                ready[client] = reply
+                while order and order[0] in ready:
+                    first = ready.pop(order.popleft())
+                    self._take_note(first)
+                    yield first
+            asked = {client: addressed[client] for client in sorted(failed)}
+            self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
+            if not asked:
+                break
 
     def reject(self, client: int, phase: str, reason: str) -> None:
-        """Note that a reply came but could not be used."""
+        """Note that a reply is missing, or that one came but could not be used.
+
+        Raises
+        ------
+        FederationError
+            If the scenario has ``on_client_failure = "fail"``.
+        """
         self._failures.append((client, phase, reason))
+        if self.experiment.scenario.on_client_failure == "fail":
+            raise FederationError(f"client {self.name(client)!r} failed in {phase!r}: {reason}")
 
     def report(self, metric: str, value: float, client: int | None = None) -> None:
         """Record a number that the strategy itself found: of all together, or of a client, as if it had told it."""
@@ -122,6 +170,22 @@ class Federation(Grid):
         else:
             self._metrics.append((client, metric, value))
 
+    def keep(self) -> bool:
+        """Let all nodes keep the states of clients that have answered in the round that is due.
+
+        Returns
+        -------
+        bool
+            Whether a checkpoint of this round would be whole; who prevents it is recorded as a failure.
+        """
+        asked = {k: self.create_message(RecordDict(), KEEP, k, str(self.ledger.due)) for k in self.ledger.unkept}
+        for client, reply in sorted(dict(self._exchange.ask(asked, self.experiment.scenario.timeout_s)).items()):
+            if reply.has_error():
+                self._failures.append((client, "checkpoint", sentence(reply.error)))
+            else:
+                self._note_kept(client, reply)
+        return not self.ledger.unkept
+
     def drain(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
         arm, seed, clients = self.experiment.arm, self.experiment.seed, self.experiment.scenario.clients
@@ -130,7 +194,8 @@ class Federation(Grid):
             name = None if client is None else clients[client].name
             return Record(arm, seed, round_, name, metric, float(value), note)
 
-        records = [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
+        records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
+        records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
         sums: defaultdict[str, list[float]] = defaultdict(list)
         for client, metric, value in self._metrics:
             sums[metric].append(value)
@@ -143,7 +208,7 @@ class Federation(Grid):
         ]
         records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
         records += [record(None, name, value) for name, value in self._reported]
-        self._metrics, self._failures, self._reported = [], [], []
+        self._metrics, self._failures, self._reported, self._retried = [], [], [], []
         self._costs.clear()
         return records
 
@@ -179,59 +244,34 @@ class Federation(Grid):
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _exchange(self, addressed: Mapping[int, Message], timeout: float | None) -> Iterator[tuple[int, Message]]:
-        """Send in waves of one message a node; yield a client and its reply, or an error, in the order of arrival."""
-        pending = dict(addressed)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        silent: set[int] = set()
-        while pending:
-            wave = {self._host[client]: client for client in sorted(pending, reverse=True)}
-            due = {client: pending.pop(client) for client in sorted(wave.values())}
-            reachable = {c: m for c, m in due.items() if self._host[c] not in silent}
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for client, reply in self._send(reachable, left):
-                del due[client]
-                yield client, reply
-            for client, message in due.items():
-                silent.add(self._host[client])
-                error = Error(NO_REPLY, f"no reply within {timeout:g} s" if timeout else "no reply")
-                yield client, Message(error, reply_to=message)
+    def _address(self, client: int, message: Message) -> ConfigRecord:
+        """Account a message that goes out, and make the adapter's record of it."""
+        phase = message.metadata.message_type
+        if phase != KEEP:
+            self._account(client, phase, message.content, "down")
+        return ConfigRecord({"client": client, **self.ledger.order(client, phase)})
 
-    def _send(self, messages: Mapping[int, Message], timeout: float | None) -> Iterator[tuple[int, Message]]:
-        """Send at most one message to any node; yield clients and their replies as they come."""
-        if not messages:
-            return
-        wired = {}
-        sizes: dict[int, int] = {}
-        for client, message in messages.items():
-            content = RecordDict({**message.content, STATE: ConfigRecord({"client": client})})
-            wired[client] = Message(
-                content,
-                self._host[client],
-                message.metadata.message_type,
-                group_id=message.metadata.group_id,
-                ttl=message.metadata.ttl,
+    def _require_living_worker(self, client: int, error: Error) -> None:
+        if DEAD_WORKER in (error.reason or ""):
+            raise EngineError(
+                f"a worker process of Flower's simulation died while it served {self.name(client)!r}; Flower does "
+                "not replace it: look for a crash or too little memory, or use --engine ray, which does"
             )
-            self._account(client, message.metadata.message_type, message.content, "down", sizes)
-        raw = self.grid.send_and_receive(list(wired.values()), timeout=timeout)
-        sender: dict[str, int] | None = None
-        for reply in raw:
-            if sender is None:  # messages have their ids once they are sent
-                sender = {message.metadata.message_id: client for client, message in wired.items()}
-            if reply.metadata.reply_to_message_id not in sender:  # it has answered already
-                continue
-            client = sender.pop(reply.metadata.reply_to_message_id)
-            # A reply to the strategy's own message comes from a client index instead of a node id.
-            own = messages[client]
-            failed = reply.has_error()
-            yield client, Message(reply.error, reply_to=own) if failed else Message(reply.content, reply_to=own)
+
+    def _note_kept(self, client: int, reply: Message) -> None:
+        """Take the adapter's record out of a reply, which says what the node keeps."""
+        answer = reply.content.pop(STATE, None)
+        problem = self.ledger.note(client, answer if isinstance(answer, ConfigRecord) else None)
+        if problem is not None:
+            self._failures.append((client, "checkpoint", problem))
 
     def _take_note(self, reply: Message) -> None:
         self.tally.answered += 1
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
-            self._failures.append((client, phase, sentence(reply.error)))
+            self.reject(client, phase, sentence(reply.error))
             return
+        self._note_kept(client, reply)
         self._account(client, phase, reply.content, "up")
         for record in reply.content.values():
             if isinstance(record, ArrayRecord) and phase == "evaluate":
@@ -244,20 +284,10 @@ class Federation(Grid):
                 elif name != "num-examples" and isinstance(value, int | float):
                     self._metrics.append((client, name, float(value)))
 
-    def _account(
-        self, client: int, phase: str, content: RecordDict, direction: str, sizes: dict[int, int] | None = None
-    ) -> None:
-        """Add up bytes; `sizes` remembers those of records that many messages share, by their identity."""
-        known = {} if sizes is None else sizes
-        total = 0
-        for record in content.values():
-            if not isinstance(record, ArrayRecord):
-                total += record.count_bytes()
-            elif id(record) in known:
-                total += known[id(record)]
-            else:
-                total += known.setdefault(id(record), wire.count_bytes(record))
-        self._costs[client, _cost(f"bytes_{direction}", phase)] += total
+    def _account(self, client: int, phase: str, content: RecordDict, direction: str) -> None:
+        shared = self._sizes if direction == "down" else {}
+        size = sum(_size(record, shared) for record in content.values())
+        self._costs[client, _cost(f"bytes_{direction}", phase)] += size
 
     def _open(self, timeout: float) -> None:
         """Find all nodes and open the experiment on them."""
@@ -284,14 +314,15 @@ class Federation(Grid):
                 )
             time.sleep(POLL_S)
         nodes = [seen[index] for index in sorted(seen)]
-        self._host = {client: nodes[client % expected] for client in self.get_node_ids()}
+        self._host.update({client: nodes[client % expected] for client in self.get_node_ids()})
         missing = [self.name(client) for client in self.get_node_ids() if client not in self.properties]
         if missing:
             raise FederationError(f"no node hosts the clients {missing}: check the nodes' num-partitions")
 
     def _query(self, nodes: list[int], timeout: float) -> dict[int, tuple[int, int]]:
         text = self.experiment.to_json()
-        content = RecordDict({STATE: ConfigRecord({"experiment": text})})
+        keeping = {"run": self.ledger.run, "marks": marks_to_json(self.ledger.marks)} if self.ledger.run else {}
+        content = RecordDict({STATE: ConfigRecord({"experiment": text, **keeping})})
         sent = [Message(content, node, "query", group_id="0") for node in nodes]
         replies = list(self.grid.send_and_receive(sent, timeout=max(0.0, timeout)))
         addressed = {message.metadata.message_id: message.metadata.dst_node_id for message in sent}
@@ -303,6 +334,7 @@ class Federation(Grid):
             records = reply.content.config_records
             if "error" in records:
                 raise SemfedError(str(records["error"]["message"]))
+            self.keeps = self.keeps and bool(records["node"].get("keeps"))
             found[node] = (
                 _integer(records["node"], "partition-id"),
                 _integer(records["node"], "num-partitions"),
@@ -320,6 +352,15 @@ class Federation(Grid):
 
 def _integer(record: ConfigRecord, key: str) -> int:
     return int(str(record[key]))
+
+
+def _size(record: ArrayRecord | ConfigRecord | MetricRecord, known: dict[int, int]) -> int:
+    """Return a record's bytes; `known` remembers them by the identity of records that many messages share."""
+    if not isinstance(record, ArrayRecord):
+        return record.count_bytes()
+    if id(record) not in known:
+        known[id(record)] = wire.count_bytes(record)
+    return known[id(record)]
 
 
 def _cost(name: str, phase: str) -> str:

@@ -3,12 +3,16 @@
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from semfed.callbacks import Callback, Outcome
+from semfed.checkpoint import Checkpoint
+from semfed.errors import SemfedError
+from semfed.flower.checkpoints import Checkpoints
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
@@ -18,7 +22,7 @@ OPENING_S = 120.0
 """Opening an experiment may take at least this long: nodes start, import and decode."""
 
 
-def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback]) -> None:
+def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback], *, resume: Checkpoint | None = None) -> None:
     """Run all arms of a scenario with all its seeds and tell the callbacks.
 
     Seeds go in the outer loop, so that a run that ends early has comparable arms.
@@ -29,19 +33,25 @@ def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback]) -> No
         Of any engine.
     scenario : Scenario
     callbacks : sequence of Callback
+    resume : Checkpoint, optional
+        What to go on from: what was done before it is not done again.
 
     Raises
     ------
     SemfedError
         If clients or data do not allow it; what was measured before has reached the callbacks.
     """
+    before = resume or Checkpoint(uuid4().hex)
+    midway = None if before.round is None else before
     problem: BaseException | None = None
-    for callback in callbacks:
-        callback.on_run_start(scenario)
     try:
-        for seed in scenario.seeds:
-            for arm in scenario.arm_names:
-                run_arm(grid, Experiment(scenario.arm(arm), arm, seed), callbacks)
+        for callback in callbacks:
+            if resume is not None:
+                callback.on_resume(resume)
+            callback.on_run_start(scenario)
+        for seed, arm in before.remaining(scenario):
+            run_arm(grid, Experiment(scenario.arm(arm), arm, seed), callbacks, run=before.run, resume=midway)
+            midway = None
     except BaseException as error:
         problem = error
         raise
@@ -50,41 +60,76 @@ def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback]) -> No
             callback.on_run_end(problem)
 
 
-def run_arm(grid: Grid, experiment: Experiment, callbacks: Sequence[Callback]) -> Outcome:
-    """Run one arm with one seed: open the federation, start the strategy, report every round."""
+def run_arm(
+    grid: Grid,
+    experiment: Experiment,
+    callbacks: Sequence[Callback],
+    *,
+    run: str = "",
+    resume: Checkpoint | None = None,
+) -> Outcome:
+    """Run one arm with one seed: open the federation, start the strategy, report every round.
+
+    Parameters
+    ----------
+    grid : Grid
+    experiment : Experiment
+    callbacks : sequence of Callback
+    run : str
+        Name of the run for checkpoints; empty for none.
+    resume : Checkpoint, optional
+        Of a round of this very arm and seed.
+    """
     arm, seed, scenario = experiment.arm, experiment.seed, experiment.scenario
     for callback in callbacks:
         callback.on_arm_start(arm, seed)
     started = time.perf_counter()
-    federation = Federation(grid, experiment, timeout=max(scenario.timeout_s, OPENING_S))
+    federation = Federation(
+        grid, experiment, timeout=max(scenario.timeout_s, OPENING_S), run=run, marks=resume.marks if resume else None
+    )
     for callback in callbacks:
         callback.on_exchanges(federation.tally)
     strategy = make_strategy(experiment)
+    points = Checkpoints(federation, strategy, callbacks, resume)
+    done = points.done
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Flower calls this before the first and after every round."""
         nonlocal started
-        records, now = federation.drain(round_), time.perf_counter()
-        for callback in callbacks:
-            callback.on_round(arm, seed, round_, records, now - started)
+        true_round = done + round_
+        records, now = federation.drain(true_round), time.perf_counter()
+        if round_ or not done:  # what comes before the first round has been told before
+            for callback in callbacks:
+                callback.on_round(arm, seed, true_round, records, now - started)
+            points.after_round(true_round, arrays)
+        points.before_round(true_round + 1)
         started = now
         return None
 
-    result = strategy.start(
-        grid=federation,
-        initial_arrays=federation.initial_arrays,
-        num_rounds=scenario.rounds,
-        timeout=scenario.timeout_s,
-        evaluate_fn=after_round,
-    )
+    runner: Strategy = strategy if resume is None else points.continued(resume)
+    try:
+        result = runner.start(
+            grid=federation,
+            initial_arrays=points.arrays,
+            num_rounds=scenario.rounds - done,
+            timeout=scenario.timeout_s,
+            evaluate_fn=after_round,
+        )
+    except SemfedError:
+        failures = [record for record in federation.drain(points.round) if record.note is not None]
+        for callback in callbacks if failures else ():
+            callback.on_round(arm, seed, points.round, failures, time.perf_counter() - started)
+        raise
+    final = result.arrays or (points.arrays if points.aggregated else ArrayRecord())
     outcome = Outcome(
-        arrays={name: array.numpy() for name, array in result.arrays.items()},
+        arrays={name: array.numpy() for name, array in final.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
         baselines=_baselines(federation),
         samples={f"{name}/{k}": array for k, own in sorted(federation.samples.items()) for name, array in own.items()},
     )
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
+    points.after_arm()
     return outcome
 
 

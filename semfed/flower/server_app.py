@@ -1,8 +1,9 @@
 """The ``ServerApp`` that scenarios name: ``serverapp = "semfed.flower.server_app:app"``.
 
 Run config (all optional): ``scenario`` (a file of the app's folder, or a built-in's name), ``arms``, ``seeds``, ``set``
-(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder), ``callbacks``. Any other key is an
-override of its own: ``--run-config "rounds=2 channel.snr_db=5"``.
+(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder), ``callbacks``, ``resume`` (true to go on
+in ``out``), ``state-dir`` (where simulated nodes keep states). Any other key is an override of its own:
+``--run-config "rounds=2 channel.snr_db=5"``.
 """
 
 import os
@@ -10,19 +11,21 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from semfed import plugins
+from semfed import checkpoint, plugins
 from semfed.callbacks import Callback
+from semfed.checkpoint import Checkpoint
 from semfed.errors import DataError
 from semfed.flower import preflight
 from semfed.flower.server import conduct
 from semfed.overrides import load, parse_seeds
 from semfed.scenario import Scenario
 
-OWN_KEYS = frozenset({"scenario", "arms", "seeds", "set", "data-root", "out", "callbacks"})
+OWN_KEYS = frozenset({"scenario", "arms", "seeds", "set", "data-root", "out", "callbacks", "resume", "state-dir"})
 
 app = ServerApp()
 
@@ -38,7 +41,11 @@ def main(grid: Grid, context: Context) -> None:
     except DataError:
         if given:  # without a data root the data may still be where the clients are, and they check them too
             raise
-    conduct(grid, scenario, _callbacks(config, scenario, context.run_id))
+    folder = Path(
+        str(config.get("out") or Path.home() / "semfed-runs" / f"{scenario.name}-{context.run_id}")
+    ).expanduser()
+    resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
+    conduct(grid, scenario, _callbacks(config, folder), resume=resume)
 
 
 def read_run_config(config: Mapping[str, Any]) -> Scenario:
@@ -74,8 +81,7 @@ def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _callbacks(config: Mapping[str, Any], scenario: Scenario, run_id: int) -> list[Callback]:
+def _callbacks(config: Mapping[str, Any], folder: Path) -> list[Callback]:
     """Make the callbacks: by default the run folder and a report in the log."""
-    folder = Path(str(config.get("out") or Path.home() / "semfed-runs" / f"{scenario.name}-{run_id}")).expanduser()
     names = str(config.get("callbacks") or "run-folder,report").split(",")
     return [plugins.load("callbacks", name.strip())(folder, engine="flower") for name in names]

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
+from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.settings import StrictModel
@@ -53,6 +54,24 @@ class FederatedStrategy(Strategy):
     def details(self) -> dict[str, Any]:
         """Return what the strategy found out and a report should show, as values that JSON can hold."""
         return {}
+
+    def state(self) -> Arrays:
+        """Return what a resumed run needs beside the arrays that `aggregate_train` returned last; nothing by default.
+
+        Whatever changes from round to round and cannot be found again by `prepare` belongs here.
+        """
+        return {}
+
+    def restore(self, arrays: Arrays, state: Arrays) -> None:
+        """Go on from a checkpoint; called after `prepare`.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            What `aggregate_train` returned last, or what the clients started from if it never returned any.
+        state : dict of str to ndarray
+            What `state` returned.
+        """
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
         """Run all rounds; parameters and result as in Flower's `Strategy.start`."""

@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from semfed.clients.multitask import MultitaskClient
 
 from semfed.settings import StrictModel
 
 
 class FailingClient(MultitaskClient):
-    """Trains like its base, but one client fails in one round."""
+    """Trains like its base, but one client fails in one round; it counts its visits."""
 
     class Settings(StrictModel):
         client: int
@@ -20,17 +21,40 @@ class FailingClient(MultitaskClient):
         how: str = "raise"
         once: str = ""
         """A file that is made by the failure and prevents the next one."""
+        seconds: float = 15
+        everyone: bool = False
 
     def fit(self, parameters: Any, config: dict[str, Any]) -> Any:
         settings = self.session.scenario.learner.settings
-        due = (self.session.client, config["server-round"]) == (settings.client, settings.round)
+        due = config["server-round"] == settings.round and (settings.everyone or self.session.client == settings.client)
+        kept = self.session.load("visits") or {"count": np.zeros(1)}
         if due and not (settings.once and Path(settings.once).exists()):
             if settings.once:
                 Path(settings.once).touch()
             if settings.how == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            elif settings.how == "exit":
+                os._exit(1)
             elif settings.how == "sleep":
-                time.sleep(15)
-            else:
+                time.sleep(settings.seconds)
+            elif settings.how == "raise":
                 raise RuntimeError("as asked")
-        return super().fit(parameters, config)
+            else:
+                arrays, samples, metrics = super().fit(parameters, config)
+                return spoil(arrays, settings.how), samples, metrics
+        visits = kept["count"] + 1
+        arrays, samples, metrics = super().fit(parameters, config)
+        self.session.save("visits", {"count": visits})
+        return arrays, samples, {**metrics, "visits": float(visits[0])}
+
+
+def spoil(arrays: list[Any], how: str) -> list[Any]:
+    """Return an update that must not be used."""
+    first = arrays[0].copy()
+    if how in ("nan", "inf"):
+        first.flat[0] = float(how)
+    elif how == "shape":
+        first = first[..., :-1]
+    elif how == "dtype":
+        first = first.astype(np.float64)
+    return [first, *arrays[1:]]

@@ -253,11 +253,11 @@ def test_server_state_goes_through_named_arrays(arm: str) -> None:
     given = experiment(arm=arm)
     strategy = run(given, rounds=1).strategy
     copy = make_strategy(given)
-    before = {name: array.copy() for name, array in copy.state().items()}
-    copy.restore(strategy.state())
-    assert copy.state().keys() == before.keys()
-    assert all(np.array_equal(copy.state()[name], array) for name, array in strategy.state().items())
-    assert any(not np.array_equal(before[name], array) for name, array in strategy.state().items())
+    before = {name: array.copy() for name, array in copy.learned().items()}
+    copy.restore(strategy.learned())
+    assert copy.learned().keys() == before.keys()
+    assert all(np.array_equal(copy.learned()[name], array) for name, array in strategy.learned().items())
+    assert any(not np.array_equal(before[name], array) for name, array in strategy.learned().items())
 
 
 def dropped(lost: int, message_type: str, on: int) -> Callable[[int, str, int, Message], Message]:
@@ -280,8 +280,8 @@ def _asked(reply: Message) -> Message:
 def test_client_that_drops_out_midway_leaves_the_server_as_if_it_had_not_been_asked(arm: str) -> None:
     midway = run(experiment(arm=arm), dropped(1, "train.backward", 2), rounds=1)
     absent = run(experiment(arm=arm), dropped(1, "train.forward", 1), rounds=1)
-    expected = absent.strategy.state()
-    assert all(np.array_equal(array, expected[name]) for name, array in midway.strategy.state().items())
+    expected = absent.strategy.learned()
+    assert all(np.array_equal(array, expected[name]) for name, array in midway.strategy.learned().items())
     assert [r.note for r in midway.records if r.metric.startswith("failure/")] == ["the battery is empty"]
     assert [name for _, name in values(midway.records, "train_loss/own-classes")] == ["client 1", "client 3"]
 
@@ -303,7 +303,7 @@ def test_features_that_are_not_finite_are_refused_and_the_client_named() -> None
     ran = run(experiment(), spoil, rounds=1)
     failures = [(r.client, r.note) for r in ran.records if r.metric.startswith("failure/")]
     assert failures == [("client 3", "array 'features' has values that are not finite")]
-    assert all(np.isfinite(array).all() for array in ran.strategy.state().values())
+    assert all(np.isfinite(array).all() for array in ran.strategy.learned().values())
 
 
 def test_a_client_that_sends_nothing_at_all_has_not_answered() -> None:

@@ -1,0 +1,44 @@
+"""Runs that kill their own process at a given moment, without any chance to clean up."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import semfed
+from semfed import durable
+from semfed.callbacks import Callback
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillAt(Callback):
+    """Kills after an event, such as the next round's records (before its checkpoint) or the next checkpoint."""
+
+    def __init__(self, event: str) -> None:
+        setattr(self, event, lambda *args: kill())
+
+
+def kill_in_write(number: int) -> None:
+    """Kill when so many files have been written, in the middle of the next one."""
+    complete = durable.write
+    left = number
+
+    def write(path: Path, data: bytes, *, sync: bool = True) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            path.with_name(f".{path.name}.{os.getpid()}").write_bytes(data[: len(data) // 2])
+            kill()
+        complete(path, data, sync=sync)
+
+    durable.write = write
+
+
+def run(event: str, number: int, given: dict[str, Any]) -> None:
+    """Run, or go on, until the event; to the end if it does not come."""
+    if event == "write":
+        kill_in_write(number)
+    semfed.run(**given, callbacks=[KillAt(event)] if event.startswith("on_") else [])
