@@ -10,8 +10,9 @@ import heapq
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any
 
 import ray
@@ -25,7 +26,9 @@ from semfed.flower.adapter import make_client_app
 SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
 BATCHES_PER_WORKER = 4
-"""Into how many batches an actor's messages of one exchange are cut, so that replies stream in."""
+"""Into how many batches an actor's messages of one exchange are cut at least, so that replies stream in."""
+MOST_IN_BATCH = 32
+"""Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -105,12 +108,11 @@ class RayGrid(ServerlessGrid):
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
         self._hosts = [self._start(host) for host in range(count)]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Let actors answer; late replies are left out and may be pulled, in the order of the messages otherwise."""
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Let actors answer, and give replies as they come; late ones are left out and may be pulled."""
         deadline = None if timeout is None else time.monotonic() + timeout
         sent = self._number(messages)
         pending = dict(self._submit(batch) for batch in self._batches(sent))
-        replies: dict[str, Message] = {}
         restarts: defaultdict[int, int] = defaultdict(int)
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -127,10 +129,8 @@ class RayGrid(ServerlessGrid):
                     raise EngineError(f"a Ray actor died {restarts[host]} times in one exchange: {error}") from error
                 pending = self._replace(host, batch, pending)
                 continue
-            for message, reply in zip(batch, answered, strict=True):
-                replies[message.metadata.message_id] = reply
-                self._snapshots[message.metadata.dst_node_id] = snapshot
-        return [replies[m.metadata.message_id] for m in sent if m.metadata.message_id in replies]
+            self._snapshots |= {message.metadata.dst_node_id: snapshot for message in batch}
+            yield from answered
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return replies that were pushed or that came too late, each once."""
@@ -170,10 +170,11 @@ class RayGrid(ServerlessGrid):
             by_host[self._host_of[message.metadata.dst_node_id]].append(message)
         cut = []
         for batch in by_host.values():
-            size = -(-len(batch) // BATCHES_PER_WORKER)
-            cut += [batch[k : k + size] for k in range(0, len(batch), size)]
+            size = min(-(-len(batch) // BATCHES_PER_WORKER), MOST_IN_BATCH)
+            cut.append([batch[k : k + size] for k in range(0, len(batch), size)])
         self._common = _put_common_arrays(messages)
-        return cut
+        # Actors take turns, so that replies come about in the order in which they are used up.
+        return [batch for turn in zip_longest(*cut) for batch in turn if batch]
 
     def _submit(self, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
         host = self._host_of[batch[0].metadata.dst_node_id]

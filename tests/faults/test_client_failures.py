@@ -135,13 +135,17 @@ def test_a_client_that_owes_an_answer_is_not_asked_until_it_has_answered(digits:
     experiment = Experiment(digits.arm("individual"), "individual", 0)
     federation = Federation(grid, experiment, timeout=5.0)
     for phase, words in (("train", "no reply within 1 s"), ("evaluate", "still busy with an earlier message")):
-        replies = federation.send_and_receive(
-            [federation.create_message(_content(federation), phase, k, "1") for k in range(3)], timeout=1.0
+        replies = list(
+            federation.send_and_receive(
+                [federation.create_message(_content(federation), phase, k, "1") for k in range(3)], timeout=1.0
+            )
         )
         assert [r.has_error() for r in replies] == [False, True, False]
         assert replies[1].error.reason == words
-    replies = federation.send_and_receive(
-        [federation.create_message(_content(federation), "evaluate", k, "1") for k in range(3)], timeout=1.0
+    replies = list(
+        federation.send_and_receive(
+            [federation.create_message(_content(federation), "evaluate", k, "1") for k in range(3)], timeout=1.0
+        )
     )
     assert not any(reply.has_error() for reply in replies)
     assert [kind for node, kind in grid.asked if node == 3] == ["query", "train", "evaluate"]
@@ -152,8 +156,10 @@ def test_retry_waits_for_the_answer_instead_of_training_twice(digits: Scenario) 
     patient = digits.model_copy(update={"on_client_failure": "retry", "arms": ()})
     grid = Unreliable(3, delay=(3, "train", 3))
     federation = Federation(grid, Experiment(patient, "digits", 0), timeout=5.0)
-    replies = federation.send_and_receive(
-        [federation.create_message(_content(federation), "train", k, "1") for k in range(3)], timeout=5.0
+    replies = list(
+        federation.send_and_receive(
+            [federation.create_message(_content(federation), "train", k, "1") for k in range(3)], timeout=5.0
+        )
     )
     assert not any(reply.has_error() for reply in replies)
     assert [kind for node, kind in grid.asked if node == 3] == ["query", "train"]
