@@ -7,6 +7,7 @@ what the variants to compare change. `Scenario.arm` gives the complete scenario 
 import hashlib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property, partial
 from importlib.resources import files
@@ -259,7 +260,7 @@ class Scenario(StrictModel):
             ("client name", [c.name for c in self.clients]),
             ("arm name", [a.name for a in self.arms]),
         ):
-            twice = [name for name in names if list(names).count(name) > 1]
+            twice = [name for name, times in Counter(names).items() if times > 1]
             if twice:
                 raise ValueError(f"{kind} {twice[0]!r} occurs twice; make it unique")
         for client in self.clients:

@@ -58,22 +58,23 @@ def available(pfl: Path) -> dict[str, list[str]]:
 
 def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator[Task]:
     """Yield what a section runs, in the order in which it takes turns."""
-    repetitions = {"W1": 3, "W2": 2, "memory": 1, "scenarios": 1, "scale": 3}.get(section, 3)
+    repetitions = {"W1": 3, "startup": 3, "memory": 1, "scenarios": 1}.get(section, 2)
     chosen = {name: command for name, command in commands.items() if not quick or name in QUICK}
     engines = {name: options for name, options in ENGINES.items() if name in chosen}
     python = sys.executable
     for repetition in range(1 if quick else repetitions):
         facts = {"repetition": repetition}
-        if section in ("W1", "W2", "memory"):
-            for workload in ("W1", "W2") if section == "memory" else (section,):
-                short = ["--rounds", "2"] if section == "memory" else ["--rounds", "4"] if quick else []
-                where = f"memory {workload}" if section == "memory" else workload
-                for name, command in chosen.items():
-                    whole = [*command, "--workload", workload, *(short if workload == "W1" or not quick else [])]
-                    yield where, {**facts, "implementation": name}, whole, section == "memory"
+        if section in ("W1", "W2"):
+            short = ["--rounds", "4"] if quick and section == "W1" else []
+            for name, command in chosen.items():
+                yield section, {**facts, "implementation": name}, [*command, "--workload", section, *short], False
+        elif section == "memory":
+            for name, command in chosen.items():
+                whole = [*command, "--workload", "W2", "--rounds", "2"]
+                yield "memory W2", {**facts, "implementation": name}, whole, True
         elif section == "W3":
             for name, options in {"direct": ["--engine", "direct"], **engines}.items():
-                seconds = "1" if quick else "20" if name == "flower" else "4"
+                seconds = "1" if quick else "10" if name == "flower" else "4"
                 yield (
                     section,
                     {**facts, "implementation": name},
@@ -85,7 +86,7 @@ def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator
                 command = [python, "scale.py", "--clients", str(clients), "--rounds", str(rounds)]
                 yield section, {**facts, "implementation": f"inprocess, {clients}"}, command, False
         elif section == "startup":
-            for engine in dict.fromkeys(name.split("-")[0] for name in engines):
+            for engine in [name for name in ("inprocess", "ray") if name == "inprocess" or "ray-2" in engines]:
                 yield section, {**facts, "implementation": engine}, [python, "startup.py", "--engine", engine], False
         elif section == "scenarios":
             for scenario in built_in() if not quick else ["digits"]:

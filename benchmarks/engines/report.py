@@ -74,19 +74,18 @@ def bars_table(results: Mapping[str, Any]) -> str:
 def seconds_table(results: Mapping[str, Any]) -> str:
     """Return seconds a round, ratios and memory by implementation."""
     rows = []
+    memory = results.get("W2", {}).get("peak_pss_mb", {})
     for key, name in NAMES.items():
         cells = [name]
         for workload in ("W1", "W2"):
             found = results.get(workload, {})
-            if key in found.get("seconds_per_round", {}):
-                cells += [f"{found['seconds_per_round'][key]:.3f}", number(found["to_plain"].get(key))]
-                cells += [number(found.get("peak_pss_mb", {}).get(key))]
-            else:
-                cells += [""] * 3
+            measured = key in found.get("seconds_per_round", {})
+            cells += (
+                [f"{found['seconds_per_round'][key]:.3f}", number(found["to_plain"].get(key))] if measured else ["", ""]
+            )
         if any(cells[1:]):
-            rows.append(cells)
-    heads = [f"{w} {what}" for w in ("W1", "W2") for what in ("s/round", "/ loop", "MB")]
-    return _table(("", *heads), rows)
+            rows.append([*cells, number(memory[key]) if key in memory else ""])
+    return _table(("", "W1, s/round", "/ loop", "W2, s/round", "/ loop", "W2, peak MB"), rows)
 
 
 def scenarios_table(results: Mapping[str, Any]) -> str:
@@ -114,30 +113,38 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         panels.append(("W3: split exchange of 5 clients", "exchanges per second", results["W3"]["per_s"]))
     heights = [len(values) for _, _, values in panels]
     figure, axes = plt.subplots(
-        len(panels), 1, figsize=(6.4, 0.34 * sum(heights) + 0.75 * len(panels)), squeeze=False,
+        len(panels), 1, figsize=(6.4, 0.26 * sum(heights) + 0.8 * len(panels)), squeeze=False,
         gridspec_kw={"height_ratios": heights}, layout="constrained",
     )  # fmt: skip
     for axis, (title, label, values) in zip(axes[:, 0], panels, strict=True):
-        _bars(axis, title, label, values)
+        _dots(axis, title, label, values)
     figure.savefig(path, dpi=160)
     plt.close(figure)
 
 
-def _bars(axis: Axes, title: str, label: str, values: Mapping[str, float]) -> None:
-    order = [name for name in NAMES if name in values]
-    for height, name in enumerate(reversed(order)):
+def _dots(axis: Axes, title: str, label: str, values: Mapping[str, float]) -> None:
+    """One line a row; dots, since the bars of a logarithmic axis would have no foot to stand on."""
+    order = [name for name in reversed(NAMES) if name in values]
+    low, high = min(values.values()) / 2, max(values.values()) * 4
+    for height, name in enumerate(order):
         kind = "other" if not NAMES[name].startswith("semfed") else "Flower" if name == "flower" else "semfed"
-        axis.barh(height, values[name], color=COLOURS[kind], height=0.72)
-        text = f"{values[name]:,.0f}" if values[name] >= 100 else f"{values[name]:.3g}"
-        axis.annotate(text, (values[name], height), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
-    axis.set_yticks(range(len(order)), [NAMES[name] for name in reversed(order)], fontsize=8)
-    axis.set_xscale("log")
-    low, high = min(values.values()), max(values.values())
-    axis.set_xlim(low / 2.5, high * 3)
-    axis.set_title(title, fontsize=9, loc="left")
-    axis.set_xlabel(label, fontsize=8)
+        axis.plot([low, high], [height, height], color="#e4e7e9", linewidth=0.8, zorder=0)
+        axis.plot(values[name], height, "o", color=COLOURS[kind], markersize=7)
+        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        shown = number(values[name]) if values[name] >= 100 else f"{values[name]:#.3g}"
+        axis.annotate(shown, (values[name], height), **place)
+    if "plain-1" in values:
+        axis.axvline(values["plain-1"], color=COLOURS["other"], linewidth=0.8, linestyle=":", zorder=0)
+    axis.set_yticks(range(len(order)), [NAMES[name] for name in order], fontsize=8)
+    axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_ylim(-0.6, len(order) - 0.4)
+    axis.set_title(title, fontsize=9, loc="left", fontweight="bold")
+    axis.set_xlabel(label, fontsize=8)
+    axis.spines[["top", "right", "left"]].set_visible(False)
 
 
 def fill(text: str, name: str, content: str) -> str:
