@@ -51,10 +51,11 @@ class InProcessGrid(ServerlessGrid):
 
         There is nothing to wait for, so `timeout` has no effect.
         """
-        return map(self.nodes.answer, self._number(messages))
+        return self.nodes.answer_all(self._number(messages))
 
     def close(self) -> None:
         """Remove what lies on disk."""
+        self.nodes.close()
         self._scratch.cleanup()
 
 

@@ -1,7 +1,8 @@
 """Nodes without a server: their contexts, and how they answer messages."""
 
 import traceback
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -69,6 +70,13 @@ class Nodes:
         self._shelf.keep(node, context.state)
         return reply
 
+    def answer_all(self, messages: Sequence[Message]) -> Iterator[Message]:
+        """Let nodes answer one after the other, each when its reply is asked for."""
+        for message, following in zip_longest(messages, messages[1:]):
+            if following is not None:
+                self._shelf.expect(following.metadata.dst_node_id)
+            yield self.answer(message)
+
     def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
         """Return the states of some nodes."""
         for node in nodes:
@@ -81,6 +89,10 @@ class Nodes:
             self._shelf.forget(node)
             self.contexts[node].state = state
             self._shelf.keep(node, state)
+
+    def close(self) -> None:
+        """Remove what lies on disk."""
+        self._shelf.close()
 
 
 class ServerlessGrid(Grid):

@@ -67,7 +67,7 @@ class Host:
                 if key not in self._shared:
                     self._shared[key] = ray.get(reference[0])
                 message.content[name] = self._shared[key]
-        replies = [self._nodes.answer(message) for message, _ in batch]
+        replies = list(self._nodes.answer_all([message for message, _ in batch]))
         return replies, self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 
 BUDGET_MB = 256
+UNDER_WAY = 4
+"""States that may be on their way to the disk while work goes on."""
 ALIGNMENT = 64
 """Arrays start at multiples of this many bytes in a file, as vector instructions like it."""
 
@@ -30,10 +33,21 @@ class Place:
     start: int
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """Arrays on their way to the disk, and the state to which they go back if they do not get there."""
+
+    state: RecordDict
+    records: dict[str, ArrayRecord]
+    size: int
+    done: Future[None]
+
+
 class Shelf:
     """Takes the arrays out of the states that were used longest ago, and puts them back when they are wanted.
 
-    The files are scratch of this process alone: raw arrays, whose index stays in memory. They are removed by `close`.
+    A thread of its own reads and writes, so that this costs little time where a CPU is free. The files are scratch of
+    this process alone: raw arrays, whose index stays in memory.
 
     Parameters
     ----------
@@ -49,13 +63,29 @@ class Shelf:
         self._inside: OrderedDict[int, tuple[RecordDict, int]] = OrderedDict()
         self._used = 0
         self._outside: dict[int, list[Place]] = {}
+        self._leaving: OrderedDict[int, Leaving] = OrderedDict()
+        self._coming: dict[int, Future[npt.NDArray[np.uint8]]] = {}
+        self._io = ThreadPoolExecutor(1, thread_name_prefix="shelf")  # one thread keeps reads behind writes
+
+    def expect(self, node: int) -> None:
+        """Begin to read a state that will be wanted soon."""
+        if node in self._outside and node not in self._coming:
+            self._coming[node] = self._io.submit(_read, self._folder / str(node))
 
     def fetch(self, node: int, state: RecordDict) -> None:
-        """Make a node's state whole."""
-        places = self._outside.pop(node, None)
-        if places is None:
+        """Make a node's state whole.
+
+        Raises
+        ------
+        EngineError
+            If the disk was too full to take it. The state is in memory again.
+        """
+        self.expect(node)
+        if node in self._leaving:
+            self._settle(node)
+        if node not in self._outside:
             return
-        content = np.fromfile(self._folder / str(node), dtype=np.uint8)
+        content, places = self._coming.pop(node).result(), self._outside.pop(node)
         for name in dict.fromkeys(place.record for place in places):
             state[name] = ArrayRecord()
         for place in places:
@@ -68,7 +98,7 @@ class Shelf:
         Raises
         ------
         EngineError
-            If the disk is full. The state stays in memory.
+            If the disk is full. The state is in memory again.
         """
         self._used -= self._inside.pop(node, (state, 0))[1]
         size = sum(wire.count_bytes(record) for record in state.values() if isinstance(record, ArrayRecord))
@@ -77,42 +107,69 @@ class Shelf:
         self._inside[node] = state, size
         self._used += size
         while self._used > self._budget and len(self._inside) > 1:
-            oldest, (victim, freed) = next(iter(self._inside.items()))
-            self._write(oldest, victim)
-            del self._inside[oldest]
+            oldest, (victim, freed) = self._inside.popitem(last=False)
             self._used -= freed
+            self._send_away(oldest, victim, freed)
+            while len(self._leaving) > UNDER_WAY:
+                self._settle(next(iter(self._leaving)))
 
     def forget(self, node: int) -> None:
         """Drop what is kept of a node."""
         self._used -= self._inside.pop(node, (None, 0))[1]
-        self._outside.pop(node, None)
+        for kept in (self._outside, self._leaving, self._coming):
+            kept.pop(node, None)
 
     def close(self) -> None:
-        """Remove the files."""
+        """End the thread and remove the files."""
+        self._io.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _write(self, node: int, state: RecordDict) -> None:
-        places: list[Place] = []
-        parts: list[memoryview] = []
-        end = 0
+    def _send_away(self, node: int, state: RecordDict, size: int) -> None:
         records = {name: record for name, record in state.items() if isinstance(record, ArrayRecord)}
+        places, parts, end = list[Place](), list[memoryview](), 0
         for record, content in records.items():
             for name, array in wire.views(content).items():
                 places.append(Place(record, name, array.dtype, array.shape, end))
                 filler = bytes(-array.nbytes % ALIGNMENT)
                 parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, memoryview(filler)]
                 end += array.nbytes + len(filler)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        done = self._io.submit(_overwrite, self._folder / str(node), parts, end)
+        self._leaving[node] = Leaving(state, records, size, done)
+        self._outside[node] = places
+        for record in records:
+            del state[record]
+
+    def _settle(self, node: int) -> None:
+        """Wait until a state has been written."""
+        leaving = self._leaving.pop(node)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _overwrite(self._folder / str(node), parts, end)
+            leaving.done.result()
         except OSError as error:
+            for name, record in leaving.records.items():
+                leaving.state[name] = record
+            self.forget(node)
+            self._inside[node] = leaving.state, leaving.size
+            self._used += leaving.size
             raise EngineError(
                 f"client states beyond {self._budget / 1e6:g} MB cannot be written to disk ({error}): "
                 "make room, point TMPDIR at a larger disk, or raise --state-memory"
             ) from error
-        self._outside[node] = places
-        for record in records:
-            del state[record]
+
+
+def _read(path: Path) -> npt.NDArray[np.uint8]:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        content = np.empty(os.fstat(file).st_size, dtype=np.uint8)
+        offset = 0
+        while offset < len(content):
+            count = os.preadv(file, [content.data[offset:]], offset)
+            if not count:
+                raise OSError(f"'{path}' ends early")
+            offset += count
+        return content
+    finally:
+        os.close(file)
 
 
 def _overwrite(path: Path, parts: list[memoryview], size: int) -> None:

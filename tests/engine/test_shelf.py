@@ -52,6 +52,7 @@ def test_memory_holds_no_more_than_the_budget(tmp_path: Path) -> None:
         shelf.keep(node, own)
     inside = [node for node, own in states.items() if any(isinstance(r, ArrayRecord) for r in own.values())]
     assert inside == [16, 17, 18, 19]
+    shelf.fetch(15, states[15])  # written last
     assert len(list((tmp_path / "states").iterdir())) == 16
 
 
@@ -79,8 +80,9 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shelf, states = Shelf(tmp_path / "states", budget_mb=0.001), [state(0), state(1)]
     shelf.keep(0, states[0])
     monkeypatch.setattr(os, "pwrite", full)
+    shelf.keep(1, states[1])
     with pytest.raises(EngineError, match=r"client states beyond 0.001 MB .* raise --state-memory"):
-        shelf.keep(1, states[1])
+        shelf.fetch(0, states[0])
     assert same(states[0], state(0))
     assert same(states[1], state(1))
 
