@@ -77,7 +77,7 @@ def run(
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
-        from semfed.experiment import api, plots, report
+        from semfed.experiment import api, report
         from semfed.experiment.progress import Progress
         from semfed.overrides import parse_seeds
 
@@ -98,6 +98,8 @@ def run(
             state_memory_mb=state_memory,
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
+        from semfed.experiment import plots  # takes a second to import, which the run need not wait for
+
         plots.plot(done.folder)
         console.print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",

@@ -9,12 +9,19 @@ from flwr.serverapp import Grid
 
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.adapter import make_client_app
+from semfed.flower.worker import Worker
 from semfed.training import one_thread
 
 
 @contextmanager
 def local_grid(
-    engine: str, sizes: Sequence[float], data_root: Path | None, state_dir: Path | None = None, **options: Any
+    engine: str,
+    sizes: Sequence[float],
+    data_root: Path | None,
+    state_dir: Path | None = None,
+    *,
+    worker: Worker | None = None,
+    **options: Any,
 ) -> Iterator[Grid]:
     """Provide a grid with one node a client, and end what it started.
 
@@ -26,13 +33,18 @@ def local_grid(
     data_root : Path or None
     state_dir : Path, optional
         Where nodes keep their clients' states for checkpoints.
+    worker : Worker, optional
+        With data that this process has opened already, for clients that live in it.
     **options
         Of `InProcessGrid` or `semfed.engine.ray.RayGrid`.
     """
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with flower_identity():
         if engine == "inprocess":
-            with one_thread(), closing(InProcessGrid(make_client_app(), len(sizes), run_config, **options)) as grid:
+            with (
+                one_thread(),
+                closing(InProcessGrid(make_client_app(worker=worker), len(sizes), run_config, **options)) as grid,
+            ):
                 yield grid
             return
         from semfed.engine.ray import RayGrid

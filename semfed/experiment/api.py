@@ -16,6 +16,7 @@ from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.recorder import Recorder
 from semfed.flower import preflight
+from semfed.flower.worker import Worker
 from semfed.overrides import load
 from semfed.scenario import Scenario
 from semfed.settings import suggest
@@ -109,7 +110,8 @@ def run(
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
-    sizes = preflight.check(resolved, root)
+    worker = Worker()
+    sizes = preflight.check(resolved, root, worker)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(Path(target), resume=resume is not None)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
@@ -126,7 +128,7 @@ def run(
             if engine == "ray":
                 options |= {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
             states = folder / checkpoints.FOLDER / checkpoints.CLIENTS
-            with local_grid(engine, sizes, root, states, **options) as grid:
+            with local_grid(engine, sizes, root, states, worker=worker, **options) as grid:
                 conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
     except BaseException as error:
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")

@@ -31,7 +31,12 @@ STATE = "semfed"
 """Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
 
 
-def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: list[Mod] | None = None) -> ClientApp:
+def make_client_app(
+    *,
+    phases: Sequence[str] = ("forward", "backward"),
+    mods: list[Mod] | None = None,
+    worker: Worker | None = None,
+) -> ClientApp:
     """Return a Flower ``ClientApp`` that serves any scenario.
 
     Parameters
@@ -40,9 +45,11 @@ def make_client_app(*, phases: Sequence[str] = ("forward", "backward"), mods: li
         Names of extra phases: a message of type ``train.<phase>`` calls the client's method of that name.
     mods : list of Flower mods, optional
         For example for differential privacy; see ``flwr.clientapp.mod``.
+    worker : Worker, optional
+        What this process keeps between messages, where others use it too.
     """
     app = ClientApp(mods=mods or [])
-    worker = Worker()
+    worker = worker or Worker()
 
     @app.query()
     def query(message: Message, context: Context) -> Message:

@@ -11,13 +11,15 @@ from semfed.scenario import Scenario
 from semfed.training import pick_device
 
 
-def check(scenario: Scenario, data_root: Path | None) -> list[int]:
+def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = None) -> list[int]:
     """Refuse a scenario that would fail later, for every arm and seed.
 
     Parameters
     ----------
     scenario : Scenario
     data_root : Path or None
+    worker : Worker, optional
+        Keeps the data for clients of the same process.
 
     Returns
     -------
@@ -31,7 +33,7 @@ def check(scenario: Scenario, data_root: Path | None) -> list[int]:
     ScenarioError
         If a GPU is asked for where there is none.
     """
-    worker = Worker()
+    worker = worker or Worker()
     cpu = torch.device("cpu")
     seen = set()
     sizes: list[int] = []
