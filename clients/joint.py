@@ -1,6 +1,7 @@
 """The client of FedAvg and of local-only training: encoder and decoder learn together, the channel in between."""
 
 import operator
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from semfed import weights
 from semfed.chains import make_chain
+from semfed.cohorts import Cohort, stackable
 from semfed.flower.arrays import Arrays
 
 from .personal import PersonalClient
@@ -68,6 +70,49 @@ class JointClient(PersonalClient):
         kept = {"chain": weights.pack(chain.state), "optimizer": weights.pack(trained.state())}
         self.session.save("training", kept)
         return [], len(self.train_rows), metrics
+
+    @classmethod
+    def fit_together(
+        cls,
+        clients: Sequence["JointClient"],
+        parameters: Sequence[list[npt.NDArray[Any]]],
+        configs: Sequence[dict[str, Any]],
+    ) -> list[tuple[list[npt.NDArray[Any]], int, dict[str, Any]]] | None:
+        """Train several clients side by side; see `semfed.cohorts.Cohort`.
+
+        Returns
+        -------
+        list or None
+            What `fit` would have returned for every client; None if they cannot train together: when they go on from
+            their own weights, have different architectures or minibatches, or layers with random numbers.
+        """
+        first = clients[0]
+        parts = first.resident("encoder"), first.resident("decoder")
+        alike = all((c.resident("encoder"), c.resident("decoder")) == parts for c in clients)
+        if not all(map(bool, parameters)) or not alike or not all(map(stackable, parts)):
+            return None
+        rounds = [int(config["server-round"]) for config in configs]
+        taken = [client.all_batches(round_) for client, round_ in zip(clients, rounds, strict=True)]
+        sizes = taken[0][2]
+        if any(own != sizes for _, _, own in taken):
+            return None
+        for part in parts:
+            part.train()
+        cohort = Cohort(first.session.scenario.training, *parts, parameters)
+        images, labels = (torch.stack(column) for column in list(zip(*taken, strict=True))[:2])
+        losses, uses = [], [0] * len(clients)
+        batches = zip(images.split(sizes, dim=1), labels.split(sizes, dim=1), strict=True)  # type: ignore[no-untyped-call]
+        for step, (inputs, wanted) in enumerate(batches):
+            states = [client.uplink(round_, step) for client, round_ in zip(clients, rounds, strict=True)]
+            sends = [partial(c.send, state=state, channel=c.channel) for c, state in zip(clients, states, strict=True)]
+            losses.append(cohort.step(inputs, wanted, sends))
+            uses = [used + state.uses for used, state in zip(uses, states, strict=True)]
+        weighted = torch.stack(losses, dim=1).double() @ torch.tensor(sizes, dtype=torch.float64, device=images.device)
+        means = (weighted / sum(sizes)).tolist()
+        return [
+            (state, len(client.train_rows), {"train_loss": mean, "channel-uses": used})
+            for client, state, mean, used in zip(clients, cohort.states(), means, uses, strict=True)
+        ]
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test an average, or what the client keeps; see `PersonalClient.test`, and `fit` for the arguments."""

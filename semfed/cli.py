@@ -74,6 +74,9 @@ def run(
     state_memory: Annotated[
         float, typer.Option(metavar="MB", help="Engines inprocess and ray: client states beyond this go to disk.")
     ] = 256.0,
+    cohort: Annotated[
+        int, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
+    ] = 1,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
@@ -96,6 +99,7 @@ def run(
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
             state_memory_mb=state_memory,
+            cohort=cohort,
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
         from semfed.experiment import plots  # takes a second to import, which the run need not wait for

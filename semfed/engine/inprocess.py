@@ -11,7 +11,7 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
-from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid
+from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid, Together
 from semfed.engine.shelf import BUDGET_MB, Shelf
 
 SERVER = 1
@@ -31,6 +31,8 @@ class InProcessGrid(ServerlessGrid):
         Flower's run config, as clients see it.
     state_memory_mb : float
         Megabytes of client states that stay in memory; the others lie on disk until they are needed.
+    together, cohort
+        See `Nodes`.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class InProcessGrid(ServerlessGrid):
         run_config: Mapping[str, Any] | None = None,
         *,
         state_memory_mb: float = BUDGET_MB,
+        together: Together | None = None,
+        cohort: int = 1,
     ) -> None:
         super().__init__(nodes)
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         shelf = Shelf(Path(self._scratch.name) / "states", state_memory_mb)
-        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, shelf)
+        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, shelf, together=together, cohort=cohort)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Let the nodes answer, each when its reply is asked for, so that no two replies need memory at a time.

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import Grid
 
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.adapter import make_client_app
+from semfed.flower.adapter import make_client_app, serve_together
 from semfed.flower.worker import Worker
 from semfed.training import one_thread
 
@@ -41,10 +42,10 @@ def local_grid(
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with flower_identity():
         if engine == "inprocess":
-            with (
-                one_thread(),
-                closing(InProcessGrid(make_client_app(worker=worker), len(sizes), run_config, **options)) as grid,
-            ):
+            kept = worker or Worker()
+            app = make_client_app(worker=kept)
+            options["together"] = partial(serve_together, worker=kept)
+            with one_thread(), closing(InProcessGrid(app, len(sizes), run_config, **options)) as grid:
                 yield grid
             return
         from semfed.engine.ray import RayGrid

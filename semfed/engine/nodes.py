@@ -1,7 +1,7 @@
 """Nodes without a server: their contexts, and how they answer messages."""
 
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from semfed.engine.shelf import Shelf
 
+Together = Callable[[Sequence[Message], Sequence[Context]], list[Message] | None]
 CLIENT_RAISED = 2
 """Flower's code for a client app that raised."""
 SCRATCH = "semfed-states-"
@@ -34,6 +35,10 @@ class Nodes:
         Flower's run config, as clients see it.
     shelf : Shelf
         Takes the states that do not fit into memory.
+    together : callable, optional
+        Serves several ``train`` messages at once, or returns None; see `semfed.flower.adapter.serve_together`.
+    cohort : int, default 1
+        How many messages it is given.
     """
 
     def __init__(
@@ -43,7 +48,11 @@ class Nodes:
         total: int,
         run_config: Mapping[str, Any],
         shelf: Shelf,
+        *,
+        together: Together | None = None,
+        cohort: int = 1,
     ) -> None:
+        self._together, self._cohort = together, cohort if together else 1
         self._client_app = client_app
         self._shelf = shelf
         self.contexts = {
@@ -71,11 +80,29 @@ class Nodes:
         return reply
 
     def answer_all(self, messages: Sequence[Message]) -> Iterator[Message]:
-        """Let nodes answer one after the other, each when its reply is asked for."""
+        """Let nodes answer one after the other, or one cohort after the other, each when its reply is asked for."""
+        if self._cohort > 1 and all(message.metadata.message_type == "train" for message in messages):
+            for first in range(0, len(messages), self._cohort):
+                yield from self._answer_cohort(messages[first : first + self._cohort])
+            return
         for message, following in zip_longest(messages, messages[1:]):
             if following is not None:
                 self._shelf.expect(following.metadata.dst_node_id)
             yield self.answer(message)
+
+    def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
+        contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]
+        for context in contexts:
+            self._shelf.fetch(context.node_id, context.state)
+        try:
+            replies = self._together(messages, contexts) if self._together else None
+        except Exception:  # whose fault it is comes out when they are served one by one
+            replies = None
+        if replies is None:
+            return [self.answer(message) for message in messages]
+        for context in contexts:
+            self._shelf.keep(context.node_id, context.state)
+        return replies
 
     def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
         """Return the states of some nodes."""

@@ -92,15 +92,53 @@ def _serve(
     call: Callable[[NumPyClient, ArrayRecord, dict[str, Any]], RecordDict],
 ) -> Message:
     """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state."""
-    addressed = message.content.get(STATE)
-    client = int(addressed["client"] if isinstance(addressed, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
-    experiment = _experiment(context)
-    own = _own_context(context, client, experiment)
     with one_thread():
-        learner = _build(experiment, own, client, worker, context)
-        reply = call(learner, message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {})))  # type: ignore[arg-type]
-    for name, record in own.state.items():
-        context.state[f"{client}/{name}"] = record
+        learner = _addressed(message, context, worker)
+        reply = call(learner, *_content(message))
+    return _finish(message, context, learner, reply)
+
+
+def serve_together(messages: Sequence[Message], contexts: Sequence[Context], worker: Worker) -> list[Message] | None:
+    """Let several nodes answer ``train`` messages at once, where their learner knows how to train a cohort.
+
+    Returns
+    -------
+    list of Message or None
+        A reply for every message; None if they have to be served one by one.
+    """
+    with one_thread():
+        learners = [_addressed(*pair, worker) for pair in zip(messages, contexts, strict=True)]
+        together = getattr(type(learners[0]), "fit_together", None)
+        if together is None or len({id(learner.session.experiment) for learner in learners}) > 1:
+            return None
+        arrays, configs = zip(*(_content(message) for message in messages), strict=True)
+        answers = together(learners, [_parameters(record) for record in arrays], configs)
+    if answers is None:
+        return None
+    replies = []
+    for message, context, learner, answer in zip(messages, contexts, learners, answers, strict=True):
+        out, samples, metrics = answer
+        reply = _reply(_named(out, _content(message)[0]), samples, metrics)
+        replies.append(_finish(message, context, learner, reply))
+    return replies
+
+
+def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
+    """Build the client that a message is for."""
+    record = message.content.get(STATE)
+    client = int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
+    experiment = _experiment(context)
+    return _build(experiment, _own_context(context, client, experiment), client, worker, context)
+
+
+def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
+    return message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {}))  # type: ignore[return-value]
+
+
+def _finish(message: Message, context: Context, learner: Learner, reply: RecordDict) -> Message:
+    """Keep a client's state in its node's, and address its reply."""
+    for name, record in learner.session.context.state.items():
+        context.state[f"{learner.session.client}/{name}"] = record
     return Message(_keep(message, context, reply), reply_to=message)
 
 

@@ -88,6 +88,15 @@ def test_an_actor_that_always_dies_ends_the_run(cluster: None, tmp_path: Path) -
         metrics(tmp_path / "run", workers=2, overrides=[deadly])
 
 
+def test_an_actor_that_exhausts_its_memory_costs_its_reply_only(cluster: None, tmp_path: Path) -> None:
+    """A refused allocation is told like any failure; an actor that the system kills instead is the test above."""
+    greedy = 'learner={name = "faulty:FailingClient", client = 1, round = 2, how = "exhaust"}'
+    told = metrics(tmp_path / "run", workers=2, overrides=[greedy])
+    assert '"round": 2, "client": "Sat 2", "metric": "failure/train"' in told
+    assert "Unable to allocate" in told
+    assert '"round": 2, "client": "Sat 1", "metric": "accuracy/t1"' in told
+
+
 def test_a_missed_deadline_costs_the_late_reply_only(cluster: None, tmp_path: Path) -> None:
     late = f'learner={{name = "faulty:FailingClient", client = 2, round = 2, how = "sleep", once = "{tmp_path / "x"}"}}'
     told = metrics(tmp_path / "run", workers=3, overrides=[late, "timeout_s=6"])

@@ -1,6 +1,7 @@
 """Third-party client plugins, as a user would write them: found by ``faulty:FailingClient`` on the Python path."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -35,6 +36,8 @@ class FailingClient(MultitaskClient):
                 os.kill(os.getpid(), signal.SIGKILL)
             elif settings.how == "exit":
                 os._exit(1)
+            elif settings.how == "exhaust":
+                exhaust_memory()
             elif settings.how == "sleep":
                 time.sleep(settings.seconds)
             elif settings.how == "raise":
@@ -46,6 +49,20 @@ class FailingClient(MultitaskClient):
         arrays, samples, metrics = super().fit(parameters, config)
         self.session.save("visits", {"count": visits})
         return arrays, samples, {**metrics, "visits": float(visits[0])}
+
+
+def exhaust_memory() -> None:
+    """Take memory until the system gives no more; a limit of this process stands in for a full machine."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, limits[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(np.ones(2**22))
+    finally:
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def spoil(arrays: list[Any], how: str) -> list[Any]:
