@@ -45,6 +45,7 @@ def available(pfl: Path) -> dict[str, list[str]]:
         "plain-1": [sys.executable, "plain_loop.py"],
         "plain-2": [sys.executable, "plain_loop.py", "--processes", "2"],
         **{name: [*ours, *options] for name, options in ENGINES.items()},
+        "inprocess-kept": [*ours, "--checkpoint-every", "1"],
         "pfl": [str(pfl), "pfl_research.py"],
     }
     if importlib.util.find_spec("ray") is None:

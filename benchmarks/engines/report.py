@@ -22,6 +22,7 @@ NAMES = {
     "plain-1": "hand-written loop",
     "plain-2": "hand-written loop, 2 processes",
     "inprocess": "semfed, inprocess",
+    "inprocess-kept": "semfed, inprocess, checkpoints",
     "ray-1": "semfed, ray, 1 worker",
     "ray-2": "semfed, ray, 2 workers",
     "flower": "semfed, Flower's simulation",

@@ -1,6 +1,7 @@
 """The same work through semfed: ``mnist-1000.toml`` on any of its engines.
 
     python semfed_engines.py --data-root DIR --workload W1|W2 --engine inprocess|ray|flower [--workers N]
+        [--checkpoint-every ROUNDS]
 
 A round's time is the run folder's: from the end of one round to the end of the next, with everything that a user's run
 does in between, aggregation, accounts and records included.
@@ -22,14 +23,15 @@ SCENARIO = Path(__file__).with_name("mnist-1000.toml")
 
 def main() -> None:
     started = time.perf_counter()
-    options = workload.arguments(__doc__.splitlines()[0], engine="inprocess", workers=0)
-    rounds = [f"arms.{options.workload}.rounds={options.rounds}"] if options.rounds else []
+    options = workload.arguments(__doc__.splitlines()[0], engine="inprocess", workers=0, checkpoint_every=0)
+    settings = [f"checkpoint_every={options.checkpoint_every}"]
+    settings += [f"arms.{options.workload}.rounds={options.rounds}"] if options.rounds else []
     with tempfile.TemporaryDirectory() as scratch:
         run = semfed.run(
             SCENARIO,
             engine=options.engine,
             arms=[options.workload],
-            overrides=rounds,
+            overrides=settings,
             data_root=options.data_root,
             out=Path(scratch) / "run",
             workers=options.workers or None,

@@ -130,7 +130,7 @@ def arguments(description: str, **extra: Any) -> argparse.Namespace:
     parser.add_argument("--workload", choices=WORKLOADS, default="W1")
     parser.add_argument("--rounds", type=int, help="instead of the workload's own number")
     for name, default in extra.items():
-        parser.add_argument(f"--{name}", default=default, type=type(default))
+        parser.add_argument(f"--{name.replace('_', '-')}", default=default, type=type(default))
     options = parser.parse_args()
     if options.data_root is None:
         parser.error("give --data-root or SEMFED_DATA")

@@ -35,6 +35,7 @@ PARTS = {
     "aggregation": "replies checked and averaged; what a strategy trains itself",
     "evaluation": "tests at the clients, without the channel",
     "records": "records gathered and written",
+    "checkpoint": "states of server and clients written",
     "waiting": "until workers answer",
     OTHER: "Flower's loop over rounds, and everything else",
 }
@@ -42,13 +43,17 @@ PARTS = {
 
 FUNCTIONS = {
     "semfed.flower.federation:Federation.send_and_receive": "broadcast",
-    "semfed.flower.federation:Federation._send": "broadcast",
+    "semfed.flower.exchange:Exchange.ask": "broadcast",
+    "semfed.flower.exchange:Exchange._send": "broadcast",
     "semfed.flower.federation:Federation._take_note": "reply",
     "semfed.flower.federation:Federation.drain": "records",
     "semfed.flower.adapter:_reply": "reply",
     "semfed.flower.adapter:_named": "reply",
     "semfed.engine.nodes:Nodes.answer": "client",
     "semfed.experiment.recorder:Recorder.on_round": "records",
+    "semfed.experiment.recorder:Recorder.on_checkpoint": "checkpoint",
+    "semfed.flower.checkpoints:Checkpoints.after_round": "checkpoint",
+    "semfed.flower.keeping:Keeper.keep": "checkpoint",
 }
 """Functions of the library by part; strategies, clients, channels and grids come from the scenario."""
 RAY = {"semfed.engine.ray:RayGrid.send_and_receive": "waiting"}

@@ -141,3 +141,19 @@ def test_scripts_tell_what_they_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["peak_pss_mb"] > 50
     with pytest.raises(RuntimeError, match="no scenario 'digitz'"):
         measure([sys.executable, "one_round.py", "digitz"])
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_implementations_take_turns(monkeypatch: pytest.MonkeyPatch, quick: bool) -> None:
+    bench = module("bench", monkeypatch)
+    commands = bench.available(Path(sys.executable))
+    for section in bench.SECTIONS:
+        runs = list(bench.tasks(section, commands, quick))
+        assert runs
+        assert all((FOLDER / command[1]).is_file() for _, _, command, _ in runs)
+        assert all(memory == (section == "memory") for *_, memory in runs)
+        turns = [facts["repetition"] for _, facts, _, _ in runs]
+        assert turns == sorted(turns)
+    order = [facts["implementation"] for _, facts, _, _ in bench.tasks("W1", commands, quick)]
+    once = [name for name in commands if not quick or name in bench.QUICK]
+    assert order == once * (1 if quick else 3)
