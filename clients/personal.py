@@ -138,9 +138,15 @@ class PersonalClient(Learner):
 
     def test_rows(self) -> tuple[Tensor, Tensor]:
         """Return the test images of the client's own classes, and their labels."""
-        labels = self.labels[self.session.dataset.test.labels]
-        most, owned = self.settings.test_per_class, torch.bincount(self.train_labels).nonzero().squeeze(1)
-        rows = torch.cat([(labels == value).nonzero().squeeze(1)[:most] for value in owned])
+        session = self.session
+
+        def sorted_out() -> tuple[Tensor, list[Tensor]]:
+            labels = self.labels[session.dataset.test.labels]
+            return labels, [(labels == value).nonzero().squeeze(1) for value in range(len(self.task.symbols))]
+
+        labels, rows_of = session.worker.once(("test", session.spec.task, self.task, self.device), sorted_out)
+        owned = torch.bincount(self.train_labels).nonzero().squeeze(1).tolist()
+        rows = torch.cat([rows_of[value][: self.settings.test_per_class] for value in owned])
         return rows, labels[rows]
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:

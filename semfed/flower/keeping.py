@@ -89,7 +89,7 @@ class Keeper:
 
     def forget(self, client: int) -> None:
         """Remove what is kept of a client from other experiments of the run, which are finished."""
-        if self._folder is None:
+        if self._folder is None or not (self._folder / self._run).is_dir():
             return
         own = self._path(client, 0).parent
         for path in (self._folder / self._run).glob(f"*/client-{client}-round-*.safetensors"):
