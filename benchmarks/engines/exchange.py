@@ -12,15 +12,16 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from echo_client import BLOCK, EchoClient, features_of
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from semfed import overrides
 from semfed.engine.local import local_grid
+from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.training import one_thread
@@ -46,7 +47,7 @@ class Exchange:
         config = ConfigRecord({"server-round": 1, "minibatch": self.steps})
         sent = [
             Message(
-                RecordDict({"arrays": ArrayRecord({"gradient": Array(gradient)}), "config": config}),
+                RecordDict({"arrays": wire.record({"gradient": gradient}), "config": config}),
                 node,
                 "train.backward",
                 group_id="1",
@@ -54,7 +55,7 @@ class Exchange:
             for node, gradient in self.gradients.items()
         ]
         for reply in self.grid.send_and_receive(sent):
-            features = reply.content.array_records["arrays"]["features"].numpy()
+            features = wire.views(cast(ArrayRecord, reply.content["arrays"]))["features"]
             self.gradients[reply.metadata.src_node_id] = features * np.float32(0.1)
 
 

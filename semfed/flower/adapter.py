@@ -144,8 +144,8 @@ def _finish(message: Message, context: Context, learner: Learner, reply: RecordD
 
 def _keep(message: Message, context: Context, reply: RecordDict) -> RecordDict:
     """Keep the addressed client's state where the message asks for it, and add its hash to the reply."""
-    order = message.content.config_records.get(STATE, ConfigRecord())
-    if "keep" in order:
+    order = message.content.get(STATE)
+    if isinstance(order, ConfigRecord) and "keep" in order:
         keeper = Keeper(context, str(context.state.config_records[STATE]["run"]), _experiment(context))
         reply[STATE] = keeper.keep(int(str(order["client"])), order)
     return reply
@@ -155,7 +155,7 @@ def _build(experiment: Experiment, own: Context, client: int, worker: Worker, co
     wanted = experiment.scenario.training.device
     device = worker.once(("device", wanted), lambda: pick_device(wanted))
     learner: Learner = experiment.scenario.learner.load()(
-        Session(own, experiment, client, worker, _data_root(context), device)
+        Session(own, experiment, client, worker, _data_root(context, worker), device)
     )
     return learner
 
@@ -212,12 +212,15 @@ def _own_context(context: Context, client: int, experiment: Experiment) -> Conte
     return Context(context.run_id, context.node_id, config, state, context.run_config)
 
 
-def _data_root(context: Context) -> Path | None:
+def _data_root(context: Context, worker: Worker) -> Path | None:
     """Return where this machine keeps data: its node config, else the run config, else the environment."""
-    for given in (context.node_config.get("data-root"), context.run_config.get("data-root")):
-        if given:
-            return Path(str(given)).expanduser()
-    return Path(os.environ["SEMFED_DATA"]).expanduser() if os.environ.get("SEMFED_DATA") else None
+    given = str(context.node_config.get("data-root") or context.run_config.get("data-root") or "")
+
+    def found() -> Path | None:
+        text = given or os.environ.get("SEMFED_DATA")
+        return Path(text).expanduser() if text else None
+
+    return worker.once(("data root", given), found)
 
 
 def _parameters(received: ArrayRecord) -> list[npt.NDArray[Any]]:

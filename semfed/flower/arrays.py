@@ -28,7 +28,7 @@ class LocalArray(Array):
 
     def __init__(self, ndarray: npt.NDArray[Any]) -> None:
         ndarray.flags.writeable = False
-        self.__dict__.update(ndarray=ndarray, dtype=str(ndarray.dtype), shape=ndarray.shape, stype=STYPE)
+        self.__dict__.update(ndarray=ndarray, dtype=_name(ndarray.dtype), shape=ndarray.shape, stype=STYPE)
 
     @property
     def data(self) -> bytes:  # type: ignore[override]  # a field of Flower's class
@@ -88,6 +88,10 @@ def _size(array: Array) -> int:
         return len(array.data)
     kept: npt.NDArray[Any] = array.__dict__["ndarray"]
     return _header_bytes(kept.dtype, kept.shape) + kept.nbytes
+
+
+_name = lru_cache(maxsize=64)(str)
+"""NumPy takes its time to write a dtype's name."""
 
 
 @lru_cache(maxsize=1024)
