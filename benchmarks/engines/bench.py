@@ -30,6 +30,7 @@ ENGINES = {
     "ray-2": ["--engine", "ray", "--workers", "2"],
     "flower": ["--engine", "flower"],
 }
+COHORTS = (4, 32)
 QUICK = ("plain-1", "inprocess", "ray-2", "pfl")
 SHORTENED = {"iopm": ["learner.common.epochs=1"], "mtoc": ["training.epochs=1"]}
 """Settings by the beginning of a scenario's name, so that one round is one epoch."""
@@ -46,6 +47,7 @@ def available(pfl: Path) -> dict[str, list[str]]:
         "plain-2": [sys.executable, "plain_loop.py", "--processes", "2"],
         **{name: [*ours, *options] for name, options in ENGINES.items()},
         "inprocess-kept": [*ours, "--checkpoint-every", "1"],
+        **{f"inprocess-cohort-{size}": [*ours, "--cohort", str(size)] for size in COHORTS},
         "pfl": [str(pfl), "pfl_research.py"],
     }
     if importlib.util.find_spec("ray") is None:

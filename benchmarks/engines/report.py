@@ -23,6 +23,8 @@ NAMES = {
     "plain-2": "hand-written loop, 2 processes",
     "inprocess": "semfed, inprocess",
     "inprocess-kept": "semfed, inprocess, checkpoints",
+    "inprocess-cohort-4": "semfed, inprocess, cohorts of 4",
+    "inprocess-cohort-32": "semfed, inprocess, cohorts of 32",
     "ray-1": "semfed, ray, 1 worker",
     "ray-2": "semfed, ray, 2 workers",
     "flower": "semfed, Flower's simulation",
