@@ -10,14 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from semfed import priors
+from semfed import priors, training
 from semfed.channels import Channel, ChannelState
 from semfed.channels.awgn import AWGN
 from semfed.decisions import decision_loss_and_slope
 from semfed.models.dense import Dense
 from semfed.models.gaussian import GaussianEncoder
-
-Step = Callable[[Tensor, Tensor], tuple[Tensor, list[Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def objective(
     state: ChannelState,
     cost: priors.NormalPrior,
     weight: float,
-) -> Step:
+) -> training.Step:
     """Return the step (batch, targets) -> (objective in nats, its gradients in the order of the parameters).
 
     Draws are taken from the state's generator in the order in which `specific_unit.train` takes them.
