@@ -19,7 +19,7 @@ from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.flower.client import Arrays, Learner, Session
 from semfed.models.dropout import draw_from
-from semfed.models.gaussian import GaussianEncoder, sample
+from semfed.models.gaussian import GaussianEncoder, draw, sample
 from semfed.recent import Recent
 from semfed.scenario import ModelChoice, Scenario, TrainingSettings
 from semfed.settings import StrictModel, suggest
@@ -325,14 +325,14 @@ class CooperativeClient(Learner):
         return link
 
     def _draw(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw c from stored (mean, log-variance); an image is what it is."""
+        """Draw c from its stored mean and standard deviation; an image is what it is."""
         if not self.settings.cu:
             return inputs
-        mean, log_variance = inputs.chunk(2, dim=1)
-        return sample(mean, log_variance, generator)
+        mean, deviation = inputs.chunk(2, dim=1)
+        return draw(mean, deviation, generator)
 
     def _inputs(self, unit: Arrays, split: Literal["train", "test"]) -> Tensor:
-        """Return what the specific units draw from: mean and log-variance of c side by side, or the images.
+        """Return what the specific units draw from: mean and standard deviation of c side by side, or the images.
 
         The frozen common unit sees every image once: its output is kept until another one comes.
         """
@@ -342,7 +342,12 @@ class CooperativeClient(Learner):
             return session.images(rows)
         kept: Recent[Tensor] = session.worker.once(("features", session.client, split), lambda: Recent(1))
         key = (array_digest(unit), session.experiment.seed, session.device, str(session.encoder_choice.dump()))
-        return kept.get(key, lambda: torch.cat(self._features(unit, session.images(rows)), dim=1))
+
+        def make() -> Tensor:
+            mean, log_variance = self._features(unit, session.images(rows))
+            return torch.cat([mean, torch.exp(0.5 * log_variance)], dim=1)
+
+        return kept.get(key, make)
 
     # -- small things ---------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class MultiReceiverClient(Learner):
         snr_offset_db: dict[str, float] = {}  # noqa: RUF012  # pydantic copies defaults
         """By a receiver's task: what its SNR is above ``channel.snr_db``, for unequal receivers."""
         test_snr_db: tuple[float, ...] = ()
-        """Further SNRs at which the trained system is tested, as ``accuracy@<snr>dB/<task>``."""
+        """Further SNRs at which the trained system is tested, as ``accuracy-at-<snr>dB/<task>``."""
 
         @property
         def names(self) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ class MultiReceiverClient(Learner):
             Mean cross-entropy in nats over the receivers.
         num_examples : int
         metrics : dict
-            ``accuracy/<task>`` and ``accuracy/average``, fractions; the same as ``accuracy@<snr>dB/...`` for every
+            ``accuracy/<task>`` and ``accuracy/average``, fractions; the same as ``accuracy-at-<snr>dB/...`` for every
             SNR of ``test_snr_db``; ``uses_per_image/broadcast`` (MTOC) and ``uses_per_image/one-by-one`` (STOC to
             every receiver in turn); ``power/raw`` of the encoder's output and ``power/transmitted`` per real number;
             ``channel-uses``.
@@ -227,7 +227,7 @@ class MultiReceiverClient(Learner):
             "channel-uses": state.uses,
         }
         points = {"accuracy": self.channels}
-        points |= {f"accuracy@{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
+        points |= {f"accuracy-at-{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
         correct: dict[str, list[float]] = {point: [] for point in points}
         losses = []
         for k, (name, decoder) in enumerate(zip(self.tasks, self.decoders, strict=True)):

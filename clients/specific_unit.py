@@ -20,6 +20,8 @@ from semfed.rate import rate
 from semfed.scenario import TrainingSettings
 from semfed.settings import StrictModel
 
+from . import closed_form
+
 Source = Callable[[Tensor, torch.Generator], Tensor]
 """From stored inputs and a generator to what the unit sees: a fresh draw of the common unit's c, or the image."""
 
@@ -131,6 +133,11 @@ def train(
         Channel uses of all transmissions.
     """
     state = ChannelState(generator)
+    parameters = link.parameters()
+    unit = closed_form.Unit.of(link.encoder, link.channel, link.decoder)
+    if unit is not None and isinstance(cost, priors.NormalPrior):
+        step = closed_form.objective(unit, source, link.channel, state, cost, weight)
+        return training.descend(step, parameters, inputs, values, settings=settings, generator=generator), state.uses
 
     def loss(batch: Tensor, target: Tensor) -> Tensor:
         mean, log_variance = link.encoder(source(batch, generator))
@@ -138,7 +145,7 @@ def train(
         decided = decision_loss(link.decoder(link.channel(x, state)), target)
         return decided + weight * cost(x, mean, log_variance).mean()
 
-    mean_loss = training.fit(loss, link.parameters(), inputs, values, settings=settings, generator=generator)
+    mean_loss = training.fit(loss, parameters, inputs, values, settings=settings, generator=generator)
     return mean_loss, state.uses
 
 

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, nll_loss
 
 from semfed.scenario import Task
 
@@ -23,6 +23,17 @@ def decision_loss(logits: Tensor, values: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype))
     return cross_entropy(logits, values)
+
+
+def decision_loss_and_slope(logits: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `decision_loss` and its gradient by the logits, without autograd."""
+    if logits.shape[1] == 1:
+        targets = values.to(logits.dtype)[:, None]
+        return binary_cross_entropy_with_logits(logits, targets), (logits.sigmoid() - targets).div_(len(logits))
+    log_chances = log_softmax(logits, dim=1)
+    slope = log_chances.exp()
+    slope.scatter_add_(1, values[:, None], slope.new_full((1, 1), -1).expand(len(slope), 1))
+    return nll_loss(log_chances, values), slope.div_(len(logits))
 
 
 def error_rate(logits: Tensor, values: Tensor) -> float:

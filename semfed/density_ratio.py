@@ -10,6 +10,7 @@ method replaces a quasi-Newton one.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.nn.functional import softplus
 
 MEDIAN_ROWS = 1000
 NEWTON_STEPS = 50
-TOLERANCE = 1e-9
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class DensityRatio:
         """
         return gaussian_kernel(x, self.centres, self.bandwidth) @ self.weights + self.intercept
 
+    def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `log_ratio` and its gradient, shapes (samples,) and (samples, dims), without autograd."""
+        sums = gaussian_kernel(x, self.centres, self.bandwidth) @ self._columns
+        total = sums[:, -1]
+        slope = torch.addcmul(sums[:, :-1], x, total[:, None], value=-1).div_(self.bandwidth**2)
+        return total + self.intercept, slope
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        """The weighted centres and the weights, side by side: the kernel times these makes both sums of the slope."""
+        return torch.cat([self.weights[:, None] * self.centres, self.weights[:, None]], dim=1)
+
     def to(self, dtype: torch.dtype) -> "DensityRatio":
         """Return the same estimate in another precision; it is fitted in float64."""
         return DensityRatio(self.centres.to(dtype), self.weights.to(dtype), self.intercept.to(dtype), self.bandwidth)
@@ -70,8 +83,9 @@ def gaussian_kernel(x: Tensor, centres: Tensor, bandwidth: float) -> Tensor:
     -------
     Tensor, shape (samples, centres)
     """
-    squared = x.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * x @ centres.T
-    return torch.exp(squared.clamp_min(0) * (-0.5 / bandwidth**2))
+    scale = -0.5 / bandwidth**2
+    exponent = torch.addmm(centres.square().sum(1) * scale, x, centres.T, alpha=-2 * scale)
+    return exponent.add_(x.square().sum(1, keepdim=True).mul_(scale)).clamp_max_(0).exp_()
 
 
 def median_bandwidth(p: Tensor, q: Tensor) -> float:
@@ -82,8 +96,11 @@ def median_bandwidth(p: Tensor, q: Tensor) -> float:
     p, q : Tensor, shape (samples, dims), float
         In random order: of large samples the first rows stand for all.
     """
-    pooled = torch.cat([p[: MEDIAN_ROWS // 2], q[: MEDIAN_ROWS // 2]])
-    return float(torch.pdist(pooled.double()).median())
+    pooled = torch.cat([p[: MEDIAN_ROWS // 2], q[: MEDIAN_ROWS // 2]]).double()
+    norms = pooled.square().sum(1)
+    squared = torch.addmm(norms, pooled, pooled.T, alpha=-2).add_(norms[:, None])
+    pairs = torch.ones_like(squared, dtype=torch.bool).triu_(1)
+    return float(squared[pairs].median().clamp_min(0).sqrt())
 
 
 def fit(
@@ -160,8 +177,8 @@ def _newton(design: Tensor, ridge: Tensor, solution: Tensor) -> Tensor:
         hessian.diagonal().add_(1e-10)
         step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
         decrement = float(gradient @ step)
-        if decrement < TOLERANCE:
-            break
+        if decrement < TOLERANCE:  # so near the optimum a full step needs no check, and convergence is quadratic
+            return solution - step
         length = 1.0
         while length > 1e-8:
             candidate = solution - length * step

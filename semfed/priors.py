@@ -8,6 +8,7 @@ Optimal Prior", eqs. (13) and (20)-(23). Every function returns a penalty: (x, m
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from semfed.density_ratio import DensityRatio
@@ -18,9 +19,45 @@ Penalty = Callable[[Tensor, Tensor, Tensor], Tensor]
 ZERO_GUARD = 1e-8
 
 
-def standard_normal() -> Penalty:
+class NormalPrior:
+    """KL to N(0, I), less the estimated log p(x) / q(x) if there is an estimate of it; eqs. (20) and (22).
+
+    Parameters
+    ----------
+    ratio : DensityRatio, optional
+        Constant: neither its weights nor its centres are trained here.
+    gradient : {"path", "detach"}
+        Whether the ratio's gradient passes through x; see `implicit`.
+    """
+
+    def __init__(self, ratio: DensityRatio | None = None, gradient: Literal["path", "detach"] = "path") -> None:
+        self.ratio = ratio
+        self.gradient = gradient
+
+    def __call__(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """Return the penalty."""
+        divergence = kl_to_standard_normal(mean, log_variance).sum(1)
+        if self.ratio is None:
+            return divergence
+        return divergence - self.ratio.log_ratio(x if self.gradient == "path" else x.detach())
+
+    def with_slopes(
+        self, x: Tensor, mean: Tensor, log_variance: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Return the penalty and its gradients by x (None if it is zero), mean and log-variance, without autograd."""
+        excess = log_variance.exp().sub_(1)
+        penalty = torch.addcmul(excess, mean, mean).sub_(log_variance).sum(1).mul_(0.5)
+        if self.ratio is None:
+            return penalty, None, mean, excess.mul_(0.5)
+        if self.gradient == "detach":
+            return penalty.sub_(self.ratio.log_ratio(x)), None, mean, excess.mul_(0.5)
+        log_ratio, slope = self.ratio.with_slope(x)
+        return penalty.sub_(log_ratio), slope.neg_(), mean, excess.mul_(0.5)
+
+
+def standard_normal() -> NormalPrior:
     """Explicit prior N(0, I), eq. (22)."""
-    return lambda x, mean, log_variance: kl_to_standard_normal(mean, log_variance).sum(1)
+    return NormalPrior()
 
 
 def log_uniform(alpha: Literal["channel", "encoder"]) -> Penalty:
@@ -41,24 +78,14 @@ def log_uniform(alpha: Literal["channel", "encoder"]) -> Penalty:
     return penalty
 
 
-def implicit(ratio: DensityRatio, gradient: Literal["path", "detach"]) -> Penalty:
+def implicit(ratio: DensityRatio, gradient: Literal["path", "detach"]) -> NormalPrior:
     """Implicit optimal prior: KL to q = N(0, I) minus the estimated log p(x) / q(x), eq. (20).
 
-    Parameters
-    ----------
-    ratio : DensityRatio
-        Constant: neither its weights nor its centres are trained here.
-    gradient : {"path", "detach"}
-        Appendix D shows that the score term of the ratio's gradient vanishes. ``path`` keeps what remains, the
-        gradient through x = mean + sigma e. ``detach`` drops it too, as the published code does; the gradient is
-        then exactly that of `standard_normal`.
+    Appendix D shows that the score term of the ratio's gradient vanishes. ``path`` keeps what remains, the gradient
+    through x = mean + sigma e. ``detach`` drops it too, as the published code does; the gradient is then exactly that
+    of `standard_normal`.
     """
-
-    def penalty(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        log_ratio = ratio.log_ratio(x if gradient == "path" else x.detach())
-        return kl_to_standard_normal(mean, log_variance).sum(1) - log_ratio
-
-    return penalty
+    return NormalPrior(ratio, gradient)
 
 
 def mixture(means: Tensor, log_variances: Tensor) -> Penalty:

@@ -11,6 +11,7 @@ from semfed.optimizers import make_optimizer
 from semfed.scenario import TrainingSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]
 
 
 def pick_device(name: str) -> torch.device:
@@ -108,14 +109,30 @@ def fit(
     float
         Mean loss over all samples and epochs, taken while training.
     """
+
+    def step(batch: Tensor, target: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        value = loss(batch, target)
+        return value.detach(), torch.autograd.grad(value, parameters)
+
+    return descend(step, parameters, inputs, targets, settings=settings, generator=generator)
+
+
+def descend(
+    step: Step,
+    parameters: Sequence[nn.Parameter],
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+) -> float:
+    """Do as `fit` does with a step that brings the gradients along: (inputs, targets) -> (mean loss, gradients)."""
     optimizer = make_optimizer(settings, parameters)
     total = torch.zeros((), device=inputs.device, dtype=torch.float64)
     for _ in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
-        batches = torch.split(inputs.index_select(0, order), settings.batch_size)
-        wanted = torch.split(targets.index_select(0, order), settings.batch_size)
-        for batch, target in zip(batches, wanted, strict=True):
-            value = loss(batch, target)
-            optimizer.step(torch.autograd.grad(value, parameters))
-            total += value.detach() * len(batch)
+        for rows in torch.split(order, settings.batch_size):  # a shuffled copy of all inputs would cost far more
+            value, gradients = step(inputs.index_select(0, rows), targets.index_select(0, rows))
+            optimizer.step(gradients)
+            total += value * len(rows)
     return float(total) / (settings.epochs * len(inputs))

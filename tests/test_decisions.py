@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from semfed.data.tasks import joint_values
-from semfed.decisions import decision_loss, error_rate, logits_of
+from semfed.decisions import decision_loss, decision_loss_and_slope, error_rate, logits_of
 from semfed.errors import DataError
 from semfed.recent import Recent
 from semfed.scenario import Task
@@ -21,6 +21,17 @@ def test_one_logit_is_two_logits_with_the_first_at_zero() -> None:
     assert float(decision_loss(logits, values)) == pytest.approx(float(cross_entropy(pair, values)))
     assert error_rate(logits, values) == error_rate(pair, values)
     assert (logits_of(TWO), logits_of(THREE)) == (1, 3)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_slope_of_the_loss_is_its_gradient(outputs: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20, outputs, generator=generator, requires_grad=True)
+    values = torch.randint(max(2, outputs), (20,), generator=generator)
+    expected = decision_loss(logits, values)
+    loss, slope = decision_loss_and_slope(logits.detach(), values)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, logits)[0])
 
 
 def test_joint_values_of_the_same_samples() -> None:

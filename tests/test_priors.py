@@ -1,6 +1,7 @@
 """Penalties: the exact gradient table of the implicit prior, and what detaching the ratio means."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -104,6 +105,21 @@ def test_detached_ratio_trains_as_no_ratio_at_all_bit_for_bit() -> None:
     path = trained(priors.implicit(ratio, "path"))
     assert all(torch.equal(a, b) for a, b in zip(explicit, detached, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(explicit, path, strict=True))
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "path", "detach"])
+def test_slopes_are_the_gradients(prior: Literal["gaussian", "path", "detach"]) -> None:
+    generator = torch.Generator().manual_seed(6)
+    p, q, x, mean, log_variance = torch.randn(5, 60, 3, generator=generator, dtype=torch.float64)
+    penalty = priors.standard_normal() if prior == "gaussian" else priors.implicit(fit(p + 0.5, q, p[:20]), prior)
+    inputs = [tensor.requires_grad_() for tensor in (x, mean, log_variance)]
+    expected = penalty(*inputs)
+    gradients = torch.autograd.grad(expected.sum(), inputs, materialize_grads=True)
+    with torch.no_grad():
+        values, of_x, *others = penalty.with_slopes(*inputs)
+    torch.testing.assert_close(values, expected.detach())
+    torch.testing.assert_close(torch.zeros_like(x) if of_x is None else of_x, gradients[0])
+    torch.testing.assert_close(others, list(gradients[1:]))
 
 
 def test_log_uniform_penalty_by_channel_and_by_encoder() -> None:

@@ -98,3 +98,16 @@ def test_one_thread_is_put_back() -> None:
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_plain_descent_is_the_fused_kernel_bit_for_bit() -> None:
+    ours, x, y = problem()
+    theirs, _, _ = problem()
+    optimizer = make_optimizer(TrainingSettings(optimizer="sgd", lr=0.1), list(ours.parameters()))
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1, fused=True)
+    for _ in range(10):
+        optimizer.step(torch.autograd.grad(cross_entropy(ours(x), y), list(ours.parameters())))
+        reference.zero_grad()
+        cross_entropy(theirs(x), y).backward()
+        reference.step()
+    assert torch.equal(ours.weight, theirs.weight)

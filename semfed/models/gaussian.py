@@ -33,5 +33,10 @@ class GaussianEncoder(nn.Module):
 
 def sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
     """Draw mean + exp(log_variance / 2) e with e ~ N(0, I), differentiable in both; any shape."""
+    return draw(mean, torch.exp(0.5 * log_variance), generator)
+
+
+def draw(mean: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw mean + deviation e with e ~ N(0, I), differentiable in both; any shape."""
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
-    return mean + torch.exp(0.5 * log_variance) * noise
+    return torch.addcmul(mean, deviation, noise)

@@ -14,6 +14,7 @@ import semfed
 from semfed.channels import ChannelState
 from semfed.channels.rayleigh import Rayleigh
 from semfed.errors import ScenarioError
+from semfed.experiment import plots
 from semfed.flower.client import Session
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
@@ -92,9 +93,15 @@ def test_unequal_receivers_hear_unequally() -> None:
 
 def test_further_snr_points_of_a_trained_system() -> None:
     metrics = trained(make("mtoc", "learner.test_snr_db=[-20, 3, 30]"))
-    assert metrics["accuracy@-20dB/average"] + 0.1 < metrics["accuracy@3dB/average"]
-    assert metrics["accuracy@3dB/average"] == pytest.approx(metrics["accuracy/average"], abs=0.05)
-    assert metrics["accuracy@30dB/t1"] > 0.85
+    assert metrics["accuracy-at--20dB/average"] + 0.1 < metrics["accuracy-at-3dB/average"]
+    assert metrics["accuracy-at-3dB/average"] == pytest.approx(metrics["accuracy/average"], abs=0.05)
+    assert metrics["accuracy-at-30dB/t1"] > 0.85
+
+
+def test_further_snr_points_are_one_curve_of_the_run(tmp_path: Path) -> None:
+    overrides = [*DIGITS, "training.epochs=1", "learner.test_snr_db=[-10, 10]"]
+    run = semfed.run("mtoc-mnist", arms=["mtoc"], seeds=[0], overrides=overrides, out=tmp_path / "run")
+    assert list(plots.test_snrs(run.summary)) == [-10, 10]
 
 
 def test_receivers_five_apart_decide_complements() -> None:

@@ -1,0 +1,80 @@
+"""Fully connected networks with their gradients in closed form.
+
+For layers of a few dozen units autograd's bookkeeping, a node of a graph per operation, costs as much as the
+arithmetic.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Dense:
+    """Linear layers, each with or without a ReLU, on the parameters of modules.
+
+    Parameters
+    ----------
+    layers : sequence of nn.Linear
+        With biases.
+    rectified : sequence of bool
+        Which of them a ReLU follows.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], rectified: Sequence[bool]) -> None:
+        weights = [layer.weight.detach() for layer in layers]
+        self.layers = [(w, w.t(), layer.bias.detach()) for w, layer in zip(weights, layers, strict=True)]
+        self.rectified = tuple(rectified)
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Dense | None":
+        """Return a network as such layers, None if it is made of anything else; it shares the parameters."""
+        if not isinstance(network, nn.Sequential):
+            return None
+        parts = [part for part in network if not isinstance(part, nn.Flatten)]
+        linear = [part for part in parts if isinstance(part, nn.Linear) and part.bias is not None]
+        followed = {before for before, after in pairwise(parts) if isinstance(after, nn.ReLU)}
+        rectified = [part in followed for part in linear]
+        return cls(linear, rectified) if len(linear) + sum(rectified) == len(parts) else None
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return what goes into every layer, and the output at the end.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, inputs)
+        """
+        values = [x]
+        for (_, transposed, bias), relu in zip(self.layers, self.rectified, strict=True):
+            y = torch.addmm(bias, values[-1], transposed)
+            values.append(y.relu_() if relu else y)
+        return values
+
+    def backward(self, slope: Tensor, values: Sequence[Tensor], *, to_input: bool) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate a scalar.
+
+        Parameters
+        ----------
+        slope : Tensor, shape (batch, outputs)
+            Its gradient with respect to the output.
+        values : sequence of Tensor
+            From `forward`.
+        to_input : bool
+            Whether the first layer passes the gradient on.
+
+        Returns
+        -------
+        slope : Tensor, shape (batch, inputs)
+            The gradient with respect to the input, or what the first layer got if it does not pass it on.
+        gradients : list of Tensor
+            With respect to weights and biases in the modules' order.
+        """
+        found: list[tuple[Tensor, Tensor]] = []
+        for k in reversed(range(len(self.layers))):
+            if self.rectified[k]:
+                slope = torch.ops.aten.threshold_backward(slope, values[k + 1], 0)
+            found.append((torch.mm(slope.t(), values[k]), slope.sum(0)))
+            if k or to_input:
+                slope = torch.mm(slope, self.layers[k][0])
+        return slope, [gradient for pair in reversed(found) for gradient in pair]
