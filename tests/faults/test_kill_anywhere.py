@@ -64,12 +64,14 @@ def test_killed_at_every_boundary(
     """Before and after every checkpoint of a round, and before that of an arm."""
     preset, whole = undisturbed
     folder, rounds = tmp_path / "run", len((whole / "timing.jsonl").read_text().splitlines())
-    assert not ended(start(processes, folder, preset, "on_arm_end"))
     for kills in itertools.count():
         if ended(start(processes, folder, preset, ("on_round", "on_checkpoint")[kills % 2])):
             break
-    assert kills >= rounds // 2
+    assert kills >= 2 * (rounds - len(preset[1]))  # round 0 of an arm has no checkpoint
     assert results(folder) == results(whole)
+    assert not ended(start(processes, tmp_path / "arm", preset, "on_arm_end"))
+    assert ended(start(processes, tmp_path / "arm", preset))
+    assert results(tmp_path / "arm") == results(whole)
 
 
 @pytest.mark.long
