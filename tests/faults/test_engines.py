@@ -115,7 +115,7 @@ def test_the_server_process_is_killed_and_the_run_goes_on(
 
 def test_a_late_reply_does_not_put_an_older_state_over_a_newer_one(tmp_path: Path) -> None:
     """Visits are counted in the client's state: under Flower a straggler's count would fall back."""
-    overrides = ["rounds=12", "training.epochs=1", "timeout_s=4", failing("sleep", seconds=9.0)]
+    overrides = ["rounds=12", "training.epochs=1", "timeout_s=4", failing("sleep", seconds=6.0)]
     semfed.run("digits", engine="flower", seeds=[0], arms=["individual"], overrides=overrides, out=tmp_path / "run")
     told = after_opening(tmp_path / "run")
     late = [r for r in told if r["client"] == "Sat 2"]
@@ -123,6 +123,4 @@ def test_a_late_reply_does_not_put_an_older_state_over_a_newer_one(tmp_path: Pat
     assert missed[0] == "no reply within 4 s"
     assert set(missed[1:]) == {"still busy with an earlier message"}
     visits = [r["value"] for r in late if r["metric"] == "visits/t2"]
-    assert visits[0] == 1
-    assert all(after == before + 1 for before, after in zip(visits[1:], visits[2:], strict=False))
-    assert visits[1] == 3  # the late visit was the second one: its answer came too late, its work is kept
+    assert visits == [1, *range(3, len(visits) + 2)]  # the second visit's answer came too late; its state is kept
