@@ -89,7 +89,7 @@ def await_rounds() -> Callable[[Path, int, subprocess.Popen[str]], None]:
     """Wait until a run has told so many rounds, or the process that runs it has ended."""
 
     def wait(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-        deadline, path = time.monotonic() + 180, folder / "timing.jsonl"
+        deadline, path = time.monotonic() + 600, folder / "timing.jsonl"
         while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= count):
             assert time.monotonic() < deadline, f"{folder} has no {count} rounds"
             time.sleep(0.005)

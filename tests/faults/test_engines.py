@@ -62,7 +62,7 @@ def test_everything_killed_and_resumed(
     end_all(family(process))
     process.communicate()
     again = command("run", "--resume", str(folder), "--engine", engine)
-    told = again.communicate(timeout=300)
+    told = again.communicate(timeout=900)
     assert again.returncode == 0, told
     assert results(folder) == results(undisturbed)
     assert len(json.loads((folder / "environment.json").read_text())["resumed"]) == 1
@@ -106,7 +106,7 @@ def test_the_server_process_is_killed_and_the_run_goes_on(
         :1
     ]
     server.kill()
-    _, told = process.communicate(timeout=300)
+    _, told = process.communicate(timeout=900)
     assert process.returncode == 1
     assert f"go on with: semfed run --resume {folder} --engine flower" in told
     semfed.run(resume=folder, engine="flower")
