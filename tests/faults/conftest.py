@@ -41,9 +41,15 @@ def interrupted(tmp_path: Path) -> Callable[..., Path]:
 
     def start(rounds: int = 2, **arguments: Any) -> Path:
         folder = tmp_path / "run"
-        given = {"seeds": [0], "arms": ["clustered"], "overrides": ["rounds=3", "training.epochs=1"], **arguments}
+        given = {
+            "scenario": "digits",
+            "seeds": [0],
+            "arms": ["clustered"],
+            "overrides": ["rounds=3", "training.epochs=1"],
+            **arguments,
+        }
         with pytest.raises(KeyboardInterrupt):
-            semfed.run("digits", out=folder, callbacks=[StopAfter(rounds)], **given)
+            semfed.run(out=folder, callbacks=[StopAfter(rounds)], **given)
         return folder
 
     return start
