@@ -178,6 +178,9 @@ class Federation(Grid):
         bool
             Whether a checkpoint of this round would be whole; who prevents it is recorded as a failure.
         """
+        for client in self._exchange.late:  # nobody used its reply, but its state has changed
+            self.ledger.note(client, None)
+        self._exchange.late.clear()
         asked = {k: self.create_message(RecordDict(), KEEP, k, str(self.ledger.due)) for k in self.ledger.unkept}
         for client, reply in sorted(dict(self._exchange.ask(asked, self.experiment.scenario.timeout_s)).items()):
             if reply.has_error():

@@ -41,9 +41,15 @@ def interrupted(tmp_path: Path) -> Callable[..., Path]:
 
     def start(rounds: int = 2, **arguments: Any) -> Path:
         folder = tmp_path / "run"
-        given = {"seeds": [0], "arms": ["clustered"], "overrides": ["rounds=3", "training.epochs=1"], **arguments}
+        given = {
+            "scenario": "digits",
+            "seeds": [0],
+            "arms": ["clustered"],
+            "overrides": ["rounds=3", "training.epochs=1"],
+            **arguments,
+        }
         with pytest.raises(KeyboardInterrupt):
-            semfed.run("digits", out=folder, callbacks=[StopAfter(rounds)], **given)
+            semfed.run(out=folder, callbacks=[StopAfter(rounds)], **given)
         return folder
 
     return start
@@ -89,7 +95,7 @@ def await_rounds() -> Callable[[Path, int, subprocess.Popen[str]], None]:
     """Wait until a run has told so many rounds, or the process that runs it has ended."""
 
     def wait(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
-        deadline, path = time.monotonic() + 180, folder / "timing.jsonl"
+        deadline, path = time.monotonic() + 600, folder / "timing.jsonl"
         while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= count):
             assert time.monotonic() < deadline, f"{folder} has no {count} rounds"
             time.sleep(0.005)

@@ -20,9 +20,9 @@ from semfed.scenario import Scenario
 SHORT = ["rounds=2", "training.epochs=1"]
 
 
-def failing(how: str, **settings: Any) -> str:
+def failing(how: str, *, learner: str = "FailingClient", **settings: Any) -> str:
     given = "".join(f", {name} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for name, v in settings.items())
-    return f'learner={{name = "faulty:FailingClient", client = 1, round = 1, how = "{how}"{given}}}'
+    return f'learner={{name = "faulty:{learner}", client = 1, round = 1, how = "{how}"{given}}}'
 
 
 def run(out: Path, *overrides: str, **arguments: Any) -> Any:
@@ -34,7 +34,7 @@ def of(records: list[dict[str, Any]], metric: str) -> list[tuple[Any, ...]]:
 
 
 def test_skip_leaves_a_client_out_and_says_why(tmp_path: Path, records: Callable[[Path], Any]) -> None:
-    run(tmp_path / "run", failing("raise"))
+    run(tmp_path / "run", failing("raise", learner="CountingClient"))
     told = records(tmp_path / "run")
     assert of(told, "failure/train") == [(1, "Sat 2", "RuntimeError: as asked")]
     assert [r["value"] for r in told if r["metric"] == "visits/t2"] == [1.0]  # nothing of the failed visit is kept

@@ -24,7 +24,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     process = command("run", "digits", *RUN, "--set", "rounds=200", "--out", str(folder))
     await_rounds(folder, 4, process)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 130
     assert f"go on with: semfed run --resume {folder}" in told
     assert json.loads((folder / "summary.json").read_text())["error"] == "KeyboardInterrupt"
@@ -37,7 +37,7 @@ def test_a_failed_run_ends_with_1(command: Start, tmp_path: Path) -> None:
         "run", "digits", *RUN, "--set", "rounds=2", "--set", learner, "--set", "on_client_failure=fail",
         "--out", str(tmp_path / "run"),
     )  # fmt: skip
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "client 'Sat 2' failed in 'train': RuntimeError: as asked" in told
     assert "--resume" in told

@@ -14,7 +14,7 @@ from semfed.settings import StrictModel
 
 
 class FailingClient(MultitaskClient):
-    """Trains like its base, but one client fails in one round; it counts its visits."""
+    """Trains like its base, but one client fails in one round."""
 
     class Settings(StrictModel):
         client: int
@@ -28,7 +28,6 @@ class FailingClient(MultitaskClient):
     def fit(self, parameters: Any, config: dict[str, Any]) -> Any:
         settings = self.session.scenario.learner.settings
         due = config["server-round"] == settings.round and (settings.everyone or self.session.client == settings.client)
-        kept = self.session.load("visits") or {"count": np.zeros(1)}
         if due and not (settings.once and Path(settings.once).exists()):
             if settings.once:
                 Path(settings.once).touch()
@@ -45,7 +44,14 @@ class FailingClient(MultitaskClient):
             else:
                 arrays, samples, metrics = super().fit(parameters, config)
                 return spoil(arrays, settings.how), samples, metrics
-        visits = kept["count"] + 1
+        return super().fit(parameters, config)
+
+
+class CountingClient(FailingClient):
+    """Fails like its base and tells how often it has been trained, which it keeps to itself."""
+
+    def fit(self, parameters: Any, config: dict[str, Any]) -> Any:
+        visits = (self.session.load("visits") or {"count": np.zeros(1)})["count"] + 1
         arrays, samples, metrics = super().fit(parameters, config)
         self.session.save("visits", {"count": visits})
         return arrays, samples, {**metrics, "visits": float(visits[0])}

@@ -5,7 +5,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import semfed.clients.aligned_user
+import semfed.clients.joint
+import semfed.clients.multitask
+import semfed.clients.split
+import semfed.strategies.alignment
+import semfed.strategies.clustered
+import semfed.strategies.fedcl  # all of this is imported once, before processes are forked
+import sklearn.datasets  # noqa: F401
+
 import semfed
+import semfed.engine.local
+import semfed.experiment.recorder
+import semfed.flower.server
 from semfed import durable
 from semfed.callbacks import Callback
 
