@@ -1,7 +1,8 @@
 """The ``ServerApp`` that scenarios name: ``serverapp = "semfed.flower.server_app:app"``.
 
 Run config (all optional): ``scenario`` (a file of the app's folder, or a built-in's name), ``arms``, ``seeds``, ``set``
-(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder), ``callbacks``. Any other key is an
+(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder; a new one below ``SEMFED_RUNS`` or
+``~/semfed-runs`` by default), ``callbacks``. Any other key is an
 override of its own: ``--run-config "rounds=2 channel.snr_db=5"``.
 """
 
@@ -76,6 +77,7 @@ def _toml(value: Any) -> str:
 
 def _callbacks(config: Mapping[str, Any], scenario: Scenario, run_id: int) -> list[Callback]:
     """Make the callbacks: by default the run folder and a report in the log."""
-    folder = Path(str(config.get("out") or Path.home() / "semfed-runs" / f"{scenario.name}-{run_id}")).expanduser()
+    parent = Path(os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs")
+    folder = Path(str(config.get("out") or parent / f"{scenario.name}-{run_id}")).expanduser()
     names = str(config.get("callbacks") or "run-folder,report").split(",")
     return [plugins.load("callbacks", name.strip())(folder, engine="flower") for name in names]
