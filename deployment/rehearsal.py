@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 ONE_MACHINE = HERE.parent / "docker-compose.yml"
 READY_S = 120.0
 END_S = 20.0
+STATUS_EVERY_S = 30.0
 TERMINAL = "finished"
 RESTARTED = "unless-stopped"
 
@@ -155,16 +156,29 @@ class Rehearsal:
     def finish(self, run_id: str, seconds: float) -> str:
         """Wait until a run ends; return its status."""
         deadline = time.monotonic() + seconds
+        asked = time.monotonic()
         while time.monotonic() < deadline:
-            status, _ = self.status(run_id)
-            if status.startswith(TERMINAL):
-                return status
-            time.sleep(3.0)
+            ended = any(self.runs.glob(f"*-{run_id}/summary.json"))
+            if ended or time.monotonic() - asked > STATUS_EVERY_S:  # asking costs seconds of a core
+                status, asked = self.status(run_id)[0], time.monotonic()
+                if status.startswith(TERMINAL):
+                    return status
+            time.sleep(1.0)
         raise RehearsalError(f"run {run_id} did not end within {seconds:g} s:\n{self.log('superexec')[-3000:]}")
 
     def folder(self, run_id: str) -> Path:
         """Return a run's folder."""
         return next(self.runs.glob(f"*-{run_id}"))
+
+    def await_round(self, run_id: str, round_: int, seconds: float) -> None:
+        """Wait until a run has finished a round."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for timing in self.runs.glob(f"*-{run_id}/timing.jsonl"):
+                if f'"round": {round_},' in timing.read_text():
+                    return
+            time.sleep(0.5)
+        raise RehearsalError(f"round {round_} was not over within {seconds:g} s:\n{self.log('superexec')[-3000:]}")
 
     def close(self) -> None:
         """End everything."""

@@ -10,12 +10,13 @@ import heapq
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from flwr.app import ArrayRecord, Message, RecordDict
+from ray._private import ray_constants
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, Nodes, ServerlessGrid
@@ -195,12 +196,28 @@ def place(sizes: Sequence[float], hosts: int) -> list[list[int]]:
 def _connect(address: str | None, workers: int | None) -> None:
     try:
         if address is None:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            with _on_loopback():
+                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address!r} cannot be joined" if address else "Ray does not start"
         raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a private cluster listen on 127.0.0.1 only.
+
+    Ray listens on all interfaces, whatever address it is given, unless clusters are off, which is its default on macOS.
+    The environment variable for that is read when Ray is imported, which may have happened long ago.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _put_common_arrays(messages: Sequence[Message]) -> dict[int, tuple[str, list[Any]]]:

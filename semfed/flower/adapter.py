@@ -80,6 +80,8 @@ def _serve(
     """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state."""
     addressed = message.content.config_records.get(STATE)
     client = int(str(addressed["client"])) if addressed else int(context.node_config["partition-id"])
+    if addressed and STATE not in context.state:
+        raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
     experiment = _experiment(context)
     own = _own_context(context, client, experiment)
     with one_thread():
