@@ -2,8 +2,8 @@
 
     python -m deployment.rehearsal scenarios/clustered-mnist "seeds='0' arms='clustered' rounds=2"
 
-A service gets its command, environment, mounts and host names from the compose files; its file system is this
-machine's, with a ``/srv`` of its own that holds what the files mount there, and it cannot see other services' processes.
+A service gets its command, environment, mounts and host names from the compose files. Its file system is this machine's
+with a ``/srv`` of its own, which holds what the files mount there, and it cannot see other services' processes.
 Needs root, iproute2, util-linux, openssl, ssh-keygen and an installed semfed.
 """
 

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
+from flwr.common.constant import ErrorCode
 
 from semfed import overrides
 from semfed.errors import SemfedError
 from semfed.flower.client import Learner, Session
 from semfed.flower.experiment import Experiment, from_json
+from semfed.flower.privacy import protect_properties, protect_update
 from semfed.flower.worker import Worker
 from semfed.training import one_thread, pick_device
 
@@ -77,7 +79,22 @@ def _serve(
     worker: Worker,
     call: Callable[[NumPyClient, ArrayRecord, dict[str, Any]], RecordDict],
 ) -> Message:
-    """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state."""
+    """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state.
+
+    What this package has to say travels to the server; of other errors a SuperNode tells only that there was one.
+    """
+    try:
+        return _answer(message, context, worker, call)
+    except SemfedError as error:
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
+
+
+def _answer(
+    message: Message,
+    context: Context,
+    worker: Worker,
+    call: Callable[[NumPyClient, ArrayRecord, dict[str, Any]], RecordDict],
+) -> Message:
     addressed = message.content.config_records.get(STATE)
     client = int(str(addressed["client"])) if addressed else int(context.node_config["partition-id"])
     if addressed and STATE not in context.state:
@@ -88,10 +105,12 @@ def _serve(
         learner = _build(experiment, own, client, worker, context)
         arrays = message.content.array_records.get("arrays", ArrayRecord())
         config = dict(message.content.config_records.get("config", ConfigRecord()))
-        reply = call(learner, arrays, config)
+        reply = Message(call(learner, arrays, config), reply_to=message)
+    if message.metadata.message_type.startswith("train"):
+        reply = protect_update(message, reply, context, experiment, client)
     for name, record in own.state.items():
         context.state[f"{client}/{name}"] = record
-    return Message(reply, reply_to=message)
+    return reply
 
 
 def _build(experiment: Experiment, own: Context, client: int, worker: Worker, context: Context) -> Learner:
@@ -115,7 +134,8 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
             for client in range(node, len(experiment.scenario.clients), nodes):
                 own = _own_context(context, client, experiment)
                 learner = _build(experiment, own, client, worker, context)
-                content[f"client-{client}"] = ConfigRecord(dict(learner.get_properties({})))
+                told = protect_properties(learner.get_properties({}), experiment, client)
+                content[f"client-{client}"] = ConfigRecord(told)
                 if client == 0:
                     content["initial"] = _record(learner.shared())
     except SemfedError as error:
