@@ -63,7 +63,7 @@ def main() -> None:
         print(measured[-1], flush=True)
         result = {
             "name": "privacy",
-            "description": "Average accuracy of the clustered arm after the last round, with local differential privacy",
+            "description": "Average accuracy of the clustered arm after the last round, under local privacy",
             "command": f"python benchmarks/privacy.py --seeds {arguments.seeds} --rounds {arguments.rounds}",
             "scenario": SCENARIO,
             "seeds": seeds,

@@ -155,7 +155,11 @@ def mismatch(received: Any, expected: ArrayRecord) -> str | None:
         wanted = expected[name]
         if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
             return f"array {name!r} is {array.dtype}{list(array.shape)}, not {wanted.dtype}{list(wanted.shape)}"
-        if not np.isfinite(array.numpy()).all():
+        try:
+            values = array.numpy()
+        except ValueError:
+            return f"array {name!r} is not what it says, or a pickle"
+        if not np.isfinite(values).all():
             return f"array {name!r} has values that are not finite"
     return None
 
