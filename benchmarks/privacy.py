@@ -18,8 +18,8 @@ import semfed
 
 RESULT = Path(__file__).parents[1] / "scenarios" / "clustered-mnist" / "results" / "privacy.json"
 SCENARIO, ARM = "clustered-mnist", "clustered"
-LABELS = (1.0, 0.01, 0.001, 0.0003)
-UPDATES = (10_000.0, 1_000.0, 100.0, 1.0)
+LABELS = (0.01, 0.001, 0.0003)
+UPDATES = (10_000.0, 1_000.0, 100.0)
 CLIPPING, DELTA = 1.0, 1e-5
 
 
