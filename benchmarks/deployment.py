@@ -2,8 +2,8 @@
 
     SEMFED_DATA=DIR python benchmarks/deployment.py [CASE ...]
 
-Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new process: that,
-not training, is what a round costs, times the number of messages that a client gets one after the other.
+Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new
+process: that, not training, is what a round costs, times the number of messages that a client gets one after the other.
 """
 
 import argparse
