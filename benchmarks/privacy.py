@@ -3,9 +3,9 @@
     SEMFED_DATA=DIR python benchmarks/privacy.py labels [--seeds 0-19]
     SEMFED_DATA=DIR python benchmarks/privacy.py updates [--seeds 0-1] [--rounds N]
 
-Labels and updates are protected apart from each other, so that each price can be seen. Noise on the labels can only change
-the clusters, so no training is needed to see what it does. The noise is seeded: the figures can be reproduced, and the
-runs themselves protect nobody.
+Labels and updates are protected apart from each other, so that each price can be seen. Noise on the labels can only
+change the clusters, so no training is needed to see what it does. The noise is seeded: the figures can be reproduced,
+and the runs themselves protect nobody.
 """
 
 import argparse

@@ -26,7 +26,7 @@ from deployment.namespaces import Network
 
 HERE = Path(__file__).parent
 ONE_MACHINE = HERE.parent / "docker-compose.yml"
-READY_S = 120.0
+READY_S = 300.0
 END_S = 20.0
 STATUS_EVERY_S = 30.0
 TERMINAL = "finished"

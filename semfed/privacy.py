@@ -88,10 +88,10 @@ def private_pmf(
     Returns
     -------
     ndarray, shape (values,)
-        Not negative, sums to 1; uniform if the noise leaves nothing. Neither costs privacy.
+        Positive, sums to 1: no count is told to be below one sample, which costs no privacy.
     """
     counts = np.asarray(pmf, dtype=np.float64) * samples
     noisy = counts + generator.laplace(0.0, COUNTS_SENSITIVITY / settings.epsilon, counts.shape)
-    kept = np.maximum(noisy, 0.0)
-    total = kept.sum()
-    return np.full_like(kept, 1.0 / len(kept)) if total == 0 else kept / total
+    kept = np.maximum(noisy, 1.0)
+    told: npt.NDArray[np.float64] = kept / kept.sum()
+    return told
