@@ -28,15 +28,16 @@ from semfed.flower.server import make_strategy
 RESULTS = Path(__file__).parents[1] / "scenarios" / "clustered-mnist" / "results"
 SCENARIO, ARM = "clustered-mnist", "clustered"
 LABELS = (1.0, 0.1, 0.01, 0.001, 0.0003)
+ALPHABETS = ("named", "label-index")
 UPDATES = (10_000.0, 1_000.0, 100.0)
 CLIPPING, DELTA = 1.0, 1e-5
 SEEDED = 'privacy.noise="seeded"'
 
 
-def clusters(seeds: Sequence[int], epsilon: float | None) -> list[Any]:
+def clusters(seeds: Sequence[int], alphabet: str, epsilon: float | None) -> list[Any]:
     """Return what the server takes for clusters, for every seed."""
-    changes = [] if epsilon is None else [SEEDED, f"privacy.labels={{epsilon={epsilon}}}"]
-    scenario = overrides.load(SCENARIO, changes, seeds=seeds)
+    private = [] if epsilon is None else [SEEDED, f"privacy.labels={{epsilon={epsilon}}}"]
+    scenario = overrides.load(SCENARIO, [f"strategy.alphabet={alphabet}", *private], seeds=seeds)
     app, found = make_client_app(), []
     for seed in seeds:
         grid = InProcessGrid(app, len(scenario.clients), {"data-root": os.environ["SEMFED_DATA"]})
@@ -48,13 +49,14 @@ def clusters(seeds: Sequence[int], epsilon: float | None) -> list[Any]:
 
 
 def labels(seeds: Sequence[int], _: int) -> list[dict[str, Any]]:
+    cases = []
     with flower_identity():
-        right = clusters(seeds, None)
-        cases = [(epsilon, clusters(seeds, epsilon)) for epsilon in LABELS]
-    return [
-        {"epsilon": epsilon, "seeds_with_the_same_clusters": sum(a == b for a, b in zip(found, right, strict=True))}
-        for epsilon, found in cases
-    ]
+        for alphabet in ALPHABETS:
+            right = clusters(seeds, alphabet, None)
+            for epsilon in LABELS:
+                same = sum(a == b for a, b in zip(clusters(seeds, alphabet, epsilon), right, strict=True))
+                cases.append({"alphabet": alphabet, "epsilon": epsilon, "seeds_with_the_same_clusters": same})
+    return cases
 
 
 def updates(seeds: Sequence[int], rounds: int) -> list[dict[str, Any]]:
