@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
 from semfed.plugins import Plugin, parse
+from semfed.privacy import Privacy
 from semfed.settings import StrictModel, explain, suggest
 
 Label = int | str
@@ -236,6 +237,7 @@ class Scenario(StrictModel):
     model: ModelSettings
     channel: ChannelChoice
     training: TrainingSettings
+    privacy: Privacy = Privacy()
     learner: LearnerChoice
     strategy: StrategyChoice
     arms: tuple[Arm, ...] = ()

@@ -13,18 +13,20 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import ray
 from flwr.app import ArrayRecord, Error, Message, RecordDict
+from ray._private import ray_constants
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
 from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
+from semfed.flower import arrays as wire
 from semfed.flower.adapter import make_client_app
 
 SHARED_BYTES = 16 * 1024
@@ -231,7 +233,8 @@ def place(sizes: Sequence[float], hosts: int) -> list[list[int]]:
 def _connect(address: str | None, workers: int | None) -> None:
     try:
         if address is None:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            with _on_loopback():
+                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -239,15 +242,31 @@ def _connect(address: str | None, workers: int | None) -> None:
         raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
 
 
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a private cluster listen on 127.0.0.1 only.
+
+    Ray listens on all interfaces, whatever address it is given, unless clusters are off, which is its default on macOS.
+    The environment variable for that is read when Ray is imported, which may have happened long ago.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
 def _put_common_arrays(messages: Sequence[Message]) -> dict[int, tuple[str, list[Any]]]:
     """Put arrays that several messages share into the object store, once."""
     seen: dict[int, list[ArrayRecord]] = defaultdict(list)
     for message in messages:
-        for record in message.content.array_records.values():
-            seen[id(record)].append(record)
+        for record in message.content.values():
+            if isinstance(record, ArrayRecord):
+                seen[id(record)].append(record)
     common = {}
     for key, records in seen.items():
-        if len(records) > 1 and records[0].count_bytes() >= SHARED_BYTES:
+        if len(records) > 1 and wire.count_bytes(records[0]) >= SHARED_BYTES:
             reference = ray.put(records[0])
             common[key] = (reference.hex(), [reference])
     return common

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
+from flwr.common.constant import ErrorCode
 
 from semfed import overrides
 from semfed.errors import SemfedError
@@ -24,6 +25,7 @@ from semfed.flower import arrays as wire
 from semfed.flower.client import Learner, Session
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
+from semfed.flower.privacy import protect_properties, protect_update
 from semfed.flower.worker import Worker
 from semfed.training import one_thread, pick_device
 
@@ -91,11 +93,17 @@ def _serve(
     worker: Worker,
     call: Callable[[NumPyClient, ArrayRecord, dict[str, Any]], RecordDict],
 ) -> Message:
-    """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state."""
-    with one_thread():
-        learner = _addressed(message, context, worker)
-        reply = call(learner, *_content(message))
-    return _finish(message, context, learner, reply)
+    """Build the addressed client, let it answer, and keep its state; a client that raises keeps its old state.
+
+    What this package has to say travels to the server; of other errors a SuperNode tells only that there was one.
+    """
+    try:
+        with one_thread():
+            learner = _addressed(message, context, worker)
+            reply = call(learner, *_content(message))
+        return _finish(message, context, learner, reply)
+    except SemfedError as error:
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
 
 
 def serve_together(messages: Sequence[Message], contexts: Sequence[Context], worker: Worker) -> list[Message] | None:
@@ -127,6 +135,8 @@ def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
     """Build the client that a message is for."""
     record = message.content.get(STATE)
     client = int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
+    if record is not None and STATE not in context.state:
+        raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
     experiment = _experiment(context)
     return _build(experiment, _own_context(context, client, experiment), client, worker, context)
 
@@ -136,10 +146,14 @@ def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
 
 
 def _finish(message: Message, context: Context, learner: Learner, reply: RecordDict) -> Message:
-    """Keep a client's state in its node's, and address its reply."""
-    for name, record in learner.session.context.state.items():
-        context.state[f"{learner.session.client}/{name}"] = record
-    return Message(_keep(message, context, reply), reply_to=message)
+    """Protect a client's update, keep its state in its node's, and address its reply."""
+    session, answer = learner.session, Message(reply, reply_to=message)
+    if message.metadata.message_type.startswith("train"):
+        answer = protect_update(message, answer, context, session.experiment, session.client)
+    for name, record in session.context.state.items():
+        context.state[f"{session.client}/{name}"] = record
+    _keep(message, context, answer.content)
+    return answer
 
 
 def _keep(message: Message, context: Context, reply: RecordDict) -> RecordDict:
@@ -181,7 +195,8 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
                         keeper.restore(client, marks[client])
                 own = _own_context(context, client, experiment)
                 learner = _build(experiment, own, client, worker, context)
-                content[f"client-{client}"] = ConfigRecord(dict(learner.get_properties({})))
+                told = protect_properties(learner.get_properties({}), experiment, client)
+                content[f"client-{client}"] = ConfigRecord(told)
                 if client == 0:
                     content["initial"] = wire.record(learner.shared())
     except SemfedError as error:

@@ -211,6 +211,9 @@ class Federation(Grid):
         ]
         records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
         records += [record(None, name, value) for name, value in self._reported]
+        private = self.experiment.scenario.privacy.updates
+        if private is not None:
+            records.append(record(None, "privacy/epsilon", private.spent(round_)))
         self._metrics, self._failures, self._reported, self._retried = [], [], [], []
         self._costs.clear()
         return records

@@ -1,9 +1,9 @@
 """The ``ServerApp`` that scenarios name: ``serverapp = "semfed.flower.server_app:app"``.
 
 Run config (all optional): ``scenario`` (a file of the app's folder, or a built-in's name), ``arms``, ``seeds``, ``set``
-(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder), ``callbacks``, ``resume`` (true to go on
-in ``out``), ``state-dir`` (where simulated nodes keep states). Any other key is an override of its own:
-``--run-config "rounds=2 channel.snr_db=5"``.
+(overrides, separated by semicolons), ``data-root``, ``out`` (the run folder; a new one below ``SEMFED_RUNS`` or
+``~/semfed-runs`` by default), ``callbacks``, ``resume`` (true to go on in ``out``), ``state-dir`` (where simulated
+nodes keep states). Any other key is an override of its own: ``--run-config "rounds=2 channel.snr_db=5"``.
 """
 
 import os
@@ -41,9 +41,8 @@ def main(grid: Grid, context: Context) -> None:
     except DataError:
         if given:  # without a data root the data may still be where the clients are, and they check them too
             raise
-    folder = Path(
-        str(config.get("out") or Path.home() / "semfed-runs" / f"{scenario.name}-{context.run_id}")
-    ).expanduser()
+    parent = Path(os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs")
+    folder = Path(str(config.get("out") or parent / f"{scenario.name}-{context.run_id}")).expanduser()
     resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
     conduct(grid, scenario, _callbacks(config, folder), resume=resume)
 

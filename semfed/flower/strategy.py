@@ -179,7 +179,11 @@ def mismatch(received: Any, expected: ArrayRecord) -> str | None:
         wanted = expected[name]
         if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
             return f"array {name!r} is {array.dtype}{list(array.shape)}, not {wanted.dtype}{list(wanted.shape)}"
-        if not _finite(wire.view(array)):
+        try:
+            values = wire.view(array)
+        except ValueError:
+            return f"array {name!r} is not what it says, or a pickle"
+        if not _finite(values):
             return f"array {name!r} has values that are not finite"
     return None
 

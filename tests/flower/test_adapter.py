@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.client import NumPyClient
 
+from semfed.engine.inprocess import InProcessGrid
 from semfed.flower import adapter
 from semfed.flower.adapter import make_client_app
 from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation, sentence
 from semfed.scenario import Scenario
 
 CLIENT = f"{__name__}:CountingClient"
@@ -129,3 +132,16 @@ def test_unknown_phases_are_refused(experiment: Experiment) -> None:
     opened(app, experiment, where)
     with pytest.raises(ValueError, match="backward"):
         ask(app, where, "train.backward")
+
+
+def test_a_node_that_lost_the_runs_state_says_so_instead_of_starting_over(
+    open_federation: Callable[..., Federation], digits: Scenario
+) -> None:
+    federation = open_federation(digits)
+    grid = federation.grid
+    assert isinstance(grid, InProcessGrid)
+    grid.nodes.contexts[2].state.clear()
+    content = RecordDict({"arrays": federation.initial_arrays, "config": ConfigRecord({"server-round": 1})})
+    replies = federation.send_and_receive([Message(content, client, "train", group_id="1") for client in (0, 1)])
+    assert [reply.has_error() for reply in replies] == [True, False]
+    assert "lost the run's state" in sentence(replies[0].error)

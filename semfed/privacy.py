@@ -1,0 +1,97 @@
+"""Local differential privacy: what a client adds to what it reveals, and what that guarantees.
+
+Two things can be protected, with two notions of neighbours:
+
+- label counts, by the Laplace mechanism: the guarantee is for one sample, replaced by any other;
+- model updates, clipped and with Gaussian noise (Flower's ``LocalDpMod``): the guarantee is for all of a client's data.
+
+Metrics, features, gradients, prototypes and the number of samples are not protected.
+
+Sources: C. Dwork and A. Roth, "The Algorithmic Foundations of Differential Privacy" (2014), definition 3.3 and theorem
+A.1; M. Bun and T. Steinke, "Concentrated Differential Privacy" (TCC 2016), propositions 1.3 and 1.6, lemma 1.7.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from semfed.settings import StrictModel
+
+COUNTS_SENSITIVITY = 2.0
+"""Replacing a sample takes one from a count and adds one to another: the counts change by 2 in the 1-norm."""
+
+
+class LabelPrivacy(StrictModel):
+    """Protection of the label distribution that a client tells before training."""
+
+    epsilon: float = Field(gt=0)
+    """Of every telling, which happens once an arm and seed."""
+
+
+class UpdatePrivacy(StrictModel):
+    """Protection of the model updates that a client sends after training."""
+
+    clipping_norm: float = Field(gt=0)
+    """Largest 2-norm C of an update, over all arrays; longer ones are shortened."""
+    epsilon: float = Field(gt=0)
+    """Of one round, by the classical calibration of the noise; that is a theorem for epsilon < 1 only."""
+    delta: float = Field(gt=0, lt=1)
+    """Of one round, and of the total that is reported."""
+
+    @property
+    def sensitivity(self) -> float:
+        """Any two updates of norm at most C differ by at most 2 C in the 2-norm."""
+        return 2.0 * self.clipping_norm
+
+    def spent(self, rounds: int) -> float:
+        """Return the epsilon of this many rounds together, at `delta`.
+
+        The noise multiplier m = sqrt(2 ln(1.25 / delta)) / epsilon gives rho = 1 / (2 m^2) of zero-concentrated privacy
+        a round; these add up, and rho implies (rho + 2 sqrt(rho ln(1 / delta)), delta). This holds for any epsilon.
+
+        Examples
+        --------
+        >>> settings = UpdatePrivacy(clipping_norm=1.0, epsilon=1.0, delta=1e-5)
+        >>> round(settings.spent(1), 3), round(settings.spent(10), 3)
+        (1.012, 3.345)
+        """
+        rho = rounds * self.epsilon**2 / (4.0 * math.log(1.25 / self.delta))
+        return rho + 2.0 * math.sqrt(rho * math.log(1.0 / self.delta))
+
+
+class Privacy(StrictModel):
+    """What clients protect; nothing by default."""
+
+    noise: Literal["secret", "seeded"] = "secret"
+    """``secret`` noise comes from the operating system and differs in every run. ``seeded`` noise comes from the
+    scenario's seed: whoever knows the seed, such as the server, can take it off, so it serves simulations alone."""
+    labels: LabelPrivacy | None = None
+    updates: UpdatePrivacy | None = None
+
+
+def private_pmf(
+    pmf: npt.ArrayLike, samples: int, settings: LabelPrivacy, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return a distribution of labels with Laplace noise on its counts.
+
+    Parameters
+    ----------
+    pmf : array_like, shape (values,)
+    samples : int
+        How many samples it counts; public, and not changed by replacing one.
+    settings : LabelPrivacy
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (values,)
+        Positive, sums to 1: no count is told to be below one sample, which costs no privacy.
+    """
+    counts = np.asarray(pmf, dtype=np.float64) * samples
+    noisy = counts + generator.laplace(0.0, COUNTS_SENSITIVITY / settings.epsilon, counts.shape)
+    kept = np.maximum(noisy, 1.0)
+    told: npt.NDArray[np.float64] = kept / kept.sum()
+    return told

@@ -1,0 +1,73 @@
+"""The layout of ``docker-compose.yml``, every service in a network namespace of its own, with TLS."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployment.rehearsal import HERE, Rehearsal
+
+pytestmark = pytest.mark.long
+LIMIT_S = 1500.0
+
+
+def test_clustered_mnist_gives_the_numbers_of_the_in_process_engine(
+    data_root: Path, one_machine: Rehearsal, same_as_in_process: Callable[..., None]
+) -> None:
+    run = one_machine.submit("/srv/scenarios/clustered-mnist", "rounds=2 arms='clustered' seeds='0'")
+    assert one_machine.finish(run, LIMIT_S) == "finished:completed"
+    same_as_in_process(one_machine.folder(run), "clustered-mnist", ["rounds=2"], "clustered")
+
+
+def test_a_supernode_that_is_killed_and_comes_back_costs_its_own_clients_only(one_machine: Rehearsal) -> None:
+    """Private state is in the SuperNode's memory: one that comes back says so instead of starting over."""
+    run = one_machine.submit("/srv/scenarios/digits", "rounds=2 seeds='0' set='timeout_s=120' arms='individual'")
+    one_machine.await_round(run, 0, LIMIT_S)
+    one_machine.kill("supernode-3")
+    one_machine.start("supernode-3")  # as `restart: unless-stopped` does
+    assert one_machine.finish(run, LIMIT_S) == "finished:completed"
+
+    folder = one_machine.folder(run)
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    told = {(r["round"], r["client"]): r["note"] for r in records if r["metric"].startswith("failure/")}
+    assert {client for _, client in told} == {"Sat 3"}
+    assert "the node has lost the run's state" in told[2, "Sat 3"]
+    accurate = {(r["round"], r["client"]) for r in records if r["metric"].startswith("accuracy/") and r["client"]}
+    assert {(round_, client) for round_ in (1, 2) for client in ("Sat 1", "Sat 2")} <= accurate
+    assert (2, "Sat 3") not in accurate
+
+
+def test_a_supernode_that_is_not_registered_is_refused(one_machine: Rehearsal, tmp_path: Path) -> None:
+    stranger = tmp_path / "keys"
+    shutil.copytree(one_machine.keys / "supernode-2", stranger)
+    for name in ("node", "node.pub"):
+        (stranger / name).unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", stranger / "node"], check=True)
+    one_machine.kill("supernode-2")
+    before = len(one_machine.log("supernode-2"))
+    one_machine.start("supernode-2", mounts={"/srv/keys": stranger})
+    try:
+        assert one_machine.processes["supernode-2"].wait(60) != 0
+        assert "Failed to activate SuperNode" in one_machine.log("supernode-2")[before:]
+    finally:
+        one_machine.start("supernode-2")
+
+
+def test_a_server_with_a_certificate_of_another_authority_is_refused(one_machine: Rehearsal, tmp_path: Path) -> None:
+    """A SuperNode that trusts another authority does not talk to the SuperLink: it takes it for an impostor."""
+    subprocess.run(["sh", HERE / "make-keys.sh", tmp_path / "other", "1"], check=True, capture_output=True)
+    wrong = tmp_path / "keys"
+    shutil.copytree(one_machine.keys / "supernode-1", wrong)
+    shutil.copy(tmp_path / "other" / "ca.crt", wrong / "ca.crt")
+    one_machine.kill("supernode-1")
+    before = len(one_machine.log("supernode-1"))
+    one_machine.start("supernode-1", mounts={"/srv/keys": wrong})
+    try:
+        one_machine.await_log("supernode-1", "CERTIFICATE_VERIFY_FAILED", 60, after=before)
+    finally:
+        if one_machine.processes["supernode-1"].poll() is None:
+            one_machine.kill("supernode-1")
+        one_machine.start("supernode-1")

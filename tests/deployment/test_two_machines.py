@@ -1,0 +1,33 @@
+"""The layout of ``server.yml`` and ``clients.yml``: two hosts with an address each, TLS and authentication."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployment.rehearsal import Rehearsal
+
+pytestmark = pytest.mark.long
+LIMIT_S = 1500.0
+CUT_S = 30.0
+
+
+def test_clustered_mnist_gives_the_numbers_of_the_in_process_engine(
+    data_root: Path, two_machines: Rehearsal, same_as_in_process: Callable[..., None]
+) -> None:
+    run = two_machines.submit("/srv/scenarios/clustered-mnist", "rounds=1 arms='clustered' seeds='0'")
+    assert two_machines.finish(run, LIMIT_S) == "finished:completed"
+    same_as_in_process(two_machines.folder(run), "clustered-mnist", ["rounds=1"], "clustered")
+
+
+def test_a_network_that_is_cut_for_half_a_minute_loses_nothing(
+    two_machines: Rehearsal, same_as_in_process: Callable[..., None]
+) -> None:
+    run = two_machines.submit("/srv/scenarios/digits", "rounds=1 arms='clustered' seeds='0'")
+    two_machines.await_round(run, 0, LIMIT_S)
+    two_machines.network.cut("clients")
+    time.sleep(CUT_S)
+    two_machines.network.mend("clients")
+    assert two_machines.finish(run, LIMIT_S) == "finished:completed"
+    same_as_in_process(two_machines.folder(run), "digits", ["rounds=1"], "clustered")
