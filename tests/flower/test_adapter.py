@@ -142,6 +142,6 @@ def test_a_node_that_lost_the_runs_state_says_so_instead_of_starting_over(
     assert isinstance(grid, InProcessGrid)
     grid.nodes.contexts[2].state.clear()
     content = RecordDict({"arrays": federation.initial_arrays, "config": ConfigRecord({"server-round": 1})})
-    replies = federation.send_and_receive([Message(content, client, "train", group_id="1") for client in (0, 1)])
+    replies = list(federation.send_and_receive([Message(content, client, "train", group_id="1") for client in (0, 1)]))
     assert [reply.has_error() for reply in replies] == [True, False]
     assert "lost the run's state" in sentence(replies[0].error)
