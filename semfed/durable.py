@@ -82,7 +82,8 @@ def dump(tables: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> bytes:
         table: {name: [str(array.dtype), list(array.shape)] for name, array in arrays.items()}
         for table, arrays in tables.items()
     }
-    return bytes(save(flat, metadata={"schema": str(SCHEMA), "order": json.dumps(order)}))
+    # One entry, because safetensors would write several in any order: equal tables are equal bytes.
+    return bytes(save(flat, metadata={"semfed": json.dumps({"schema": SCHEMA, "order": order})}))
 
 
 def parse(data: bytes, what: str) -> Tables:
@@ -102,10 +103,10 @@ def parse(data: bytes, what: str) -> Tables:
     try:
         flat = load(data)
         length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-        if metadata.get("schema") != str(SCHEMA):
-            raise CheckpointError(f"{what} has version {metadata.get('schema')}, not {SCHEMA}: start the run anew")
-        order = json.loads(metadata["order"])
+        about = json.loads(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("semfed", "{}"))
+        if about.get("schema") != SCHEMA:
+            raise CheckpointError(f"{what} has version {about.get('schema')}, not {SCHEMA}: start the run anew")
+        order = about["order"]
         tables: Tables = {table: {} for table in order}
         for table, entries in order.items():
             for name, (dtype, shape) in entries.items():
