@@ -69,7 +69,7 @@ class Rehearsal:
         self.scratch, self.place = scratch, place
         self.keys, self.runs = scratch / "keys", scratch / "runs"
         (scratch / "no-data").mkdir()
-        self.network = Network(f"semfed-{os.getpid()}")
+        self.network = Network()
         self.services: dict[str, Service] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._variables = {
@@ -240,7 +240,8 @@ class Rehearsal:
             **service.environment,
         }
         host = self.network.host(self.place(service.name))
-        inside = ["ip", "netns", "exec", host.name, "unshare", "--mount", "--pid", "--fork", "--kill-child",
+        inside = ["setpriv", "--pdeathsig", "KILL",  # if this process is killed, nothing stays behind
+                  "ip", "netns", "exec", host.name, "unshare", "--mount", "--pid", "--fork", "--kill-child",
                   "--mount-proc", "sh", "-c", "\n".join(script)]  # fmt: skip
         if log is None:
             return subprocess.Popen(inside, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
