@@ -117,6 +117,17 @@ class Rehearsal:
         process.kill()  # init of its pid namespace goes with it, and everything inside
         process.wait()
 
+    def come_back(self, name: str, seconds: float = READY_S) -> None:
+        """Start a killed SuperNode as its restart policy does: until the SuperLink no longer takes it for online."""
+        before, deadline = len(self.log(name)), time.monotonic() + seconds
+        self.start(name)
+        while "SuperNode ID" not in self.log(name)[before:]:
+            if time.monotonic() > deadline:
+                raise RehearsalError(f"{name} did not come back within {seconds:g} s: {self.log(name)[-2000:]}")
+            if self.processes[name].poll() is not None:
+                self.start(name)
+            time.sleep(1.0)
+
     def log(self, name: str) -> str:
         """Return what a service wrote."""
         path = self.scratch / f"{name}.log"
