@@ -10,9 +10,12 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 END_S = 10.0
+PREFIX = "semfed"
+KEPT = Path("/run/netns")
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,19 @@ class Host:
 
 
 class Network:
-    """Hosts on one bridge; a context manager that leaves nothing behind."""
+    """Hosts on one bridge; a context manager that leaves nothing behind, nor what a killed process of its kind left."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self) -> None:
+        self.name = f"{PREFIX}-{os.getpid()}"
         self.hosts: dict[str, Host] = {}
         self._spaces: list[str] = []
 
     @staticmethod
     def why_not() -> str | None:
         """Say what keeps this machine from it, None if nothing does."""
-        if shutil.which("ip") is None or shutil.which("unshare") is None:
+        if any(shutil.which(program) is None for program in ("ip", "unshare", "setpriv")):
             return "iproute2 and util-linux are needed for network namespaces"
-        trial = f"semfed-trial-{os.getpid()}"
+        trial = f"{PREFIX}-{os.getpid()}-trial"
         made = subprocess.run(["ip", "netns", "add", trial], capture_output=True, text=True, check=False)
         if made.returncode:
             return f"network namespaces are not permitted here: {made.stderr.strip()}"
@@ -47,6 +50,7 @@ class Network:
         return "mount and pid namespaces are not permitted here" if mounted.returncode else None
 
     def __enter__(self) -> Self:
+        _remove_orphans()
         try:
             self._space("hub")
             self._in_hub("link", "add", "bridge", "type", "bridge")
@@ -104,6 +108,13 @@ class Network:
 
     def _in_hub(self, *command: str) -> None:
         _run("ip", "-n", f"{self.name}-hub", *command)
+
+
+def _remove_orphans() -> None:
+    for space in KEPT.glob(f"{PREFIX}-*-*"):
+        owner = space.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            subprocess.run(["ip", "netns", "del", space.name], capture_output=True, check=False)
 
 
 def _run(*command: str) -> None:

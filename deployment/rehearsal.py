@@ -69,7 +69,7 @@ class Rehearsal:
         self.scratch, self.place = scratch, place
         self.keys, self.runs = scratch / "keys", scratch / "runs"
         (scratch / "no-data").mkdir()
-        self.network = Network(f"semfed-{os.getpid()}")
+        self.network = Network()
         self.services: dict[str, Service] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._variables = {
@@ -116,6 +116,17 @@ class Rehearsal:
         process = self.processes.pop(name)
         process.kill()  # init of its pid namespace goes with it, and everything inside
         process.wait()
+
+    def come_back(self, name: str, seconds: float = READY_S) -> None:
+        """Start a killed SuperNode as its restart policy does: until the SuperLink no longer takes it for online."""
+        before, deadline = len(self.log(name)), time.monotonic() + seconds
+        self.start(name)
+        while "SuperNode ID" not in self.log(name)[before:]:
+            if time.monotonic() > deadline:
+                raise RehearsalError(f"{name} did not come back within {seconds:g} s: {self.log(name)[-2000:]}")
+            if self.processes[name].poll() is not None:
+                self.start(name)
+            time.sleep(1.0)
 
     def log(self, name: str) -> str:
         """Return what a service wrote."""
@@ -240,7 +251,8 @@ class Rehearsal:
             **service.environment,
         }
         host = self.network.host(self.place(service.name))
-        inside = ["ip", "netns", "exec", host.name, "unshare", "--mount", "--pid", "--fork", "--kill-child",
+        inside = ["setpriv", "--pdeathsig", "KILL",  # if this process is killed, nothing stays behind
+                  "ip", "netns", "exec", host.name, "unshare", "--mount", "--pid", "--fork", "--kill-child",
                   "--mount-proc", "sh", "-c", "\n".join(script)]  # fmt: skip
         if log is None:
             return subprocess.Popen(inside, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

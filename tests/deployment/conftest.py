@@ -1,5 +1,4 @@
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,11 +6,10 @@ import psutil
 import pytest
 
 import semfed
-from deployment.namespaces import Network
+from deployment.namespaces import KEPT, PREFIX, Network
 from deployment.rehearsal import ONE_MACHINE, Rehearsal
 
 DEPLOYMENT = ONE_MACHINE.parent / "deployment"
-Start = Callable[[Rehearsal], Rehearsal]
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +24,9 @@ def _permitted() -> Iterator[None]:
     if reason:
         pytest.skip(reason)
     yield
-    prefix = f"semfed-{os.getpid()}"
-    assert not [name for name in os.listdir("/run/netns") if name.startswith(prefix)]
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline and any(_of_a_rehearsal(process) for process in psutil.process_iter()):
-        time.sleep(0.1)
-    assert not [process for process in psutil.process_iter() if _of_a_rehearsal(process)]
+    assert not list(KEPT.glob(f"{PREFIX}-{os.getpid()}-*"))
+    left = [process for process in psutil.Process().children(recursive=True) if _of_a_rehearsal(process)]
+    assert not psutil.wait_procs(left, timeout=5)[1]
 
 
 def _of_a_rehearsal(process: psutil.Process) -> bool:

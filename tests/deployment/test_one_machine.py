@@ -27,14 +27,14 @@ def test_a_supernode_that_is_killed_and_comes_back_costs_its_own_clients_only(on
     run = one_machine.submit("/srv/scenarios/digits", "rounds=2 seeds='0' set='timeout_s=120' arms='individual'")
     one_machine.await_round(run, 0, LIMIT_S)
     one_machine.kill("supernode-3")
-    one_machine.start("supernode-3")  # as `restart: unless-stopped` does
+    one_machine.come_back("supernode-3")
     assert one_machine.finish(run, LIMIT_S) == "finished:completed"
 
     folder = one_machine.folder(run)
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     told = {(r["round"], r["client"]): r["note"] for r in records if r["metric"].startswith("failure/")}
     assert {client for _, client in told} == {"Sat 3"}
-    assert "the node has lost the run's state" in told[2, "Sat 3"]
+    assert all("lost the run's state" in note or "Node Unavailable" in note for note in told.values()), told
     accurate = {(r["round"], r["client"]) for r in records if r["metric"].startswith("accuracy/") and r["client"]}
     assert {(round_, client) for round_ in (1, 2) for client in ("Sat 1", "Sat 2")} <= accurate
     assert (2, "Sat 3") not in accurate
