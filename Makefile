@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export SEMFED_DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint slow bench clean
+.PHONY: help install run test long lint slow bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,7 +25,10 @@ run: $(STAMP) ## Run the embedded scenario in Flower's simulation and show the r
 	$(BIN)/semfed run digits --engine flower
 
 test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not long"
+
+long: $(STAMP) ## Run the proofs of minutes: kills, faults on all engines, deployment in network namespaces
+	$(BIN)/pytest -m "long and not slow"
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff format --check .

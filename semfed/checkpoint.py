@@ -92,7 +92,7 @@ class Checkpoint:
 
 def client_file(state_dir: Path, run: str, experiment: str, client: int, round_: int) -> Path:
     """Return where a node keeps a client's state of a round."""
-    return state_dir / run / experiment[:16] / f"client-{client}-round-{round_}.safetensors"
+    return state_dir / run / experiment[:16] / f"client-{client}" / f"round-{round_}.safetensors"
 
 
 def write(folder: Path, checkpoint: Checkpoint, scenario_sha256: str) -> None:

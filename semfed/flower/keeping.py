@@ -69,7 +69,7 @@ class Keeper:
             path.parent.mkdir(parents=True, exist_ok=True)
             durable.write(path, data, sync=self._sync)
             needed = {path, self._path(client, int(order["committed"]))}
-            for old in path.parent.glob(f"client-{client}-round-*.safetensors"):
+            for old in path.parent.glob("round-*.safetensors"):
                 if old not in needed:
                     old.unlink()
         except (OSError, CheckpointError) as error:
@@ -92,7 +92,7 @@ class Keeper:
         if self._folder is None or not (self._folder / self._run).is_dir():
             return
         own = self._path(client, 0).parent
-        for path in (self._folder / self._run).glob(f"*/client-{client}-round-*.safetensors"):
+        for path in (self._folder / self._run).glob(f"*/client-{client}/round-*.safetensors"):
             if path.parent != own:
                 path.unlink(missing_ok=True)
 

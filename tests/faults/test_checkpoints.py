@@ -39,7 +39,7 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 MANIFEST, SERVER = "checkpoint/checkpoint.json", "checkpoint/clustered-seed0-round1.safetensors"
-CLIENT = "checkpoint/clients/*/*/client-1-round-1.safetensors"
+CLIENT = "checkpoint/clients/*/*/client-1/round-1.safetensors"
 
 
 DAMAGES = [(which, how) for which in (MANIFEST, SERVER, CLIENT) for how in ("truncated", "bit-flipped", "pickle")]
@@ -123,7 +123,7 @@ def test_what_a_kill_left_half_written_does_not_matter(
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"arm": "clus')
     state = only(folder, CLIENT)
-    state.with_name("client-1-round-2.safetensors").write_bytes(b"half")
+    state.with_name("round-2.safetensors").write_bytes(b"half")
     (folder / "checkpoint" / ".checkpoint.json.77").write_text('{"sha')
     (folder / "checkpoint" / "clustered-seed0-round2.safetensors").write_bytes(b"half")
     semfed.run(resume=folder)
