@@ -96,7 +96,8 @@ class Learner(NumPyClient):
 
     A client plugin is a subclass, found in the entry point group ``semfed.clients``. A class attribute ``Settings``
     declares the options of the scenario's ``[learner]`` table. Beside Flower's ``fit`` and ``evaluate`` it may have
-    phases of its own with the signature of ``fit``: a message of type ``train.forward`` calls ``forward``.
+    phases of its own with the signature of ``fit``: a message of type ``train.forward`` calls ``forward``. Parameters
+    may be shared with other clients and are read-only; what is returned is copied.
 
     Parameters
     ----------
