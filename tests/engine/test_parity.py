@@ -61,6 +61,7 @@ def numbers(out: Path, scenario: str, **options: Any) -> tuple[str, ...]:
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_digits(cluster: None, tmp_path: Path) -> None:
     expected = numbers(tmp_path / "inprocess", "digits")
     for workers in (1, 2, 3):
@@ -69,7 +70,7 @@ def test_digits(cluster: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.flower
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", [name for name in PRESETS if name != "digits"])
 def test_every_other_scenario(cluster: None, scenario: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     options = {} if scenario in EMBEDDED else {"data_root": request.getfixturevalue("data_root")}
