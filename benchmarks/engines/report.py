@@ -144,6 +144,7 @@ def _dots(axis: Axes, title: str, label: str, values: Mapping[str, float]) -> No
     axis.set_xscale("log")
     axis.set_xlim(low, high)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.xaxis.set_minor_formatter(lambda *_: "")
     axis.set_ylim(-0.6, len(order) - 0.4)
     axis.set_title(title, fontsize=9, loc="left", fontweight="bold")
     axis.set_xlabel(label, fontsize=8)
