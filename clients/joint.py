@@ -92,22 +92,22 @@ class JointClient(PersonalClient):
         if not all(map(bool, parameters)) or not alike or not all(map(stackable, parts)):
             return None
         rounds = [int(config["server-round"]) for config in configs]
-        taken = [client.all_batches(round_) for client, round_ in zip(clients, rounds, strict=True)]
-        sizes = taken[0][2]
-        if any(own != sizes for _, _, own in taken):
+        each = [[len(b) for b in client.minibatches(round_)] for client, round_ in zip(clients, rounds, strict=True)]
+        sizes = each[0]
+        if any(own != sizes for own in each):
             return None
         for part in parts:
             part.train()
         cohort = Cohort(first.session.scenario.training, *parts, parameters)
-        images, labels = (torch.stack(column) for column in list(zip(*taken, strict=True))[:2])
         losses, uses = [], [0] * len(clients)
-        batches = zip(images.split(sizes, dim=1), labels.split(sizes, dim=1), strict=True)  # type: ignore[no-untyped-call]
-        for step, (inputs, wanted) in enumerate(batches):
+        batches = (client.batches(round_) for client, round_ in zip(clients, rounds, strict=True))
+        for step, taken in enumerate(zip(*batches, strict=True)):
+            inputs, wanted = (torch.stack(column) for column in zip(*taken, strict=True))
             states = [client.uplink(round_, step) for client, round_ in zip(clients, rounds, strict=True)]
             sends = [partial(c.send, state=state, channel=c.channel) for c, state in zip(clients, states, strict=True)]
             losses.append(cohort.step(inputs, wanted, sends))
             uses = [used + state.uses for used, state in zip(uses, states, strict=True)]
-        weighted = torch.stack(losses, dim=1).double() @ torch.tensor(sizes, dtype=torch.float64, device=images.device)
+        weighted = torch.stack(losses, dim=1).double() @ torch.tensor(sizes, dtype=torch.float64, device=first.device)
         means = (weighted / sum(sizes)).tolist()
         return [
             (state, len(client.train_rows), {"train_loss": mean, "channel-uses": used})

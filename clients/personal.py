@@ -117,12 +117,6 @@ class PersonalClient(Learner):
         made = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
         return made[: self.settings.minibatches]
 
-    def all_batches(self, round_: int) -> tuple[Tensor, Tensor, list[int]]:
-        """Return images and labels of the round's minibatches, one behind the other, and the minibatches' sizes."""
-        indices = self.minibatches(round_)
-        rows = torch.cat(indices)
-        return self.session.images(self.train_rows[rows]), self.train_labels[rows], [len(batch) for batch in indices]
-
     def batches(self, round_: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the round's minibatches: standardised images and their labels, gathered some at a time."""
         indices = self.minibatches(round_)

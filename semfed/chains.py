@@ -6,21 +6,21 @@ again and updates the weight, which for a small batch costs more than the arithm
 matrix product that makes the gradient. The numbers are the same up to float rounding.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax, nll_loss
+from torch.nn.functional import cross_entropy
 
+from semfed.decisions import decision_loss_and_slope
+from semfed.models.dense import Dense
 from semfed.models.mlp import FullyConnected
 from semfed.optimizers import make_optimizer
 from semfed.scenario import TrainingSettings
 
 Send = Callable[[Tensor], Tensor]
 """What happens between encoder and decoder: (batch, numbers) in and out, differentiable."""
-Layer = tuple[Tensor, Tensor, bool]
-"""Weight and bias, which share the network's memory, and whether a ReLU follows."""
 
 
 class Chain(Protocol):
@@ -51,9 +51,11 @@ class Chain(Protocol):
 
 def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module) -> Chain:
     """Return the quickest way to train two networks, with fresh optimiser state."""
-    parts = layers_of(encoder), layers_of(decoder)
-    if settings.optimizer == "sgd" and not settings.momentum and not settings.weight_decay and all(parts):
-        return FullyConnectedChain(settings.lr, *parts)
+    plain = settings.optimizer == "sgd" and not settings.momentum and not settings.weight_decay
+    if plain and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
+        dense = Dense.of(encoder), Dense.of(decoder)
+        if dense[0] is not None and dense[1] is not None:
+            return FullyConnectedChain(settings.lr, dense[0], dense[1])
     return AutogradChain(settings, encoder, decoder)
 
 
@@ -93,35 +95,29 @@ class FullyConnectedChain:
     ----------
     rate : float
         Learning rate.
-    encoder, decoder : sequence of Layer
-        From `layers_of`.
+    encoder, decoder : Dense
+        They share the networks' parameters.
     """
 
-    def __init__(self, rate: float, encoder: Sequence[Layer], decoder: Sequence[Layer]) -> None:
+    def __init__(self, rate: float, encoder: Dense, decoder: Dense) -> None:
         self.rate = rate
         self.encoder, self.decoder = encoder, decoder
-        self._minus_one = torch.full((1, 1), -1.0, device=encoder[0][0].device)
 
     def step(self, inputs: Tensor, labels: Tensor, send: Send) -> Tensor:
         """Take one step; see `Chain.step`."""
         with torch.no_grad():
-            encoded = forward(self.encoder, inputs.flatten(1))
+            encoded = self.encoder.forward(inputs.flatten(1))
         sent = encoded[-1].detach().requires_grad_()
         received = send(sent)
         with torch.no_grad():
-            decoded = forward(self.decoder, received.detach())
-            log_probabilities = log_softmax(decoded[-1], dim=1)
-            # The gradient of the summed loss; the mean's 1/batch goes into the step size.
-            gradient = log_probabilities.exp().scatter_add_(
-                1, labels.unsqueeze(1), self._minus_one.expand(len(labels), 1)
-            )
-            size = self.rate / len(labels)
-            gradient = descend(self.decoder, decoded, gradient, size)
+            decoded = self.decoder.forward(received.detach())
+            loss, slope = decision_loss_and_slope(decoded[-1], labels)
+            slope = self.decoder.descend(slope, decoded, self.rate, to_input=True)
         if received is not sent:
-            (gradient,) = torch.autograd.grad(received, sent, gradient)
+            (slope,) = torch.autograd.grad(received, sent, slope)
         with torch.no_grad():
-            descend(self.encoder, encoded, gradient, size, below=False)
-            return nll_loss(log_probabilities, labels)
+            self.encoder.descend(slope, encoded, self.rate, to_input=False)
+        return loss
 
     def state(self) -> dict[str, Tensor]:
         """Plain SGD keeps nothing."""
@@ -129,58 +125,3 @@ class FullyConnectedChain:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take over."""
-
-
-def layers_of(network: nn.Module) -> list[Layer]:
-    """Take a network apart; nothing if it is not made of linear layers and ReLU alone."""
-    layers: list[Layer] = []
-    for layer in network if isinstance(network, FullyConnected) else ():
-        if isinstance(layer, nn.Linear):
-            layers.append((layer.weight.detach(), layer.bias.detach(), False))
-        elif isinstance(layer, nn.ReLU) and layers:
-            layers[-1] = (*layers[-1][:2], True)
-        elif not isinstance(layer, nn.Flatten):
-            return []
-    return layers
-
-
-def forward(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
-    """Return the input, shape (batch, numbers), and every layer's output."""
-    passed = [x]
-    for weight, bias, relu in layers:
-        x = torch.addmm(bias, x, weight.t())
-        passed.append(x.relu_() if relu else x)
-    return passed
-
-
-def descend(
-    layers: Sequence[Layer], passed: Sequence[Tensor], gradient: Tensor, size: float, *, below: bool = True
-) -> Tensor:
-    """Go backward through layers and change them on the way.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    passed : sequence of Tensor
-        From `forward`.
-    gradient : Tensor, shape (batch, outputs)
-        Of the loss with respect to the last output.
-    size : float
-        What the gradients of the weights are multiplied by.
-    below : bool
-        Whether the gradient with respect to the input is wanted.
-
-    Returns
-    -------
-    Tensor, shape (batch, inputs)
-        The gradient with respect to the input, taken before the weights changed.
-    """
-    for index in range(len(layers) - 1, -1, -1):
-        weight, bias, relu = layers[index]
-        if relu:
-            gradient = gradient * (passed[index + 1] > 0)
-        lower = gradient @ weight if index or below else gradient
-        weight.addmm_(gradient.t(), passed[index], alpha=-size)
-        bias.sub_(gradient.sum(0), alpha=size)
-        gradient = lower
-    return gradient

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from semfed.errors import CheckpointError
+from semfed.weights import Arrays
 
-Arrays = dict[str, npt.NDArray[Any]]
 Tables = dict[str, Arrays]
 """Groups of arrays, such as the records of a client's state."""
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semfed.chains import AutogradChain, FullyConnectedChain, layers_of, make_chain
+from semfed.chains import AutogradChain, FullyConnectedChain, make_chain
+from semfed.models.dense import Dense
 from semfed.models.mlp import MLP
 from semfed.scenario import TrainingSettings
 
@@ -63,7 +64,7 @@ def test_other_optimisers_go_through_autograd(settings: TrainingSettings) -> Non
 def test_other_networks_go_through_autograd() -> None:
     encoder, decoder = networks()
     tanh = MLP(MLP.Settings(hidden=(12,), outputs=6, activation="tanh")).build((1, 4, 4), 6)
-    assert not layers_of(tanh)
-    assert not layers_of(nn.Sequential(nn.Linear(16, 6)))
+    assert Dense.of(tanh) is None
+    assert isinstance(make_chain(PLAIN, nn.Sequential(nn.Flatten(), nn.Linear(16, 6)), decoder), AutogradChain)
     assert isinstance(make_chain(PLAIN, tanh, decoder), AutogradChain)
     assert isinstance(make_chain(PLAIN, encoder, copy.deepcopy(tanh)), AutogradChain)

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord
 
-Arrays = dict[str, npt.NDArray[Any]]
+from semfed.weights import Arrays as Arrays
+
 STYPE = "numpy.ndarray"
 
 

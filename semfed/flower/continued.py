@@ -23,10 +23,10 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from semfed.durable import Arrays
 from semfed.errors import CheckpointError
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
+from semfed.weights import Arrays
 
 WITHOUT_MEMORY = (FedAvg, FedProx, FedMedian, FedTrimmedAvg, Krum, MultiKrum, Bulyan, QFedAvg)
 MEMORY: dict[Any, tuple[str, ...]] = {

@@ -34,6 +34,10 @@ def test_values_and_gradients_are_those_of_autograd(name: str) -> None:
     torch.testing.assert_close(gradients, of_parameters)
     torch.testing.assert_close(dense.backward(slope, values, to_input=False)[1], of_parameters)
 
+    moved = [p.detach() - 0.1 * g for p, g in zip(network.parameters(), of_parameters, strict=True)]
+    torch.testing.assert_close(dense.descend(slope, values, 0.1, to_input=True), of_x)
+    torch.testing.assert_close([p.detach() for p in network.parameters()], moved)
+
 
 @pytest.mark.parametrize(
     "network",
