@@ -1,7 +1,7 @@
 """The history of a run as plain records: one line per arm, seed, round, client and metric."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -35,7 +35,7 @@ class Record:
 
     def to_json(self) -> str:
         """Write the record as one line of JSON; an absent note is left out."""
-        fields = asdict(self)
+        fields = dict(vars(self))  # asdict copies deeply: most of a large round's bookkeeping
         if self.note is None:
             del fields["note"]
         return json.dumps(fields)

@@ -9,6 +9,7 @@ snapshot and answers the same messages again, with the same numbers.
 import heapq
 import logging
 import os
+import pickle
 import tempfile
 import time
 from collections import defaultdict
@@ -31,8 +32,10 @@ from semfed.flower.adapter import make_client_app
 
 SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
+BATCH_S = 0.02
+"""How long a batch of messages should keep an actor busy: a task costs Ray a millisecond, and replies stream in."""
 BATCHES_PER_WORKER = 4
-"""Into how many batches an actor's messages of one exchange are cut at least, so that replies stream in."""
+"""Into how many batches an actor's messages are cut as long as nobody knows how long they take."""
 MOST_IN_BATCH = 32
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 RESTARTS = 3
@@ -42,6 +45,8 @@ CLIENT_CRASHED = 8
 """Flower's code for a client app whose process died."""
 
 States = dict[int, RecordDict]
+Packed = tuple[bytes, list[pickle.PickleBuffer]]
+"""What `pack` makes: the content without its large arrays, and these."""
 
 
 @ray.remote
@@ -55,22 +60,39 @@ class Host:
         self._nodes = Nodes(make_client_app(), indices, total, run_config, shelf)
         self._shared: dict[str, ArrayRecord] = {}
 
-    def restore(self, *snapshots: States) -> None:
+    def restore(self, *snapshots: Packed) -> None:
         """Put the states of the nodes back."""
         for states in snapshots:
-            self._nodes.restore(states)
+            self._nodes.restore(unpack(states))
 
-    def serve(self, batch: Sequence[tuple[Message, dict[str, tuple[str, list[Any]]]]]) -> tuple[list[Message], States]:
-        """Answer messages in their order; return the replies and a snapshot of the states that they changed."""
-        wanted = {key for _, records in batch for key, _ in records.values()}
-        self._shared = {key: record for key, record in self._shared.items() if key in wanted}
+    def serve(self, packed: Packed, shared: Mapping[str, Any]) -> tuple[Packed, Packed]:
+        """Answer messages in their order.
+
+        Parameters
+        ----------
+        packed : Packed
+            List of pairs: a message, and names of its records with their keys in `shared`.
+        shared : mapping of str to list of ObjectRef
+            Records that several messages have in common, a reference each.
+
+        Returns
+        -------
+        replies : Packed
+            List of messages, and the seconds that they took.
+        states : Packed
+            A snapshot of the states of their nodes.
+        """
+        started = time.perf_counter()
+        batch: list[tuple[Message, dict[str, str]]] = unpack(packed)
+        self._shared = {
+            key: self._shared[key] if key in self._shared else unpack(ray.get(r[0])) for key, r in shared.items()
+        }
         for message, records in batch:
-            for name, (key, reference) in records.items():
-                if key not in self._shared:
-                    self._shared[key] = ray.get(reference[0])
+            for name, key in records.items():
                 message.content[name] = self._shared[key]
         replies = list(self._nodes.answer_all([message for message, _ in batch]))
-        return replies, self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
+        states = self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
+        return pack((replies, time.perf_counter() - started)), pack(states)
 
 
 class RayGrid(ServerlessGrid):
@@ -117,6 +139,7 @@ class RayGrid(ServerlessGrid):
         self._placed = place(sizes, count)
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
         self._snapshots: dict[int, Any] = {}
+        self._pace: dict[str, float] = {}
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         self._memory_mb = state_memory_mb / count
@@ -136,13 +159,14 @@ class RayGrid(ServerlessGrid):
                 break
             host, batch, snapshot = pending.pop(ready[0])
             try:
-                answered = ray.get(ready[0])
+                answered, seconds = unpack(ray.get(ready[0]))
             except RayActorError as error:
                 restarts[host] += 1
                 if restarts[host] > RESTARTS:
                     raise EngineError(f"a Ray actor died {restarts[host]} times in one exchange: {error}") from error
                 pending = self._replace(host, batch, pending)
                 continue
+            self._pace[batch[0].metadata.message_type] = seconds / len(batch)
             self._snapshots |= {message.metadata.dst_node_id: snapshot for message in batch}
             yield from answered
 
@@ -152,7 +176,7 @@ class RayGrid(ServerlessGrid):
         for reference in ready:
             _, batch, snapshot = self._late.pop(reference)
             try:
-                answered = ray.get(reference)
+                answered, _ = unpack(ray.get(reference))
             except RayActorError as error:
                 answered = [Message(Error(CLIENT_CRASHED, f"a Ray actor died: {error}"), reply_to=m) for m in batch]
             else:
@@ -187,7 +211,9 @@ class RayGrid(ServerlessGrid):
             by_host[self._host_of[message.metadata.dst_node_id]].append(message)
         cut = []
         for batch in by_host.values():
-            size = min(-(-len(batch) // BATCHES_PER_WORKER), MOST_IN_BATCH)
+            pace = self._pace.get(batch[0].metadata.message_type)
+            size = -(-len(batch) // BATCHES_PER_WORKER) if pace is None else int(BATCH_S / pace)
+            size = max(1, min(size, MOST_IN_BATCH))
             cut.append([batch[k : k + size] for k in range(0, len(batch), size)])
         self._common = _put_common_arrays(messages)
         # Actors take turns, so that replies come about in the order in which they are used up.
@@ -196,7 +222,9 @@ class RayGrid(ServerlessGrid):
     def _submit(self, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
         host = self._host_of[batch[0].metadata.dst_node_id]
         wired = [_detach(message, self._common) for message in batch]
-        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(wired)
+        keyed = [(message, {name: reference.hex() for name, reference in found.items()}) for message, found in wired]
+        shared = {reference.hex(): [reference] for _, found in wired for reference in found.values()}
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(pack(keyed), shared)
         return replies, (host, batch, snapshot)
 
     def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
@@ -257,22 +285,42 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-def _put_common_arrays(messages: Sequence[Message]) -> dict[int, tuple[str, list[Any]]]:
-    """Put arrays that several messages share into the object store, once."""
+def pack(content: Any) -> Packed:
+    """Prepare for Ray what it would serialise more slowly: its own pickler runs Python code for every object.
+
+    Large arrays stay apart, so that Ray shares them between processes without copying.
+    """
+    large: list[pickle.PickleBuffer] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < SHARED_BYTES:
+            return True
+        large.append(buffer)
+        return False
+
+    return pickle.dumps(content, protocol=5, buffer_callback=is_small), large
+
+
+def unpack(packed: Packed) -> Any:
+    """Return what `pack` was given."""
+    return pickle.loads(packed[0], buffers=packed[1])
+
+
+def _put_common_arrays(messages: Sequence[Message]) -> dict[int, Any]:
+    """Put arrays that several messages share into the object store, once; return references by identity."""
     seen: dict[int, list[ArrayRecord]] = defaultdict(list)
     for message in messages:
         for record in message.content.values():
             if isinstance(record, ArrayRecord):
                 seen[id(record)].append(record)
-    common = {}
-    for key, records in seen.items():
-        if len(records) > 1 and wire.count_bytes(records[0]) >= SHARED_BYTES:
-            reference = ray.put(records[0])
-            common[key] = (reference.hex(), [reference])
-    return common
+    return {
+        key: ray.put(pack(records[0]))
+        for key, records in seen.items()
+        if len(records) > 1 and wire.count_bytes(records[0]) >= SHARED_BYTES
+    }
 
 
-def _detach(message: Message, common: Mapping[int, tuple[str, list[Any]]]) -> tuple[Message, dict[str, Any]]:
+def _detach(message: Message, common: Mapping[int, Any]) -> tuple[Message, dict[str, Any]]:
     """Take what is in the object store out of a message."""
     found = {n: common[id(r)] for n, r in message.content.array_records.items() if id(r) in common}
     if not found:
