@@ -32,8 +32,8 @@ from semfed.flower.adapter import make_client_app
 
 SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
-BATCH_S = 0.02
-"""How long a batch of messages should keep an actor busy: a task costs Ray a millisecond, and replies stream in."""
+BATCH_S = 0.1
+"""How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 BATCHES_PER_WORKER = 4
 """Into how many batches an actor's messages are cut as long as nobody knows how long they take."""
 MOST_IN_BATCH = 32
@@ -153,7 +153,7 @@ class RayGrid(ServerlessGrid):
         restarts: defaultdict[int, int] = defaultdict(int)
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left, fetch_local=False)
             if not ready:
                 self._late |= pending
                 break

@@ -44,8 +44,10 @@ def protect_update(message: Message, reply: Message, context: Context, experimen
         If the reply is not a model update: then the scenario asks for a protection that there is not.
     """
     privacy = experiment.scenario.privacy
+    if privacy.updates is None:
+        return reply
     arrays = reply.content.array_records.get("arrays")
-    if privacy.updates is None or not arrays:
+    if not arrays:
         return reply
     if message.metadata.message_type != "train" or list(arrays) != list(message.content.array_records["arrays"]):
         raise SemfedError(
