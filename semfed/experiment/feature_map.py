@@ -8,7 +8,6 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
-from sklearn.manifold import TSNE
 
 PERPLEXITY = 30.0
 
@@ -47,6 +46,8 @@ def feature_map(folder: Path, arms: Sequence[str], seed: int, names: Sequence[st
     panels = [(arm, shown) for arm, shown in found if shown is not None]
     if not panels:
         return None
+    from sklearn.manifold import TSNE  # takes a second to import, which most runs need not wait for
+
     figure = Figure(figsize=(2.3 * len(panels), 2.6))
     colours = colormaps["tab10"]
     for axes, (arm, (features, labels)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
