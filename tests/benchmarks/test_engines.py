@@ -156,4 +156,5 @@ def test_implementations_take_turns(monkeypatch: pytest.MonkeyPatch, quick: bool
         assert turns == sorted(turns)
     order = [facts["implementation"] for _, facts, _, _ in bench.tasks("W1", commands, quick)]
     once = [name for name in commands if not quick or name in bench.QUICK]
-    assert order == once * (1 if quick else 3)
+    again = [name for name in once if name != "flower"]  # it takes minutes a run
+    assert order == once + again * (0 if quick else 2)
