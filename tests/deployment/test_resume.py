@@ -9,7 +9,7 @@ from deployment.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.long
 LIMIT_S = 1500.0
-GIVEN = "rounds=3 arms='clustered' seeds='0'"
+GIVEN = "rounds=2 arms='clustered' seeds='0'"
 
 
 def test_a_killed_run_that_is_resumed_gives_the_numbers_of_an_undisturbed_one(
@@ -25,7 +25,7 @@ def test_a_killed_run_that_is_resumed_gives_the_numbers_of_an_undisturbed_one(
     going_on = one_machine.submit("/srv/scenarios/digits", f"{GIVEN} resume=true out='/srv/runs/{folder.name}'")
     assert one_machine.finish(going_on, LIMIT_S) == "finished:completed"
     assert one_machine.finish(killed, LIMIT_S) == "finished:failed"
-    same_as_in_process(folder, "digits", ["rounds=3"], "clustered")
+    same_as_in_process(folder, "digits", ["rounds=2"], "clustered")
 
 
 def server_app(rehearsal: Rehearsal) -> psutil.Process:
