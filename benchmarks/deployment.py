@@ -29,8 +29,8 @@ CASES = {
     "digits": "arms='clustered' seeds='0' rounds=3",
     "alignment-digits": "arms='shared' seeds='0' rounds=3",
     "fedcl-digits": "arms='fedcl' seeds='0' rounds=1",
-    "iopm-federated": "seeds='0' rounds=2",
-    "mtoc-federated": "seeds='0' rounds=2",
+    "iopm-federated": "arms='clustered' seeds='0' rounds=2",
+    "mtoc-federated": "arms='clustered' seeds='0' rounds=2",
 }
 SHOWN = ("clients", "nodes", "messages_per_round", "seconds_per_round", "seconds_to_open")
 
@@ -40,9 +40,10 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, A
     load = os.getloadavg()[0]
     run = rehearsal.submit(f"/srv/scenarios/{scenario}", run_config)
     status = rehearsal.finish(run, LIMIT_S)
-    if status != "finished:completed":
-        raise SystemExit(f"{scenario}: {status}\n{rehearsal.log('superexec')[-3000:]}")
     folder = rehearsal.folder(run)
+    if status != "finished:completed":
+        summary = folder / "summary.json"  # not there if its process was killed
+        raise SystemExit(f"{scenario}: {status} {json.loads(summary.read_text())['error'] if summary.exists() else ''}")
     timings = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
     rounds = [t["seconds"] for t in timings if t["round"] > 0]
     nodes = sum(name.startswith("supernode-") for name in rehearsal.services)

@@ -72,13 +72,13 @@ def unpack(content: RecordDict) -> dict[int, RecordDict | Error]:
     """Return what `pack` was given; nothing of what is no bundle."""
     mark = content.get(BUNDLE)
     listed = mark["clients"] if isinstance(mark, ConfigRecord) else []
-    contents = {int(client): RecordDict() for client in listed}  # type: ignore[union-attr]
+    contents = {str(client): RecordDict() for client in listed}  # type: ignore[union-attr]
     for full_name, record in content.items():
         clients, _, name = full_name.partition("/")
-        for client, own in contents.items():
-            if str(client) in clients.split(","):
-                own[name] = record
-    return {client: _failure(own) or own for client, own in contents.items()}
+        for client in clients.split(","):
+            if client in contents:
+                contents[client][name] = record
+    return {int(client): _failure(own) or own for client, own in contents.items()}
 
 
 def one_by_one(message: Message, context: Context, answer: ClientAppCallable) -> Message:
