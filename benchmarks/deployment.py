@@ -3,7 +3,7 @@
     SEMFED_DATA=DIR python benchmarks/deployment.py [CASE ...]
 
 Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new
-process: that, not training, is what a round costs, times the number of messages that a client gets one after the other.
+process: that, not training, is what a round costs, times the number of messages that a node gets one after the other.
 """
 
 import argparse
@@ -12,12 +12,13 @@ import os
 import statistics
 import sys
 import tempfile
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[0] = str(ROOT)  # not this folder, in which "deployment" is this very file
 
 from deployment.rehearsal import Rehearsal  # noqa: E402
 
@@ -26,35 +27,51 @@ LIMIT_S = 3600.0
 CASES = {
     "clustered-mnist": "arms='clustered' seeds='0' rounds=3",
     "digits": "arms='clustered' seeds='0' rounds=3",
-    "alignment-digits": "seeds='0'",
+    "alignment-digits": "arms='shared' seeds='0' rounds=3",
     "fedcl-digits": "arms='fedcl' seeds='0' rounds=1",
-    "iopm-federated": "seeds='0' rounds=2",
-    "mtoc-federated": "seeds='0' rounds=2",
+    "iopm-federated": "arms='clustered' seeds='0' rounds=2",
+    "mtoc-federated": "arms='clustered' seeds='0' rounds=2",
 }
+SHOWN = ("clients", "nodes", "messages_per_round", "seconds_per_round", "seconds_to_open")
 
 
 def measure(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, Any]:
-    pushed = rehearsal.log("superlink").count("[Fleet.PushMessages]")
+    before = replies(rehearsal)
     load = os.getloadavg()[0]
     run = rehearsal.submit(f"/srv/scenarios/{scenario}", run_config)
     status = rehearsal.finish(run, LIMIT_S)
-    timings = [json.loads(line) for line in (rehearsal.folder(run) / "timing.jsonl").read_text().splitlines()]
+    folder = rehearsal.folder(run)
+    if status != "finished:completed":
+        summary = folder / "summary.json"  # not there if its process was killed
+        raise SystemExit(f"{scenario}: {status} {json.loads(summary.read_text())['error'] if summary.exists() else ''}")
+    timings = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
     rounds = [t["seconds"] for t in timings if t["round"] > 0]
+    nodes = sum(name.startswith("supernode-") for name in rehearsal.services)
+    openings = nodes * (len(timings) - len(rounds))
     return {
         "run_config": run_config,
-        "status": status,
-        "seconds_to_open": statistics.median(t["seconds"] for t in timings if t["round"] == 0),
-        "seconds_per_round": statistics.median(rounds),
+        "clients": len(tomllib.loads((folder / "scenario.toml").read_text())["clients"]),
+        "nodes": nodes,
         "rounds": len(rounds),
-        "replies": rehearsal.log("superlink").count("[Fleet.PushMessages]") - pushed,
+        "messages_per_round": round((replies(rehearsal) - before - openings) / len(rounds), 2),
+        "seconds_per_round": round(statistics.median(rounds), 2),
+        "seconds_to_open": round(statistics.median(t["seconds"] for t in timings if t["round"] == 0), 2),
         "load_before": round(load, 2),
     }
 
 
+def replies(rehearsal: Rehearsal) -> int:
+    """Count what nodes have answered so far; every message has one answer."""
+    return rehearsal.log("superlink").count("[Fleet.PushMessages]")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), choices=[*CASES, []])
-    names = parser.parse_args().cases
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
+    names = parser.parse_args().cases or list(CASES)
+    unknown = set(names) - set(CASES)
+    if unknown:
+        parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
     measured: dict[str, Any] = {}
     data = os.environ.get("SEMFED_DATA")
     with (
@@ -62,12 +79,13 @@ def main() -> None:
         Rehearsal(Path(scratch), Path(data).resolve() if data else None) as rehearsal,
     ):
         rehearsal.up()
+        print(f"{'case':<20}" + "".join(f"{name.replace('_', ' '):>20}" for name in SHOWN))
         for name in names:
             measured[name] = measure(rehearsal, name, CASES[name])
-            print(name, measured[name], flush=True)
+            print(f"{name:<20}" + "".join(f"{measured[name][key]:>20}" for key in SHOWN), flush=True)
             result = {
                 "name": "deployment",
-                "description": "Seconds per round with 3 SuperNodes, TLS and authentication",
+                "description": "Seconds per round with TLS and authentication; messages are those of all nodes",
                 "command": f"python benchmarks/deployment.py {' '.join(names)}",
                 "cpus": os.cpu_count(),
                 "flwr": version("flwr"),

@@ -75,6 +75,7 @@ class Rehearsal:
         self._variables = {
             "SEMFED_KEYS": str(self.keys),
             "SEMFED_RUNS": str(self.runs),
+            "SEMFED_STATES": str(scratch / "states"),
             "SEMFED_DATA": str(data_root or scratch / "no-data"),
             **(variables or {}),
         }

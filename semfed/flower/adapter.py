@@ -3,7 +3,7 @@
 Flower 1.41 routes message-API strategies to ``ClientApp`` handlers only, so a `NumPyClient` needs this adapter:
 ``train`` calls ``fit``, ``evaluate`` calls ``evaluate``, ``train.<phase>`` calls the method of that name, and one
 ``query`` opens an experiment. Arrays among the metrics of ``evaluate`` are samples for the run folder. A SuperNode may
-host several clients; each sees a `Context` of its own.
+host several clients; each sees a message and a `Context` of its own.
 """
 
 import os
@@ -22,6 +22,7 @@ from flwr.common.constant import ErrorCode
 from semfed import overrides
 from semfed.errors import SemfedError
 from semfed.flower import arrays as wire
+from semfed.flower.bundle import one_by_one
 from semfed.flower.client import Learner, Session
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
@@ -46,11 +47,11 @@ def make_client_app(
     phases : sequence of str
         Names of extra phases: a message of type ``train.<phase>`` calls the client's method of that name.
     mods : list of Flower mods, optional
-        For example for differential privacy; see ``flwr.clientapp.mod``.
+        For example for differential privacy; see ``flwr.clientapp.mod``. They see the messages of single clients.
     worker : Worker, optional
         What this process keeps between messages, where others use it too.
     """
-    app = ClientApp(mods=mods or [])
+    app = ClientApp(mods=[one_by_one, *(mods or [])])
     worker = worker or Worker()
 
     @app.query()

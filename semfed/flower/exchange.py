@@ -1,34 +1,39 @@
-"""Exchanges of messages with clients over an engine's grid: in waves, with deadlines, and safe from late replies.
+"""Exchanges of messages with clients over an engine's grid: one message a node, deadlines, and safe from late replies.
 
 Flower runs the next message of a node although it is still busy with one that missed its deadline; the late one then
 overwrites the client's newer state with its older copy. So a node whose answer is outstanding gets no message.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from semfed.flower.adapter import STATE
+from semfed.flower.bundle import cut, pack, unpack
 
 POLL_S = 0.2
-NO_REPLY = 4
-"""Flower's code for a reply that is not available."""
+NO_REPLY = ErrorCode.REPLY_MESSAGE_UNAVAILABLE
+ONE_OF_THEM = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ErrorCode.CLIENT_APP_CRASHED)
+"""Errors of a whole bundle that one of its clients may have caused."""
+Bundle = dict[int, Message]
+"""The messages, by client, that a node gets together."""
 
 
 @dataclass(frozen=True)
 class Outstanding:
-    """A message that was not answered in time."""
+    """What a node did not answer in time."""
 
-    client: int
-    message: Message
+    bundle: Bundle
     message_id: str
 
 
 class Exchange:
-    """Sends messages to the nodes that host their clients.
+    """Sends messages to the nodes that host their clients, those of one node together.
 
     Parameters
     ----------
@@ -55,6 +60,9 @@ class Exchange:
     ) -> Iterator[tuple[int, Message]]:
         """Send at most one message to every client and give the replies as they come.
 
+        Where the process of a node failed with all that it was asked, it is asked again client by client, so that one
+        client does not cost its neighbours their answers; none of their states has changed.
+
         Parameters
         ----------
         messages : mapping of int to Message
@@ -74,20 +82,31 @@ class Exchange:
         found = self._await_outstanding(messages, timeout if patient else 0.0)
         yield from found.items()
         deadline = None if timeout is None else time.monotonic() + timeout
-        pending = {client: message for client, message in messages.items() if client not in found}
-        while pending:
-            wave = {self._host[client]: client for client in sorted(pending, reverse=True)}
-            due = {client: pending.pop(client) for client in sorted(wave.values())}
-            free = {client: m for client, m in due.items() if self._host[client] not in self._outstanding}
+        queues = self._queues({client: message for client, message in messages.items() if client not in found})
+        while queues:
+            due = {node: queue.popleft() for node, queue in queues.items()}
+            free = {node: bundle for node, bundle in due.items() if node not in self._outstanding}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for client, reply in self._send(free, left):
-                del due[client]
-                yield client, reply
-            for client, message in due.items():
-                reason = "still busy with an earlier message"
-                if client in free or self._outstanding[self._host[client]].message is message:
-                    reason = f"no reply within {timeout:g} s" if timeout else "no reply"
-                yield client, Message(Error(NO_REPLY, reason), reply_to=message)
+            for node, reply in self._send(free, left):
+                bundle = due.pop(node)
+                if _perhaps_one_of_them(bundle, reply):
+                    queues[node].extendleft({client: bundle[client]} for client in reversed(bundle))
+                else:
+                    yield from _take_apart(bundle, reply)
+            for node, bundle in due.items():
+                for client, message in bundle.items():
+                    reason = "still busy with an earlier message"
+                    if node in free or self._outstanding[node].bundle.get(client) is message:
+                        reason = f"no reply within {timeout:g} s" if timeout else "no reply"
+                    yield client, Message(Error(NO_REPLY, reason), reply_to=message)
+            queues = {node: queue for node, queue in queues.items() if queue}
+
+    def _queues(self, messages: Mapping[int, Message]) -> dict[int, deque[Bundle]]:
+        """Return what each node gets, one after the other."""
+        by_node: dict[int, dict[int, Message]] = {}
+        for client, message in sorted(messages.items()):
+            by_node.setdefault(self._host[client], {})[client] = message
+        return {node: deque(cut(own)) for node, own in by_node.items()}
 
     def _await_outstanding(self, messages: Mapping[int, Message], patience: float | None) -> dict[int, Message]:
         """Collect replies that missed their deadline; return those to these very messages."""
@@ -97,40 +116,56 @@ class Exchange:
         while self._outstanding:
             by_id = {entry.message_id: node for node, entry in self._outstanding.items()}
             for reply in self._grid.pull_messages(list(by_id)):
-                entry = self._outstanding.pop(by_id[reply.metadata.reply_to_message_id])
-                if messages.get(entry.client) is entry.message:
-                    found[entry.client] = _readdress(reply, entry.message)
-                else:
-                    self.late.add(entry.client)
+                bundle = self._outstanding.pop(by_id[reply.metadata.reply_to_message_id]).bundle
+                if _perhaps_one_of_them(bundle, reply):
+                    continue  # as if it had not been asked: whoever is among these messages is asked anew
+                for client, own in _take_apart(bundle, reply):
+                    if messages.get(client) is bundle[client]:
+                        found[client] = own
+                    else:
+                        self.late.add(client)
             over = deadline is not None and time.monotonic() >= deadline
             if over or not concerned & set(self._outstanding):
                 break
             time.sleep(POLL_S)
         return found
 
-    def _send(self, messages: Mapping[int, Message], timeout: float | None) -> Iterator[tuple[int, Message]]:
-        """Send at most one message to any node; yield replies by client and note who did not answer."""
-        wired = {}
-        for client, message in messages.items():
-            wired[client] = Message(
-                RecordDict({**message.content, STATE: self._address(client, message)}),
-                self._host[client],
-                message.metadata.message_type,
-                group_id=message.metadata.group_id,
-                ttl=message.metadata.ttl,
-            )
+    def _send(self, bundles: Mapping[int, Bundle], timeout: float | None) -> Iterator[tuple[int, Message]]:
+        """Send one message to every node; yield replies by node and note who did not answer."""
+        wired = {node: self._wire(node, bundle) for node, bundle in bundles.items()}
         waiting: dict[str, int] = {}
         for reply in self._grid.send_and_receive(list(wired.values()), timeout=timeout) if wired else ():
             # Messages have their ids once they are sent; they are forgotten as they are answered.
-            waiting = waiting or {message.metadata.message_id: client for client, message in wired.items()}
-            client = waiting.get(reply.metadata.reply_to_message_id, -1)
-            if client in wired:  # a second reply to one message is ignored
-                del wired[client]
-                yield client, _readdress(reply, messages[client])
-        for client, message in wired.items():
-            self._outstanding[self._host[client]] = Outstanding(client, messages[client], message.metadata.message_id)
+            waiting = waiting or {message.metadata.message_id: node for node, message in wired.items()}
+            node = waiting.get(reply.metadata.reply_to_message_id, -1)
+            if node in wired:  # a second reply to one message is ignored
+                del wired[node]
+                yield node, reply
+        for node, message in wired.items():
+            self._outstanding[node] = Outstanding(bundles[node], message.metadata.message_id)
+
+    def _wire(self, node: int, bundle: Bundle) -> Message:
+        """Make the one message that goes to a node."""
+        contents = {
+            client: RecordDict({**message.content, STATE: self._address(client, message)})
+            for client, message in bundle.items()
+        }
+        first, about = next(iter(bundle)), next(iter(bundle.values())).metadata
+        content = contents[first] if len(contents) == 1 else pack(contents)
+        return Message(content, node, about.message_type, group_id=about.group_id, ttl=about.ttl)
 
 
-def _readdress(reply: Message, own: Message) -> Message:
-    """Let a reply answer the strategy's own message, which comes from a client index instead of a node id."""
-    return Message(reply.error, reply_to=own) if reply.has_error() else Message(reply.content, reply_to=own)
+def _perhaps_one_of_them(bundle: Bundle, reply: Message) -> bool:
+    """Whether several clients have one error, of a kind that a single one of them may have caused."""
+    return len(bundle) > 1 and reply.has_error() and reply.error.code in ONE_OF_THEM
+
+
+def _take_apart(bundle: Bundle, reply: Message) -> Iterator[tuple[int, Message]]:
+    """Let a reply answer the strategy's own messages, which come from client indices instead of a node id."""
+    if len(bundle) == 1 or reply.has_error():
+        parts = dict.fromkeys(bundle, reply.error if reply.has_error() else reply.content)
+    else:
+        parts = unpack(reply.content)
+    missing = Error(NO_REPLY, "its node's reply leaves it out")
+    for client, message in bundle.items():
+        yield client, Message(parts.get(client, missing), reply_to=message)

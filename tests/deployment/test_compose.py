@@ -119,6 +119,15 @@ def test_nobody_sees_the_keys_of_others() -> None:
                 assert seen == {"/keys/control" if service.name == "control" else "/keys/superlink"}
 
 
+@pytest.mark.parametrize("name", ["one", "clients", "insecure"])
+def test_every_supernode_keeps_states_in_a_folder_of_its_own(name: str) -> None:
+    services = layout(name, {**GIVEN, "SEMFED_STATES": "/states"})
+    for number in "123":
+        assert 'state-dir="/srv/states"' in option(services[f"supernode-{number}"], "node-config")
+        kept = [mount for mount in services[f"superexec-{number}"].mounts if mount.target == "/srv/states"]
+        assert [(mount.source, mount.read_only) for mount in kept] == [(f"/states/supernode-{number}", False)]
+
+
 def test_two_machines_run_together_what_one_runs() -> None:
     split = {**layout("server"), **layout("clients")}
     together = layout("one")

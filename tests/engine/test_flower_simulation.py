@@ -1,11 +1,13 @@
 """Flower's own simulation, as processes: the same numbers, the truth about failures, and nothing left behind."""
 
+import json
 from pathlib import Path
 
 import psutil
 import pytest
 
 import semfed
+from semfed.engine import flower_simulation
 from semfed.errors import EngineError
 
 pytestmark = pytest.mark.flower
@@ -36,6 +38,21 @@ def test_the_same_numbers_as_in_process(tmp_path: Path) -> None:
         )
         assert done.summary["complete"]
     assert runs["inprocess"] == runs["flower"]
+
+
+@pytest.mark.long
+def test_nodes_that_host_several_clients_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``flwr run``, whose simulation has two SuperNodes unless it is told otherwise."""
+    submit = flower_simulation._submit
+    monkeypatch.setattr(flower_simulation, "_submit", lambda app, _, environment: submit(app, 2, environment))
+    given = {"seeds": [0], "arms": ["fedcl"], "overrides": SHORT}
+    told = []
+    for engine in ("inprocess", "flower"):
+        done = semfed.run("fedcl-digits", engine=engine, out=tmp_path / engine, **given)
+        lines = (done.folder / "metrics.jsonl").read_text().splitlines()
+        after_opening = [line for line in lines if json.loads(line)["round"] > 0]  # which costs a node, not a client
+        told.append((after_opening, (done.folder / "outcomes.jsonl").read_text()))
+    assert told[0] == told[1]
 
 
 def test_a_failed_run_is_told_and_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from flwr.client import NumPyClient
 from semfed.engine.inprocess import InProcessGrid
 from semfed.flower import adapter
 from semfed.flower.adapter import make_client_app
+from semfed.flower.bundle import pack, unpack
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.scenario import Scenario
@@ -112,6 +113,25 @@ def test_a_client_that_raises_keeps_its_old_state(experiment: Experiment) -> Non
     with pytest.raises(RuntimeError, match="no power"):
         ask(app, where, "train", fail=True)
     assert ask(app, where, "train")["metrics"]["visits"] == 2
+
+
+def test_a_client_that_raises_hurts_no_other_that_is_asked_with_it(experiment: Experiment) -> None:
+    app, where = make_client_app(), context(nodes=1)
+    opened(app, experiment, where)
+
+    def together(fails: int) -> dict[int, Any]:
+        model = ArrayRecord({"w": Array(np.arange(2, dtype=np.float32))})
+        asked = {}
+        for client in range(3):
+            config = ConfigRecord({"fail": client == fails})
+            own = ConfigRecord({"client": client})
+            asked[client] = RecordDict({"arrays": model, "config": config, adapter.STATE: own})
+        return unpack(app(Message(pack(asked), 7, "train"), where).content)
+
+    first, second = together(fails=1), together(fails=-1)
+    assert (first[1].code, first[1].reason) == (2, "RuntimeError: no power")
+    assert [first[client]["metrics"]["visits"] for client in (0, 2)] == [1, 1]
+    assert [second[client]["metrics"]["visits"] for client in range(3)] == [2, 1, 2]
 
 
 def test_opening_an_experiment_forgets_the_last_one(experiment: Experiment) -> None:
