@@ -9,6 +9,7 @@ in three ways: the default bandwidth is the median distance, few random centres 
 method replaces a quasi-Newton one.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-MEDIAN_ROWS = 1000
+MEDIAN_ROWS = 500
 NEWTON_STEPS = 50
 TOLERANCE = 1e-5
+NEAR = 0.1
 
 
 class GaussianKernel:
@@ -175,14 +177,17 @@ def _newton(design: Tensor, ridge: Tensor, solution: Tensor) -> Tensor:
     value, at_zero = objective(solution), objective(torch.zeros_like(solution))
     if value > at_zero:  # worse than knowing nothing, and perhaps too flat there for a Newton step
         solution, value = torch.zeros_like(solution), at_zero
+    decrement = math.inf
     for _ in range(NEWTON_STEPS):
         chance = torch.sigmoid(-(design @ solution))
         gradient = ridge * solution - design.T @ chance
-        hessian = design.T @ (design * (chance * (1 - chance))[:, None]) + torch.diag(ridge)
-        hessian.diagonal().add_(1e-10)
-        step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
+        if decrement > NEAR:  # nearer, the last Hessian is as good as a new one, which takes most of a step's time
+            hessian = design.T @ (design * (chance * (1 - chance))[:, None]) + torch.diag(ridge)
+            hessian.diagonal().add_(1e-10)
+            factor = torch.linalg.cholesky(hessian)
+        step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
         decrement = float(gradient @ step)
-        if decrement < TOLERANCE:  # so near the optimum a full step needs no check, and convergence is quadratic
+        if decrement < TOLERANCE:  # so near the optimum a full step needs no check
             return solution - step
         length = 1.0
         while length > 1e-8:

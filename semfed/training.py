@@ -109,7 +109,6 @@ def fit(
     float
         Mean loss over all samples and epochs, taken while training.
     """
-
     optimizer = make_optimizer(settings, parameters)
 
     def step(batch: Tensor, target: Tensor) -> Tensor:
