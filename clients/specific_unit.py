@@ -135,9 +135,9 @@ def train(
     state = ChannelState(generator)
     parameters = link.parameters()
     unit = closed_form.Unit.of(link.encoder, link.channel, link.decoder)
-    if unit is not None and isinstance(cost, priors.NormalPrior):
-        step = closed_form.objective(unit, source, link.channel, state, cost, weight)
-        return training.descend(step, parameters, inputs, values, settings=settings, generator=generator), state.uses
+    if unit is not None and isinstance(cost, priors.NormalPrior) and settings.plain_sgd:
+        step = closed_form.descent(unit, source, link.channel, state, cost, weight, settings.lr)
+        return training.repeat(step, inputs, values, settings=settings, generator=generator), state.uses
 
     def loss(batch: Tensor, target: Tensor) -> Tensor:
         mean, log_variance = link.encoder(source(batch, generator))

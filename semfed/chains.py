@@ -51,8 +51,7 @@ class Chain(Protocol):
 
 def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module) -> Chain:
     """Return the quickest way to train two networks, with fresh optimiser state."""
-    plain = settings.optimizer == "sgd" and not settings.momentum and not settings.weight_decay
-    if plain and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
+    if settings.plain_sgd and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
         dense = Dense.of(encoder), Dense.of(decoder)
         if dense[0] is not None and dense[1] is not None:
             return FullyConnectedChain(settings.lr, dense[0], dense[1])

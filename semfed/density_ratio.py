@@ -9,6 +9,7 @@ in three ways: the default bandwidth is the median distance, few random centres 
 method replaces a quasi-Newton one.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +17,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-MEDIAN_ROWS = 1000
+MEDIAN_ROWS = 500
 NEWTON_STEPS = 50
 TOLERANCE = 1e-5
+NEAR = 0.1
+
+
+class GaussianKernel:
+    """K(x, x_i) = exp(-||x - x_i||^2 / (2 bandwidth^2)), eq. (19), with what the centres decide worked out once.
+
+    Parameters
+    ----------
+    centres : Tensor, shape (centres, dims), float
+        The x_i.
+    bandwidth : float
+    """
+
+    def __init__(self, centres: Tensor, bandwidth: float) -> None:
+        self.precision = bandwidth**-2
+        self.offsets = centres.square().sum(1) * (-0.5 * self.precision)
+        self.columns = centres.T.contiguous() * self.precision
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return K between points of shape (samples, dims), of the centres' dtype, and all centres."""
+        exponent = torch.addmm(self.offsets, x, self.columns)
+        exponent.sub_(x.square().sum(1, keepdim=True), alpha=0.5 * self.precision)
+        return exponent.clamp_max_(0).exp_()
 
 
 @dataclass(frozen=True)
@@ -51,41 +75,27 @@ class DensityRatio:
         Tensor, shape (samples,)
             Its gradient reaches `x` and nothing else: sum_i w_i K(x, x_i) (x_i - x) / bandwidth^2.
         """
-        return gaussian_kernel(x, self.centres, self.bandwidth) @ self.weights + self.intercept
+        return self._kernel(x) @ self.weights + self.intercept
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_ratio` and its gradient, shapes (samples,) and (samples, dims), without autograd."""
-        sums = gaussian_kernel(x, self.centres, self.bandwidth) @ self._columns
-        total = sums[:, -1]
-        slope = torch.addcmul(sums[:, :-1], x, total[:, None], value=-1).div_(self.bandwidth**2)
-        return total + self.intercept, slope
+        sums = self._kernel(x) @ self._columns
+        slope = torch.addcmul(sums[:, :-1], x, sums[:, -1:], value=-self._kernel.precision)
+        return sums[:, -1] + self.intercept, slope
+
+    @cached_property
+    def _kernel(self) -> GaussianKernel:
+        return GaussianKernel(self.centres, self.bandwidth)
 
     @cached_property
     def _columns(self) -> Tensor:
-        """The weighted centres and the weights, side by side: the kernel times these makes both sums of the slope."""
-        return torch.cat([self.weights[:, None] * self.centres, self.weights[:, None]], dim=1)
+        """What the kernel is multiplied by for the slope and for the log-ratio, side by side."""
+        weights = self.weights[:, None]
+        return torch.cat([weights * self.centres * self._kernel.precision, weights], dim=1)
 
     def to(self, dtype: torch.dtype) -> "DensityRatio":
         """Return the same estimate in another precision; it is fitted in float64."""
         return DensityRatio(self.centres.to(dtype), self.weights.to(dtype), self.intercept.to(dtype), self.bandwidth)
-
-
-def gaussian_kernel(x: Tensor, centres: Tensor, bandwidth: float) -> Tensor:
-    """K(x, x') = exp(-||x - x'||^2 / (2 bandwidth^2)), eq. (19).
-
-    Parameters
-    ----------
-    x : Tensor, shape (samples, dims), float
-    centres : Tensor, shape (centres, dims), the same dtype
-    bandwidth : float
-
-    Returns
-    -------
-    Tensor, shape (samples, centres)
-    """
-    scale = -0.5 / bandwidth**2
-    exponent = torch.addmm(centres.square().sum(1) * scale, x, centres.T, alpha=-2 * scale)
-    return exponent.add_(x.square().sum(1, keepdim=True).mul_(scale)).clamp_max_(0).exp_()
 
 
 def median_bandwidth(p: Tensor, q: Tensor) -> float:
@@ -96,11 +106,8 @@ def median_bandwidth(p: Tensor, q: Tensor) -> float:
     p, q : Tensor, shape (samples, dims), float
         In random order: of large samples the first rows stand for all.
     """
-    pooled = torch.cat([p[: MEDIAN_ROWS // 2], q[: MEDIAN_ROWS // 2]]).double()
-    norms = pooled.square().sum(1)
-    squared = torch.addmm(norms, pooled, pooled.T, alpha=-2).add_(norms[:, None])
-    pairs = torch.ones_like(squared, dtype=torch.bool).triu_(1)
-    return float(squared[pairs].median().clamp_min(0).sqrt())
+    pooled = torch.cat([p[: MEDIAN_ROWS // 2], q[: MEDIAN_ROWS // 2]])
+    return float(torch.pdist(pooled).median())
 
 
 def fit(
@@ -149,7 +156,7 @@ def fit(
         raise ValueError(f"gamma = {gamma} and bandwidth = {width} must be greater than 0")
     with torch.no_grad():
         points, centres = torch.cat([p, q]).double(), centres.double()
-        kernel = gaussian_kernel(points, centres, width)
+        kernel = GaussianKernel(centres, width)(points)
         design = torch.cat([kernel, torch.ones_like(kernel[:, :1])], dim=1)
         signs = torch.ones(len(points), dtype=torch.float64, device=points.device)
         signs[len(p) :] = -1
@@ -170,14 +177,17 @@ def _newton(design: Tensor, ridge: Tensor, solution: Tensor) -> Tensor:
     value, at_zero = objective(solution), objective(torch.zeros_like(solution))
     if value > at_zero:  # worse than knowing nothing, and perhaps too flat there for a Newton step
         solution, value = torch.zeros_like(solution), at_zero
+    decrement = math.inf
     for _ in range(NEWTON_STEPS):
         chance = torch.sigmoid(-(design @ solution))
         gradient = ridge * solution - design.T @ chance
-        hessian = design.T @ (design * (chance * (1 - chance))[:, None]) + torch.diag(ridge)
-        hessian.diagonal().add_(1e-10)
-        step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
+        if decrement > NEAR:  # nearer, the last Hessian is as good as a new one, which takes most of a step's time
+            hessian = design.T @ (design * (chance * (1 - chance))[:, None]) + torch.diag(ridge)
+            hessian.diagonal().add_(1e-10)
+            factor = torch.linalg.cholesky(hessian)
+        step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
         decrement = float(gradient @ step)
-        if decrement < TOLERANCE:  # so near the optimum a full step needs no check, and convergence is quadratic
+        if decrement < TOLERANCE:  # so near the optimum a full step needs no check
             return solution - step
         length = 1.0
         while length > 1e-8:

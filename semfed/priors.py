@@ -44,15 +44,19 @@ class NormalPrior:
     def with_slopes(
         self, x: Tensor, mean: Tensor, log_variance: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """Return the penalty and its gradients by x (None if it is zero), mean and log-variance, without autograd."""
-        excess = log_variance.exp().sub_(1)
-        penalty = torch.addcmul(excess, mean, mean).sub_(log_variance).sum(1).mul_(0.5)
+        """Return the sum of the penalty and its gradients by x (None if it is zero), mean and log-variance.
+
+        Without autograd.
+        """
+        excess = torch.expm1(log_variance)
+        penalty = 0.5 * torch.addcmul(excess, mean, mean).sub_(log_variance).sum()
+        of_log_variance = excess.mul_(0.5)
         if self.ratio is None:
-            return penalty, None, mean, excess.mul_(0.5)
+            return penalty, None, mean, of_log_variance
         if self.gradient == "detach":
-            return penalty.sub_(self.ratio.log_ratio(x)), None, mean, excess.mul_(0.5)
+            return penalty.sub_(self.ratio.log_ratio(x).sum()), None, mean, of_log_variance
         log_ratio, slope = self.ratio.with_slope(x)
-        return penalty.sub_(log_ratio), slope.neg_(), mean, excess.mul_(0.5)
+        return penalty.sub_(log_ratio.sum()), slope.neg_(), mean, of_log_variance
 
 
 def standard_normal() -> NormalPrior:

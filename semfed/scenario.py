@@ -194,6 +194,11 @@ class TrainingSettings(StrictModel):
             raise ValueError(f"momentum = {self.momentum} belongs to optimizer 'sgd'; leave it out with 'adam'")
         return self
 
+    @property
+    def plain_sgd(self) -> bool:
+        """Whether a step subtracts ``lr`` times the gradient, and that is all."""
+        return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
+
 
 class Arm(StrictModel):
     """A variant: its name, and the tables in which it differs from the scenario around it."""

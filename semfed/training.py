@@ -11,7 +11,7 @@ from semfed.optimizers import make_optimizer
 from semfed.scenario import TrainingSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Sequence[Tensor]]]
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
 def pick_device(name: str) -> torch.device:
@@ -109,30 +109,24 @@ def fit(
     float
         Mean loss over all samples and epochs, taken while training.
     """
-
-    def step(batch: Tensor, target: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        value = loss(batch, target)
-        return value.detach(), torch.autograd.grad(value, parameters)
-
-    return descend(step, parameters, inputs, targets, settings=settings, generator=generator)
-
-
-def descend(
-    step: Step,
-    parameters: Sequence[nn.Parameter],
-    inputs: Tensor,
-    targets: Tensor,
-    *,
-    settings: TrainingSettings,
-    generator: torch.Generator,
-) -> float:
-    """Do as `fit` does with a step that brings the gradients along: (inputs, targets) -> (mean loss, gradients)."""
     optimizer = make_optimizer(settings, parameters)
+
+    def step(batch: Tensor, target: Tensor) -> Tensor:
+        value = loss(batch, target)
+        optimizer.step(torch.autograd.grad(value, parameters))
+        return value.detach()
+
+    return repeat(step, inputs, targets, settings=settings, generator=generator)
+
+
+def repeat(
+    step: Step, inputs: Tensor, targets: Tensor, *, settings: TrainingSettings, generator: torch.Generator
+) -> float:
+    """Take a step on every minibatch of every epoch: (inputs, targets) -> mean loss before it; the rest as in `fit`."""
     total = torch.zeros((), device=inputs.device, dtype=torch.float64)
     for _ in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         for rows in torch.split(order, settings.batch_size):  # a shuffled copy of all inputs would cost far more
-            value, gradients = step(inputs.index_select(0, rows), targets.index_select(0, rows))
-            optimizer.step(gradients)
-            total += value * len(rows)
+            value = step(inputs.index_select(0, rows), targets.index_select(0, rows))
+            total.add_(value, alpha=len(rows))
     return float(total) / (settings.epochs * len(inputs))

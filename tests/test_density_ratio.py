@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from semfed.density_ratio import fit, gaussian_kernel, median_bandwidth
+from semfed.density_ratio import GaussianKernel, fit, median_bandwidth
 
 
 def normal(generator: torch.Generator, rows: int, dims: int, mean: float, sd: float) -> Tensor:
@@ -39,7 +39,7 @@ def test_newton_finds_the_optimum_of_scikit_learns_logistic_regression(gamma: fl
     points = torch.cat([x, y])
     labels = np.repeat([1, -1], 200)
     reference = LogisticRegression(C=every / (2 * gamma), tol=1e-10, max_iter=10_000)
-    reference.fit(gaussian_kernel(points, centres, 1.3).numpy(), labels)
+    reference.fit(GaussianKernel(centres, 1.3)(points).numpy(), labels)
     np.testing.assert_allclose(ours.weights.numpy(), reference.coef_[0], atol=1e-4)
     assert float(ours.intercept) == pytest.approx(float(reference.intercept_[0]), abs=1e-4)
 
@@ -111,7 +111,7 @@ def test_gradient_of_the_log_ratio_is_the_documented_sum() -> None:
     ratio = fit(x, y, x[:10], bandwidth=1.7)
     point = normal(generator, 1, 3, 0, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(ratio.log_ratio(point).sum(), point)
-    kernel = gaussian_kernel(point.detach(), ratio.centres, 1.7)[0]
+    kernel = GaussianKernel(ratio.centres, 1.7)(point.detach())[0]
     expected = ((ratio.weights * kernel)[:, None] * (ratio.centres - point.detach())).sum(0) / 1.7**2
     torch.testing.assert_close(gradient[0], expected)
 

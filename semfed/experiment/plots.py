@@ -80,7 +80,7 @@ def plot(folder: Path) -> list[Path]:
                 colours = itertools.cycle(COLOURS)
                 figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
         for task in shown_rates(summary):
-            figures[f"error-{task}-vs-rate"] = against_rate(summary, task)
+            figures[f"error-{task}-vs-rate"] = against_rate(summary, scenario.sweep, task)
         if summary.get("similarity"):
             figures["similarity"] = similarity_map(summary, scenario)
         target = folder / "plots"
@@ -153,13 +153,20 @@ def shown_rates(summary: Mapping[str, Any]) -> list[str]:
     return [task for task in tasks if all(f"{q}/{task}" in final for final in finals for q in ("error", "rate"))]
 
 
-def against_rate(summary: Mapping[str, Any], task: str) -> Figure:
-    """Draw every arm's final error in percent against the rate that it takes: one marker a seed."""
+def against_rate(summary: Mapping[str, Any], sweep: Sweep | None, task: str) -> Figure:
+    """Draw every arm's final error in percent against the rate that it takes: one marker a seed.
+
+    Of a sweep, a line joins the means over seeds in the order of the sweep's values.
+    """
     figure, axes = _axes(f"rate of {task} (nats)", _label(f"error/{task}"))
-    for index, (name, arm) in enumerate(summary["arms"].items()):
-        rates, errors = (list(arm["final"][f"{q}/{task}"]["values"].values()) for q in ("rate", "error"))
+    arms = list(summary["arms"]) if sweep is None else sweep.arms
+    for index, arm in enumerate(arms):
+        names = [arm] if sweep is None else _swept(sweep, arm, summary)
+        rates, errors = ([summary["arms"][name]["final"][f"{q}/{task}"] for name in names] for q in ("rate", "error"))
+        x, y = (np.array([v for entry in found for v in entry["values"].values()]) for found in (rates, errors))
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.plot(rates, 100 * np.array(errors), color=colour, marker=marker, linestyle="none", label=name)
+        axes.plot(x, 100 * y, color=colour, marker=marker, linestyle="none", label=arm)
+        axes.plot([entry["mean"] for entry in rates], [100 * entry["mean"] for entry in errors], color=colour)
     axes.legend(loc="best")
     return figure
 

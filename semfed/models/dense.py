@@ -4,7 +4,7 @@ For layers of a few dozen units autograd's bookkeeping, a node of a graph per op
 arithmetic.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -51,51 +51,32 @@ class Dense:
             values.append(y.relu_() if relu else y)
         return values
 
-    def backward(self, slope: Tensor, values: Sequence[Tensor], *, to_input: bool) -> tuple[Tensor, list[Tensor]]:
-        """Differentiate a scalar.
+    def descend(self, slope: Tensor, values: Sequence[Tensor], rate: float, *, to_input: bool) -> Tensor:
+        """Differentiate a scalar and take a step of gradient descent, within the products that make the gradients.
 
         Parameters
         ----------
         slope : Tensor, shape (batch, outputs)
-            Its gradient with respect to the output.
+            The scalar's gradient with respect to the output.
         values : sequence of Tensor
             From `forward`.
+        rate : float
+            What the gradients, which are never stored, are multiplied by when they are subtracted.
         to_input : bool
             Whether the first layer passes the gradient on.
 
         Returns
         -------
-        slope : Tensor, shape (batch, inputs)
-            The gradient with respect to the input, or what the first layer got if it does not pass it on.
-        gradients : list of Tensor
-            With respect to weights and biases in the modules' order.
-        """
-        found: list[tuple[Tensor, Tensor]] = []
-        for k, own, lower in self._slopes(slope, values, to_input):
-            found.append((torch.mm(own.t(), values[k]), own.sum(0)))
-            slope = lower
-        return slope, [gradient for pair in reversed(found) for gradient in pair]
-
-    def descend(self, slope: Tensor, values: Sequence[Tensor], rate: float, *, to_input: bool) -> Tensor:
-        """Subtract `rate` times the gradients that `backward` would return, within the products that make them.
-
-        Parameters and result are those of `backward`, without the gradients, which are never stored.
-        """
-        for k, own, lower in self._slopes(slope, values, to_input):
-            weight, _, bias = self.layers[k]
-            weight.addmm_(own.t(), values[k], alpha=-rate)
-            bias.sub_(own.sum(0), alpha=rate)
-            slope = lower
-        return slope
-
-    def _slopes(self, slope: Tensor, values: Sequence[Tensor], to_input: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield every layer from the last one on, the gradient by what it adds up, and that by its input.
-
-        Both are there before the layer may be changed.
+        Tensor, shape (batch, inputs)
+            The gradient with respect to the input before the step, or what the first layer got if it does not pass
+            it on.
         """
         for k in reversed(range(len(self.layers))):
+            weight, _, bias = self.layers[k]
             if self.rectified[k]:
                 slope = torch.ops.aten.threshold_backward(slope, values[k + 1], 0)
-            lower = torch.mm(slope, self.layers[k][0]) if k or to_input else slope
-            yield k, slope, lower
+            lower = torch.mm(slope, weight) if k or to_input else slope
+            weight.addmm_(slope.t(), values[k], alpha=-rate)
+            bias.sub_(slope.sum(0), alpha=rate)
             slope = lower
+        return slope
