@@ -43,7 +43,9 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, A
     folder = rehearsal.folder(run)
     if status != "finished:completed":
         summary = folder / "summary.json"  # not there if its process was killed
-        raise SystemExit(f"{scenario}: {status} {json.loads(summary.read_text())['error'] if summary.exists() else ''}")
+        raise SystemExit(
+            f"{scenario}: {status} {json.loads(summary.read_text()).get('error', '') if summary.exists() else ''}"
+        )
     timings = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
     rounds = [t["seconds"] for t in timings if t["round"] > 0]
     nodes = sum(name.startswith("supernode-") for name in rehearsal.services)

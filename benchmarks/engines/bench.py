@@ -115,6 +115,8 @@ def main() -> None:
     unknown = set(sections) - set(SECTIONS)
     if unknown:
         parser.error(f"unknown sections {sorted(unknown)}: choose from {','.join(SECTIONS)}")
+    if not os.environ.get("SEMFED_DATA") and not set(sections) <= {"W3", "startup"}:
+        parser.error("SEMFED_DATA is not set: it names the folder with the data sets")
     out = options.out or (None if options.quick else RESULTS)
     commands = available(options.pfl_python)
     if options.implementations:

@@ -1,6 +1,6 @@
 """Figures of how an optimisation converges: quantities that fall by orders of magnitude, on a logarithmic axis."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,8 +11,12 @@ QUANTITIES = ("objective", "residual/primal", "residual/dual")
 
 
 def measured(by_arm: Curves) -> list[str]:
-    """Return which of the quantities a run has."""
-    return [metric for metric in QUANTITIES if any(metric in metrics for metrics in by_arm.values())]
+    """Return which of the quantities a run has, and has above 0 at least once: a logarithm can show no other."""
+    return [metric for metric in QUANTITIES if any(_rises(metrics.get(metric, {})) for metrics in by_arm.values())]
+
+
+def _rises(seeds: Mapping[int, Mapping[int, float]]) -> bool:
+    return any(value > 0 for rounds in seeds.values() for value in rounds.values())
 
 
 def against_round_log(by_arm: Curves, metric: str, colours: Iterable[str]) -> Figure:

@@ -21,3 +21,9 @@ def test_geometric_mean_over_seeds_without_what_is_exactly_zero() -> None:
     values = np.asarray(line.get_ydata(), dtype=float)
     assert np.isnan(values[0])
     assert values[1] == pytest.approx(1e-3)
+
+
+def test_a_quantity_that_is_always_zero_has_no_place_on_a_logarithmic_axis() -> None:
+    """The primal residual of a run that ends before users and precoder have ever differed."""
+    curves = {"a": {"residual/primal": {0: {1: 0.0, 2: 0.0}}, "residual/dual": {0: {1: 0.0, 2: 0.1}}}}
+    assert measured(curves) == ["residual/dual"]
