@@ -94,6 +94,8 @@ def seconds_table(results: Mapping[str, Any]) -> str:
 def scenarios_table(results: Mapping[str, Any]) -> str:
     """Return seconds of a round of every scenario by engine."""
     found = results.get("scenarios", {})
+    if not found:
+        return "Rounds of single scenarios were not measured (`make -C benchmarks/engines scenarios` does)."
     engines = [name for name in NAMES if any(name in row for row in found.values())]
     rows = [
         [name, *(f"{row[engine]:.3g}" if engine in row else "" for engine in engines)] for name, row in found.items()
