@@ -47,8 +47,9 @@ def test_path_gradient_beats_the_explicit_prior_at_equal_rate(mnist: str, tmp_pa
 
 
 def test_four_channel_uses_are_too_few(mnist: str, tmp_path: Path) -> None:
+    """Seeds differ by points here; a single one may lie outside."""
     overrides = ["learner.common.epochs=3", "channel.uses=4"]
-    found = final(mnist, tmp_path / "a", "iopm-mnist", arms=["iopm"], overrides=overrides)
+    found = final(mnist, tmp_path / "a", "iopm-mnist", arms=["iopm"], overrides=overrides, seeds=[0, 1, 2])
     assert 0.33 <= found["iopm"]["error/average"] <= 0.39
 
 
