@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,7 +58,10 @@ def interrupted(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def command() -> Callable[..., subprocess.Popen[str]]:
-    """Start ``semfed`` as a process of its own, at the head of a group."""
+    """Start ``semfed`` as a process of its own, at the head of a group.
+
+    A shell lets what it runs in the background ignore Ctrl-C, and children inherit that: it is undone here.
+    """
 
     def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -67,6 +71,7 @@ def command() -> Callable[..., subprocess.Popen[str]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semfed.flower.bundle import BUNDLE, cut, one_by_one, pack, unpack
@@ -49,6 +49,7 @@ PARTS = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw is slow on a busy machine
 @given(PARTS)
 def test_every_client_gets_back_what_was_packed_for_it(parts: dict[int, Any]) -> None:
     given_parts = {client: part if isinstance(part, Error) else RecordDict(part) for client, part in parts.items()}
