@@ -29,7 +29,7 @@ CASES = {
     "digits": "arms='clustered' seeds='0' rounds=3",
     "alignment-digits": "arms='shared' seeds='0' rounds=3",
     "fedcl-digits": "arms='fedcl' seeds='0' rounds=1",
-    "iopm-federated": "arms='clustered' seeds='0' rounds=2 set='learner.common.rounds=1'",
+    "iopm-federated": "arms='clustered' seeds='0' rounds=6",
     "mtoc-federated": "arms='clustered' seeds='0' rounds=2",
 }
 SHOWN = ("clients", "nodes", "messages_per_round", "seconds_per_round", "seconds_to_open")
