@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from semfed import weights
-from semfed.chains import make_chain
+from semfed.chains import Chain, make_chain
 from semfed.cohorts import Cohort, stackable
 from semfed.flower.arrays import Arrays
 
@@ -53,7 +53,7 @@ class JointClient(PersonalClient):
         chain = self._load(parameters)
         chain.encoder.train()
         chain.decoder.train()
-        trained = make_chain(self.session.scenario.training, chain.encoder, chain.decoder)
+        trained = self._chain(chain.encoder, chain.decoder)
         kept = None if parameters else self.session.load("training")
         if kept is not None:
             trained.load_state(weights.unpack(kept["optimizer"], trained.state()))
@@ -118,6 +118,14 @@ class JointClient(PersonalClient):
         """Test an average, or what the client keeps; see `PersonalClient.test`, and `fit` for the arguments."""
         chain = self._load(parameters)
         return self.test(chain.encoder, chain.decoder, int(config["server-round"]))
+
+    def _chain(self, encoder: nn.Module, decoder: nn.Module) -> Chain:
+        """Return what trains the networks, with a fresh optimiser; plain SGD has nothing to forget and is kept."""
+        settings = self.session.scenario.training
+        if not settings.plain_sgd:
+            return make_chain(settings, encoder, decoder)
+        key = ("plain SGD", settings.lr, encoder, decoder)
+        return self.session.worker.once(key, lambda: make_chain(settings, encoder, decoder))
 
     def _load(self, parameters: list[npt.NDArray[Any]]) -> "Resident":
         parts = self.resident("encoder"), self.resident("decoder")

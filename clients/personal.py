@@ -123,7 +123,8 @@ class PersonalClient(Learner):
         for first in range(0, len(indices), GATHERED):
             some = indices[first : first + GATHERED]
             rows, sizes = torch.cat(some), [len(batch) for batch in some]
-            images, labels = self.session.images(self.train_rows[rows]), self.train_labels[rows]
+            images = self.session.images(self.train_rows.index_select(0, rows))
+            labels = self.train_labels.index_select(0, rows)
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def uplink(self, round_: int, step: int) -> ChannelState:

@@ -102,20 +102,19 @@ class FullyConnectedChain:
         self.rate = rate
         self.encoder, self.decoder = encoder, decoder
 
+    @torch.no_grad()
     def step(self, inputs: Tensor, labels: Tensor, send: Send) -> Tensor:
         """Take one step; see `Chain.step`."""
-        with torch.no_grad():
-            encoded = self.encoder.forward(inputs.flatten(1))
-        sent = encoded[-1].detach().requires_grad_()
-        received = send(sent)
-        with torch.no_grad():
-            decoded = self.decoder.forward(received.detach())
-            loss, slope = decision_loss_and_slope(decoded[-1], labels)
-            slope = self.decoder.descend(slope, decoded, self.rate, to_input=True)
+        encoded = self.encoder.forward(inputs.flatten(1))
+        with torch.enable_grad():
+            sent = encoded[-1].detach().requires_grad_()
+            received = send(sent)
+        decoded = self.decoder.forward(received.detach())
+        loss, slope = decision_loss_and_slope(decoded[-1], labels)
+        slope = self.decoder.descend(slope, decoded, self.rate, to_input=True)
         if received is not sent:
             (slope,) = torch.autograd.grad(received, sent, slope)
-        with torch.no_grad():
-            self.encoder.descend(slope, encoded, self.rate, to_input=False)
+        self.encoder.descend(slope, encoded, self.rate, to_input=False)
         return loss
 
     def state(self) -> dict[str, Tensor]:

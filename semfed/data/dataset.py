@@ -1,6 +1,7 @@
 """What a data set is: uint8 images and integer classes, for training and for testing."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -71,6 +72,8 @@ def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
     Tensor, shape (samples, channels, height, width), float32
         On the device of `images`.
     """
-    centre = torch.tensor(mean, device=images.device).view(1, -1, 1, 1)
-    scale = torch.tensor(std, device=images.device).view(1, -1, 1, 1)
+    centre, scale = _per_channel(mean, images.device), _per_channel(std, images.device)
     return images.float().div_(255).sub_(centre).div_(scale)
+
+
+_per_channel = lru_cache(maxsize=16)(lambda values, device: torch.tensor(values, device=device).view(1, -1, 1, 1))

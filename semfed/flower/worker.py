@@ -87,5 +87,5 @@ class Worker:
         data = experiment.scenario.data
         mean, std = data.mean or dataset.mean, data.std or dataset.std
         if rows is not None:
-            return standardise(dataset.train.images[rows], mean, std)
+            return standardise(dataset.train.images.index_select(0, rows), mean, std)
         return self.once(("test", root, device), lambda: standardise(dataset.test.images, mean, std))

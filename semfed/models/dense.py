@@ -26,6 +26,7 @@ class Dense:
         weights = [layer.weight.detach() for layer in layers]
         self.layers = [(w, w.t(), layer.bias.detach()) for w, layer in zip(weights, layers, strict=True)]
         self.rectified = tuple(rectified)
+        self._kept_ones = torch.empty(0)
 
     @classmethod
     def of(cls, network: nn.Module) -> "Dense | None":
@@ -71,12 +72,20 @@ class Dense:
             The gradient with respect to the input before the step, or what the first layer got if it does not pass
             it on.
         """
+        ones = self._ones(slope)
         for k in reversed(range(len(self.layers))):
             weight, _, bias = self.layers[k]
             if self.rectified[k]:
-                slope = torch.ops.aten.threshold_backward(slope, values[k + 1], 0)
+                slope = torch.ops.aten.threshold_backward.default(slope, values[k + 1], 0)
             lower = torch.mm(slope, weight) if k or to_input else slope
-            weight.addmm_(slope.t(), values[k], alpha=-rate)
-            bias.sub_(slope.sum(0), alpha=rate)
+            upright = slope.t()
+            weight.addmm_(upright, values[k], alpha=-rate)
+            bias.addmv_(upright, ones, alpha=-rate)
             slope = lower
         return slope
+
+    def _ones(self, like: Tensor) -> Tensor:
+        """Return a vector of ones, one a row: a product with it sums over a batch and subtracts in one call."""
+        if len(self._kept_ones) != len(like):
+            self._kept_ones = like.new_ones(len(like))
+        return self._kept_ones
