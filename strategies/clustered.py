@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
 
 from semfed import information
 from semfed.errors import DataError
 from semfed.flower import arrays as wire
-from semfed.flower.averaging import Average, add_reply
+from semfed.flower.averaging import Average, add_reply, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
@@ -142,7 +141,7 @@ class ClusteredStrategy(FederatedStrategy):
         merged = ArrayRecord()
         for index, model in enumerate(self._models):
             merged.update({f"{index}/{name}": array for name, array in model.items()})
-        return merged, aggregate_metricrecords(told, "num-examples")
+        return merged, average_metrics(told)
 
     def _broadcast(
         self, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
@@ -150,9 +149,9 @@ class ClusteredStrategy(FederatedStrategy):
         if not self._models:  # the first round: every cluster starts from the same encoder
             self._models = [arrays for _ in self.clusters]
         return [
-            self.message(client, message_type, server_round, self._models[index], config)
-            for index, cluster in enumerate(self.clusters)
-            for client in cluster
+            message
+            for cluster, model in zip(self.clusters, self._models, strict=True)
+            for message in self.messages(cluster, message_type, server_round, model, config)
         ]
 
     def _measure_similarity(self, federation: Federation) -> None:

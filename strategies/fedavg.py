@@ -95,4 +95,4 @@ class FedAvg(FederatedStrategy):
         self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
         self._sent = arrays if self.exchange else ArrayRecord()
-        return [self.message(client, message_type, server_round, self._sent, config) for client in clients]
+        return self.messages(clients, message_type, server_round, self._sent, config)

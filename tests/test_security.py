@@ -13,8 +13,6 @@ from semfed.flower.strategy import mismatch
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("semfed", "clients", "strategies") for path in sorted((ROOT / folder).rglob("*.py"))]
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-BETWEEN_OWN_PROCESSES = ROOT / "semfed" / "engine" / "ray.py"
-"""What the driver and its actors pass to each other is pickled by Ray in any case."""
 
 
 class Evil:
@@ -32,8 +30,7 @@ def test_no_module_unpickles_or_evaluates() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-                found = FORBIDDEN_MODULES & {name.split(".")[0] for name in names}
-                assert not found or (path == BETWEEN_OWN_PROCESSES and found == {"pickle"}), path
+                assert not FORBIDDEN_MODULES & {name.split(".")[0] for name in names}, path
             if isinstance(node, ast.Call):
                 called, keywords = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert called not in {"eval", "exec", "compile", "__import__"}, path

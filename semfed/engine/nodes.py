@@ -2,8 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -79,16 +78,22 @@ class Nodes:
         self._shelf.keep(node, context.state)
         return reply
 
-    def answer_all(self, messages: Sequence[Message]) -> Iterator[Message]:
+    def answer_all(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Let nodes answer one after the other, or one cohort after the other, each when its reply is asked for."""
-        if self._cohort > 1 and all(message.metadata.message_type == "train" for message in messages):
-            for first in range(0, len(messages), self._cohort):
-                yield from self._answer_cohort(messages[first : first + self._cohort])
-            return
-        for message, following in zip_longest(messages, messages[1:]):
+        if self._cohort > 1:
+            messages = list(messages)
+            if all(message.metadata.message_type == "train" for message in messages):
+                for first in range(0, len(messages), self._cohort):
+                    yield from self._answer_cohort(messages[first : first + self._cohort])
+                return
+        coming = iter(messages)
+        message = next(coming, None)
+        while message is not None:
+            following = next(coming, None)
             if following is not None:
                 self._shelf.expect(following.metadata.dst_node_id)
             yield self.answer(message)
+            message = following
 
     def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
         contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]
@@ -131,6 +136,9 @@ class ServerlessGrid(Grid):
         Number of nodes.
     """
 
+    streams: ClassVar[bool] = True
+    """Messages may be an iterator: each is sent as soon as it is made."""
+
     def __init__(self, nodes: int) -> None:
         self._nodes = nodes
         self._sent = 0
@@ -165,10 +173,9 @@ class ServerlessGrid(Grid):
         """No run of a SuperLink stands behind this grid."""
         return None
 
-    def _number(self, messages: Iterable[Message]) -> list[Message]:
+    def _number(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Give messages their ids, as a SuperLink would."""
-        numbered = list(messages)
-        for message in numbered:
+        for message in messages:
             self._sent += 1
             message.metadata.__dict__["_message_id"] = f"message-{self._sent}"
-        return numbered
+            yield message

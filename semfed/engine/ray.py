@@ -9,13 +9,11 @@ snapshot and answers the same messages again, with the same numbers.
 import heapq
 import logging
 import os
-import pickle
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,8 @@ SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
 BATCH_S = 0.1
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
-BATCHES_PER_WORKER = 4
-"""Into how many batches an actor's messages are cut as long as nobody knows how long they take."""
+FIRST_BATCHES = 4
+"""Into how many batches the messages to all of an actor's clients are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 32
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 RESTARTS = 3
@@ -45,8 +43,6 @@ CLIENT_CRASHED = 8
 """Flower's code for a client app whose process died."""
 
 States = dict[int, RecordDict]
-Packed = tuple[bytes, list[pickle.PickleBuffer]]
-"""What `pack` makes: the content without its large arrays, and these."""
 
 
 @ray.remote
@@ -60,39 +56,38 @@ class Host:
         self._nodes = Nodes(make_client_app(), indices, total, run_config, shelf)
         self._shared: dict[str, ArrayRecord] = {}
 
-    def restore(self, *snapshots: Packed) -> None:
+    def restore(self, *snapshots: States) -> None:
         """Put the states of the nodes back."""
         for states in snapshots:
-            self._nodes.restore(unpack(states))
+            self._nodes.restore(states)
 
-    def serve(self, packed: Packed, shared: Mapping[str, Any]) -> tuple[Packed, Packed]:
+    def serve(
+        self, batch: Sequence[tuple[Message, dict[str, str]]], shared: Mapping[str, Any]
+    ) -> tuple[tuple[list[Message], float], States]:
         """Answer messages in their order.
 
         Parameters
         ----------
-        packed : Packed
-            List of pairs: a message, and names of its records with their keys in `shared`.
+        batch : sequence of (Message, dict)
+            Messages, each with names of its records and their keys in `shared`.
         shared : mapping of str to list of ObjectRef
             Records that several messages have in common, a reference each.
 
         Returns
         -------
-        replies : Packed
-            List of messages, and the seconds that they took.
-        states : Packed
+        replies : list of Message, float
+            And the seconds that they took.
+        states : States
             A snapshot of the states of their nodes.
         """
         started = time.perf_counter()
-        batch: list[tuple[Message, dict[str, str]]] = unpack(packed)
-        self._shared = {
-            key: self._shared[key] if key in self._shared else unpack(ray.get(r[0])) for key, r in shared.items()
-        }
+        self._shared = {key: self._shared[key] if key in self._shared else ray.get(r[0]) for key, r in shared.items()}
         for message, records in batch:
             for name, key in records.items():
                 message.content[name] = self._shared[key]
         replies = list(self._nodes.answer_all([message for message, _ in batch]))
         states = self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
-        return pack((replies, time.perf_counter() - started)), pack(states)
+        return (replies, time.perf_counter() - started), states
 
 
 class RayGrid(ServerlessGrid):
@@ -140,6 +135,7 @@ class RayGrid(ServerlessGrid):
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
         self._snapshots: dict[int, Any] = {}
         self._pace: dict[str, float] = {}
+        self._common = CommonArrays()
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         self._memory_mb = state_memory_mb / count
@@ -148,8 +144,8 @@ class RayGrid(ServerlessGrid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Let actors answer, and give replies as they come; late ones are left out and may be pulled."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        sent = self._number(messages)
-        pending = dict(self._submit(batch) for batch in self._batches(sent))
+        self._common = CommonArrays()
+        pending = dict(self._submit(batch) for batch in self._batches(self._number(messages)))
         restarts: defaultdict[int, int] = defaultdict(int)
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -159,7 +155,7 @@ class RayGrid(ServerlessGrid):
                 break
             host, batch, snapshot = pending.pop(ready[0])
             try:
-                answered, seconds = unpack(ray.get(ready[0]))
+                answered, seconds = ray.get(ready[0])
             except RayActorError as error:
                 restarts[host] += 1
                 if restarts[host] > RESTARTS:
@@ -176,7 +172,7 @@ class RayGrid(ServerlessGrid):
         for reference in ready:
             _, batch, snapshot = self._late.pop(reference)
             try:
-                answered, _ = unpack(ray.get(reference))
+                answered, _ = ray.get(reference)
             except RayActorError as error:
                 answered = [Message(Error(CLIENT_CRASHED, f"a Ray actor died: {error}"), reply_to=m) for m in batch]
             else:
@@ -205,26 +201,28 @@ class RayGrid(ServerlessGrid):
             actor.restore.remote(*snapshots)
         return actor
 
-    def _batches(self, messages: Sequence[Message]) -> list[list[Message]]:
-        by_host: defaultdict[int, list[Message]] = defaultdict(list)
+    def _batches(self, messages: Iterable[Message]) -> Iterator[list[Message]]:
+        """Collect messages by actor; a full batch goes out while later messages are still being made."""
+        filling: defaultdict[int, list[Message]] = defaultdict(list)
         for message in messages:
-            by_host[self._host_of[message.metadata.dst_node_id]].append(message)
-        cut = []
-        for batch in by_host.values():
-            pace = self._pace.get(batch[0].metadata.message_type)
-            size = -(-len(batch) // BATCHES_PER_WORKER) if pace is None else int(BATCH_S / pace)
-            size = max(1, min(size, MOST_IN_BATCH))
-            cut.append([batch[k : k + size] for k in range(0, len(batch), size)])
-        self._common = _put_common_arrays(messages)
-        # Actors take turns, so that replies come about in the order in which they are used up.
-        return [batch for turn in zip_longest(*cut) for batch in turn if batch]
+            host = self._host_of[message.metadata.dst_node_id]
+            filling[host].append(message)
+            if len(filling[host]) >= self._batch_size(host, message.metadata.message_type):
+                yield filling.pop(host)
+        yield from filling.values()
+
+    def _batch_size(self, host: int, message_type: str) -> int:
+        pace = self._pace.get(message_type)
+        size = len(self._placed[host]) / FIRST_BATCHES if pace is None else BATCH_S / pace
+        return max(1, min(int(size), MOST_IN_BATCH))
 
     def _submit(self, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
         host = self._host_of[batch[0].metadata.dst_node_id]
-        wired = [_detach(message, self._common) for message in batch]
+        self._common.note(batch)
+        wired = [_detach(message, self._common.references) for message in batch]
         keyed = [(message, {name: reference.hex() for name, reference in found.items()}) for message, found in wired]
         shared = {reference.hex(): [reference] for _, found in wired for reference in found.values()}
-        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(pack(keyed), shared)
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(keyed, shared)
         return replies, (host, batch, snapshot)
 
     def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
@@ -285,39 +283,29 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-def pack(content: Any) -> Packed:
-    """Prepare for Ray what it would serialise more slowly: its own pickler runs Python code for every object.
+class CommonArrays:
+    """Records that several messages of an exchange share; the object store gets them when they come a second time.
 
-    Large arrays stay apart, so that Ray shares them between processes without copying.
+    Attributes
+    ----------
+    references : dict of int to ObjectRef
+        By the identity of the record.
     """
-    large: list[pickle.PickleBuffer] = []
 
-    def is_small(buffer: pickle.PickleBuffer) -> bool:
-        if buffer.raw().nbytes < SHARED_BYTES:
-            return True
-        large.append(buffer)
-        return False
+    def __init__(self) -> None:
+        self.references: dict[int, Any] = {}
+        self._seen: dict[int, ArrayRecord] = {}  # and kept, so that no other record gets the identity
 
-    return pickle.dumps(content, protocol=5, buffer_callback=is_small), large
-
-
-def unpack(packed: Packed) -> Any:
-    """Return what `pack` was given."""
-    return pickle.loads(packed[0], buffers=packed[1])
-
-
-def _put_common_arrays(messages: Sequence[Message]) -> dict[int, Any]:
-    """Put arrays that several messages share into the object store, once; return references by identity."""
-    seen: dict[int, list[ArrayRecord]] = defaultdict(list)
-    for message in messages:
-        for record in message.content.values():
-            if isinstance(record, ArrayRecord):
-                seen[id(record)].append(record)
-    return {
-        key: ray.put(pack(records[0]))
-        for key, records in seen.items()
-        if len(records) > 1 and wire.count_bytes(records[0]) >= SHARED_BYTES
-    }
+    def note(self, messages: Iterable[Message]) -> None:
+        """Look at messages that are about to be sent."""
+        for message in messages:
+            for record in message.content.values():
+                if not isinstance(record, ArrayRecord) or id(record) in self.references:
+                    continue
+                if id(record) not in self._seen:
+                    self._seen[id(record)] = record
+                elif wire.count_bytes(record) >= SHARED_BYTES:
+                    self.references[id(record)] = ray.put(record)
 
 
 def _detach(message: Message, common: Mapping[int, Any]) -> tuple[Message, dict[str, Any]]:

@@ -45,6 +45,7 @@ FUNCTIONS = {
     "semfed.flower.federation:Federation.send_and_receive": "broadcast",
     "semfed.flower.exchange:Exchange.ask": "broadcast",
     "semfed.flower.exchange:Exchange._send": "broadcast",
+    "semfed.flower.exchange:Exchange._wire": "broadcast",
     "semfed.flower.federation:Federation._take_note": "reply",
     "semfed.flower.federation:Federation.drain": "records",
     "semfed.flower.adapter:_reply": "reply",

@@ -132,12 +132,21 @@ class Exchange:
 
     def _send(self, bundles: Mapping[int, Bundle], timeout: float | None) -> Iterator[tuple[int, Message]]:
         """Send one message to every node; yield replies by node and note who did not answer."""
-        wired = {node: self._wire(node, bundle) for node, bundle in bundles.items()}
+        wired: dict[int, Message] = {}
         waiting: dict[str, int] = {}
-        for reply in self._grid.send_and_receive(list(wired.values()), timeout=timeout) if wired else ():
-            # Messages have their ids once they are sent; they are forgotten as they are answered.
-            waiting = waiting or {message.metadata.message_id: node for node, message in wired.items()}
-            node = waiting.get(reply.metadata.reply_to_message_id, -1)
+
+        def outgoing() -> Iterator[Message]:
+            for node, bundle in bundles.items():
+                wired[node] = self._wire(node, bundle)
+                yield wired[node]
+
+        # A grid that sends while messages are still being made has its workers busy sooner; Flower's need a list.
+        messages = outgoing() if getattr(self._grid, "streams", False) else list(outgoing())
+        for reply in self._grid.send_and_receive(messages, timeout=timeout) if bundles else ():
+            asked = reply.metadata.reply_to_message_id
+            if asked not in waiting:  # messages have their ids once they are sent
+                waiting = {message.metadata.message_id: node for node, message in wired.items()}
+            node = waiting.get(asked, -1)
             if node in wired:  # a second reply to one message is ignored
                 del wired[node]
                 yield node, reply

@@ -11,12 +11,12 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
-from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from pydantic import Field
 
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
+from semfed.flower.averaging import average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.settings import StrictModel
@@ -88,8 +88,15 @@ class FederatedStrategy(Strategy):
         self, client: int, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> Message:
         """Make a message for one client, with Flower's record names and ``server-round`` in the config."""
+        return self.messages([client], message_type, server_round, arrays, config)[0]
+
+    def messages(
+        self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+    ) -> list[Message]:
+        """Make messages for clients that get the same; they share their content."""
         own = ConfigRecord({**config, "server-round": server_round})
-        return Message(RecordDict({"arrays": arrays, "config": own}), client, message_type, group_id=str(server_round))
+        content = RecordDict({"arrays": arrays, "config": own})
+        return [Message(content, client, message_type, group_id=str(server_round)) for client in clients]
 
     def usable(
         self,
@@ -158,7 +165,7 @@ class FederatedStrategy(Strategy):
         if not asked:
             return None
         good = self.usable(server_round, asked)
-        return aggregate_metricrecords([reply.content for reply in good], "num-examples")
+        return average_metrics([record for reply in good for record in reply.content.metric_records.values()])
 
     def _opened(self) -> Federation:
         if self.federation is None:

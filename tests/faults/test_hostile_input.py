@@ -1,5 +1,6 @@
 """Nothing that is read or received is ever unpickled."""
 
+import ast
 import io
 import os
 import pickle
@@ -12,6 +13,8 @@ from flwr.app import Array
 
 from semfed.errors import DataError
 from semfed.latents.files import read_latents
+
+ROOT = Path(__file__).parents[2]
 
 
 class Bomb:
@@ -49,3 +52,18 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="allow_pickle"):
             Array(dtype="float32", shape=(1,), stype="numpy.ndarray", data=content).numpy()
     assert not fired.exists()
+
+
+@pytest.mark.parametrize("folder", ["semfed", "clients", "strategies"])
+def test_the_source_unpickles_and_evaluates_nothing(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+                assert not {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"} & set(names), path
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "compile"), path
+                options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                assert options.get("allow_pickle", "False") == "False", path
+                assert called != "torch.load" or options.get("weights_only") == "True", path
