@@ -51,8 +51,7 @@ class JointClient(PersonalClient):
         """
         round_ = int(config["server-round"])
         chain = self._load(parameters)
-        chain.encoder.train()
-        chain.decoder.train()
+        chain.train()
         trained = self._chain(chain.encoder, chain.decoder)
         kept = None if parameters else self.session.load("training")
         if kept is not None:
@@ -150,3 +149,9 @@ class Resident:
         self.encoder, self.decoder = encoder, decoder
         both = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         self.state: dict[str, torch.Tensor] = both.state_dict()
+
+    def train(self) -> None:
+        """Put both into training mode; asking first spares a walk through all their modules."""
+        for part in (self.encoder, self.decoder):
+            if not part.training:
+                part.train()
