@@ -6,6 +6,7 @@ A path may leave out tables in between as long as it means one setting only: ``m
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,7 @@ def load(
     ScenarioError
         If anything in it is unknown, ambiguous or invalid.
     """
-    tree = scenarios.read(scenarios.locate(name))
-    for text in overrides:
-        tree = apply(tree, text)
+    tree = apply(scenarios.read(scenarios.locate(name)), overrides)
     complete = scenarios.validate(tree)
     for arm in arms or ():
         if arm not in complete.arm_names:
@@ -79,7 +78,7 @@ def spread(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
     values = [value.strip() for value in values_text.split(",")]
     if not equals or not all(values):
         raise ScenarioError(f"sweep {text!r}: write PATH=VALUE,VALUE,..., such as channel.snr_db=0,5,10")
-    path = _resolve(tuple(path_text.strip().split(".")), tree)
+    path = _resolve(tuple(path_text.strip().split(".")), tree, scenarios.validate(tree))
     if path[0] in ("arms", "clients", "seeds", "name"):
         raise ScenarioError(f"sweep {text!r}: only settings that arms can differ in can be swept")
     arms = tree.get("arms") or [{"name": tree["name"]}]
@@ -111,13 +110,26 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def apply(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Return a tree of tables in which one setting has another value."""
+def apply(tree: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Return a tree of tables in which settings have other values; only all together have to make a scenario."""
+    scenario = scenarios.validate(tree)
+    for text in texts:
+        try:
+            tree = _apply(tree, text, scenario)
+        except ScenarioError:
+            scenarios.validate(tree)  # what is wrong with an earlier one may be the reason: then that is told
+            raise
+        with suppress(ScenarioError):
+            scenario = scenarios.validate(tree)
+    return tree
+
+
+def _apply(tree: Mapping[str, Any], text: str, scenario: Scenario) -> dict[str, Any]:
     path_text, equals, value_text = text.partition("=")
     parts = tuple(part.strip() for part in path_text.strip().split("."))
     if not equals or not all(parts):
         raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-    path = _resolve(parts, tree)
+    path = _resolve(parts, tree, scenario)
     arms = tree.get("arms") or []
     if arms and all(_says(arm, path) for arm in arms):
         name = ".".join(path)
@@ -135,9 +147,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _resolve(parts: Keys, tree: Mapping[str, Any]) -> Keys:
+def _resolve(parts: Keys, tree: Mapping[str, Any], scenario: Scenario) -> Keys:
     """Complete a path; arms are looked up in their complete scenarios, since they write down only differences."""
-    scenario = scenarios.validate(tree)
     if parts[0] == "arms" and len(parts) > 2:
         return (*parts[:2], *_match(parts[2:], _paths(scenario.arm(parts[1]).model_dump())))
     resolved = scenario.model_dump(exclude={"arms"})

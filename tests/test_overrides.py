@@ -31,6 +31,19 @@ def test_a_plugin_can_be_exchanged_as_a_whole() -> None:
     assert loaded.channel.settings.model_dump()["fading"] == "block"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_settings_that_only_fit_together_may_come_in_any_order(order: int) -> None:
+    loaded = overrides.load("iopm-federated", ["rounds=2", "learner.common.rounds=1"][::order])
+    assert (loaded.rounds, loaded.learner.settings.model_dump()["common"]["rounds"]) == (2, 1)
+    with pytest.raises(ScenarioError, match=r"learner\.common\.rounds = 5 leaves none of 2 rounds"):
+        overrides.load("iopm-federated", ["rounds=2", "seeds=[1]"])
+
+
+def test_of_several_mistakes_the_first_is_told() -> None:
+    with pytest.raises(ScenarioError, match="no channel 'rayleihg'; did you mean 'rayleigh'"):
+        overrides.load("digits", ["channel=rayleihg", "channel.fading=block"])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
