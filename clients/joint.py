@@ -50,10 +50,9 @@ class JointClient(PersonalClient):
             ``train_loss`` in nats, ``channel-uses`` of the features (gradients stay inside the client).
         """
         round_ = int(config["server-round"])
-        chain = self._load(parameters)
+        chain, kept = self._load(parameters)
         chain.train()
         trained = self._chain(chain.encoder, chain.decoder)
-        kept = None if parameters else self.session.load("training")
         if kept is not None:
             trained.load_state(weights.unpack(kept["optimizer"], trained.state()))
         uses, sizes, losses = 0, [], []
@@ -67,7 +66,7 @@ class JointClient(PersonalClient):
         if parameters:
             return weights.views(chain.state), len(self.train_rows), metrics
         kept = {"chain": weights.pack(chain.state), "optimizer": weights.pack(trained.state())}
-        self.session.save("training", kept)
+        self.session.save("training", kept, copy=False)
         return [], len(self.train_rows), metrics
 
     @classmethod
@@ -115,7 +114,7 @@ class JointClient(PersonalClient):
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test an average, or what the client keeps; see `PersonalClient.test`, and `fit` for the arguments."""
-        chain = self._load(parameters)
+        chain, _ = self._load(parameters)
         return self.test(chain.encoder, chain.decoder, int(config["server-round"]))
 
     def _chain(self, encoder: nn.Module, decoder: nn.Module) -> Chain:
@@ -126,14 +125,20 @@ class JointClient(PersonalClient):
         key = ("plain SGD", settings.lr, encoder, decoder)
         return self.session.worker.once(key, lambda: make_chain(settings, encoder, decoder))
 
-    def _load(self, parameters: list[npt.NDArray[Any]]) -> "Resident":
+    def _load(self, parameters: list[npt.NDArray[Any]]) -> "tuple[Resident, Arrays | None]":
+        """Fill the resident networks; return them, and what the client keeps to itself if it goes on from that."""
         parts = self.resident("encoder"), self.resident("decoder")
         chain: Resident = self.session.worker.once(("chain", *parts), lambda: Resident(*parts))
         kept = None if parameters else self.session.load("training")
         if kept is not None:
             parameters = weights.views(weights.unpack(kept["chain"], chain.state))
-        weights.fill(chain.state, parameters or list(self.shared().values()))
-        return chain
+        weights.fill(chain.state, parameters or self._initial(*parts))
+        return chain, kept
+
+    def _initial(self, *parts: nn.Module) -> list[npt.NDArray[Any]]:
+        """Return the weights of `shared`, which are made once for all clients of these architectures."""
+        key = ("initial", self.session.experiment.seed, *parts)
+        return self.session.worker.once(key, lambda: list(self.shared().values()))
 
 
 class Resident:

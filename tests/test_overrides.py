@@ -40,7 +40,7 @@ def test_settings_that_only_fit_together_may_come_in_any_order(order: int) -> No
 
 
 def test_of_several_mistakes_the_first_is_told() -> None:
-    with pytest.raises(ScenarioError, match="no channel 'rayleihg'; did you mean 'rayleigh'"):
+    with pytest.raises(ScenarioError, match="no plugin 'rayleihg' among the channels; did you mean 'rayleigh'"):
         overrides.load("digits", ["channel=rayleihg", "channel.fading=block"])
 
 

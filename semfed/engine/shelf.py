@@ -19,18 +19,28 @@ BUDGET_MB = 256
 UNDER_WAY = 4
 """States that may be on their way to the disk while work goes on."""
 ALIGNMENT = 64
-"""Arrays start at multiples of this many bytes in a file, as vector instructions like it."""
+"""Arrays start at multiples of this many bytes, as vector instructions like it."""
+MOST_PARTS = 512
+"""Pieces that one system call takes; Linux's own limit is twice as high."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array lies in the file of its node."""
+    """Where an array lies in the slot of its node."""
 
     record: str
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     start: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A node's part of the file: where it starts, and how many bytes it has room for."""
+
+    start: int
+    room: int
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,14 @@ class Leaving:
 class Shelf:
     """Takes the arrays out of the states that were used longest ago, and puts them back when they are wanted.
 
-    A thread of its own reads and writes, so that this costs little time where a CPU is free. The files are scratch of
-    this process alone: raw arrays, whose index stays in memory.
+    A thread of its own reads and writes, so that this costs little time where a CPU is free: one system call each, for
+    every one may keep the working thread waiting for Python's lock. The file is scratch of this process alone: raw
+    arrays, whose index stays in memory.
 
     Parameters
     ----------
     folder : Path
-        For the files; made when it is needed.
+        For the file; made when it is needed.
     budget_mb : float
         Megabytes of arrays that may stay in memory, of all states together.
     """
@@ -62,7 +73,10 @@ class Shelf:
         self._budget = budget_mb * 1e6
         self._inside: OrderedDict[int, tuple[RecordDict, int]] = OrderedDict()
         self._used = 0
-        self._outside: dict[int, list[Place]] = {}
+        self._file: int | None = None
+        self._slots: dict[int, Slot] = {}
+        self._end = 0
+        self._outside: dict[int, tuple[list[Place], int]] = {}
         self._leaving: OrderedDict[int, Leaving] = OrderedDict()
         self._coming: dict[int, Future[npt.NDArray[np.uint8]]] = {}
         self._io = ThreadPoolExecutor(1, thread_name_prefix="shelf")  # one thread keeps reads behind writes
@@ -70,7 +84,8 @@ class Shelf:
     def expect(self, node: int) -> None:
         """Begin to read a state that will be wanted soon."""
         if node in self._outside and node not in self._coming:
-            self._coming[node] = self._io.submit(_read, self._folder / str(node))
+            start, size = self._slots[node].start, self._outside[node][1]
+            self._coming[node] = self._io.submit(_read, self._open(), start, size)
 
     def fetch(self, node: int, state: RecordDict) -> None:
         """Make a node's state whole.
@@ -85,7 +100,7 @@ class Shelf:
             self._settle(node)
         if node not in self._outside:
             return
-        content, places = self._coming.pop(node).result(), self._outside.pop(node)
+        content, (places, _) = self._coming.pop(node).result(), self._outside.pop(node)
         for name in dict.fromkeys(place.record for place in places):
             state[name] = ArrayRecord()
         for place in places:
@@ -120,8 +135,11 @@ class Shelf:
             kept.pop(node, None)
 
     def close(self) -> None:
-        """End the thread and remove the files."""
+        """End the thread and remove the file."""
         self._io.shutdown()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _send_away(self, node: int, state: RecordDict, size: int) -> None:
@@ -133,12 +151,25 @@ class Shelf:
                 filler = bytes(-array.nbytes % ALIGNMENT)
                 parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, memoryview(filler)]
                 end += array.nbytes + len(filler)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        done = self._io.submit(_overwrite, self._folder / str(node), parts, end)
+        done = self._io.submit(_write, self._open(), parts, self._slot(node, end).start)
         self._leaving[node] = Leaving(state, records, size, done)
-        self._outside[node] = places
+        self._outside[node] = places, end
         for record in records:
             del state[record]
+
+    def _open(self) -> int:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._folder / "states", os.O_RDWR | os.O_CREAT, 0o600)
+        return self._file
+
+    def _slot(self, node: int, size: int) -> Slot:
+        """Return the node's part of the file; one that has become too small is left behind."""
+        slot = self._slots.get(node)
+        if slot is None or slot.room < size:
+            slot = self._slots[node] = Slot(self._end, size)
+            self._end += size
+        return slot
 
     def _settle(self, node: int) -> None:
         """Wait until a state has been written."""
@@ -157,30 +188,20 @@ class Shelf:
             ) from error
 
 
-def _read(path: Path) -> npt.NDArray[np.uint8]:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        content = np.empty(os.fstat(file).st_size, dtype=np.uint8)
-        offset = 0
-        while offset < len(content):
-            count = os.preadv(file, [content.data[offset:]], offset)
-            if not count:
-                raise OSError(f"'{path}' ends early")
-            offset += count
-        return content
-    finally:
-        os.close(file)
+def _read(file: int, start: int, size: int) -> npt.NDArray[np.uint8]:
+    content, done = np.empty(size, dtype=np.uint8), 0
+    while done < size:
+        count = os.preadv(file, [content.data[done:]], start + done)
+        if not count:
+            raise OSError("the file of client states ends early")
+        done += count
+    return content
 
 
-def _overwrite(path: Path, parts: list[memoryview], size: int) -> None:
-    """Write a file in place: reusing its blocks is quicker than freeing and taking them."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        offset = 0
-        for part in parts:
-            offset += os.pwrite(file, part, offset)
-        if offset != size:
+def _write(file: int, parts: list[memoryview], start: int) -> None:
+    for first in range(0, len(parts), MOST_PARTS):
+        some = parts[first : first + MOST_PARTS]
+        size = sum(part.nbytes for part in some)
+        if os.pwritev(file, some, start) != size:
             raise OSError("the write was cut short")
-        os.ftruncate(file, size)
-    finally:
-        os.close(file)
+        start += size

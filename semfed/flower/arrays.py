@@ -56,11 +56,11 @@ def _received(ndarray: npt.NDArray[Any]) -> LocalArray:
     return LocalArray(ndarray)
 
 
-def record(arrays: Mapping[str, Any]) -> ArrayRecord:
-    """Copy arrays, or what NumPy makes arrays of, into a record for a message or a state."""
+def record(arrays: Mapping[str, Any], *, copy: bool = True) -> ArrayRecord:
+    """Copy arrays, or what NumPy makes arrays of, into a record for a message or a state; or take them over."""
     made = ArrayRecord()
     for name, value in arrays.items():
-        made[name] = LocalArray(np.array(value, order="C"))
+        made[name] = LocalArray(np.array(value, order="C") if copy else np.ascontiguousarray(value))
     return made
 
 

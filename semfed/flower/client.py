@@ -86,9 +86,17 @@ class Session:
             return None
         return {key: array.numpy() for key, array in record.items()}
 
-    def save(self, name: str, arrays: Arrays) -> None:
-        """Keep private arrays for later messages; they never leave the client."""
-        self.context.state[name] = wire.record(arrays)
+    def save(self, name: str, arrays: Arrays, *, copy: bool = True) -> None:
+        """Keep private arrays for later messages; they never leave the client.
+
+        Parameters
+        ----------
+        name : str
+        arrays : dict of str to ndarray
+        copy : bool
+            False for arrays that nobody will change any more: they are made read-only instead.
+        """
+        self.context.state[name] = wire.record(arrays, copy=copy)
 
 
 class Learner(NumPyClient):
