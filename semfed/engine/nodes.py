@@ -86,14 +86,8 @@ class Nodes:
                 for first in range(0, len(messages), self._cohort):
                     yield from self._answer_cohort(messages[first : first + self._cohort])
                 return
-        coming = iter(messages)
-        message = next(coming, None)
-        while message is not None:
-            following = next(coming, None)
-            if following is not None:
-                self._shelf.expect(following.metadata.dst_node_id)
+        for message in messages:
             yield self.answer(message)
-            message = following
 
     def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
         contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 
 BUDGET_MB = 256
-UNDER_WAY = 4
-"""States that may be on their way to the disk while work goes on."""
 ALIGNMENT = 64
 """Arrays start at multiples of this many bytes, as vector instructions like it."""
 MOST_PARTS = 512
@@ -43,22 +40,12 @@ class Slot:
     room: int
 
 
-@dataclass(frozen=True)
-class Leaving:
-    """Arrays on their way to the disk, and the state to which they go back if they do not get there."""
-
-    state: RecordDict
-    records: dict[str, ArrayRecord]
-    size: int
-    done: Future[None]
-
-
 class Shelf:
     """Takes the arrays out of the states that were used longest ago, and puts them back when they are wanted.
 
-    A thread of its own reads and writes, so that this costs little time where a CPU is free: one system call each, for
-    every one may keep the working thread waiting for Python's lock. The file is scratch of this process alone: raw
-    arrays, whose index stays in memory.
+    The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads or writes a
+    state, as a rule a copy from or to the page cache. A thread of its own for that, which has to share Python's lock
+    with the one that works, took longer on two virtual CPUs than it saved.
 
     Parameters
     ----------
@@ -77,30 +64,14 @@ class Shelf:
         self._slots: dict[int, Slot] = {}
         self._end = 0
         self._outside: dict[int, tuple[list[Place], int]] = {}
-        self._leaving: OrderedDict[int, Leaving] = OrderedDict()
-        self._coming: dict[int, Future[npt.NDArray[np.uint8]]] = {}
-        self._io = ThreadPoolExecutor(1, thread_name_prefix="shelf")  # one thread keeps reads behind writes
-
-    def expect(self, node: int) -> None:
-        """Begin to read a state that will be wanted soon."""
-        if node in self._outside and node not in self._coming:
-            start, size = self._slots[node].start, self._outside[node][1]
-            self._coming[node] = self._io.submit(_read, self._open(), start, size)
 
     def fetch(self, node: int, state: RecordDict) -> None:
-        """Make a node's state whole.
-
-        Raises
-        ------
-        EngineError
-            If the disk was too full to take it. The state is in memory again.
-        """
-        self.expect(node)
-        if node in self._leaving:
-            self._settle(node)
+        """Make a node's state whole."""
         if node not in self._outside:
             return
-        content, (places, _) = self._coming.pop(node).result(), self._outside.pop(node)
+        places, size = self._outside[node]
+        content = _read(self._open(), self._slots[node].start, size)
+        del self._outside[node]
         for name in dict.fromkeys(place.record for place in places):
             state[name] = ArrayRecord()
         for place in places:
@@ -113,7 +84,7 @@ class Shelf:
         Raises
         ------
         EngineError
-            If the disk is full. The state is in memory again.
+            If the disk is full. The states are in memory all the same.
         """
         self._used -= self._inside.pop(node, (state, 0))[1]
         size = sum(wire.count_bytes(record) for record in state.values() if isinstance(record, ArrayRecord))
@@ -124,25 +95,29 @@ class Shelf:
         while self._used > self._budget and len(self._inside) > 1:
             oldest, (victim, freed) = self._inside.popitem(last=False)
             self._used -= freed
-            self._send_away(oldest, victim, freed)
-            while len(self._leaving) > UNDER_WAY:
-                self._settle(next(iter(self._leaving)))
+            try:
+                self._send_away(oldest, victim)
+            except OSError as error:
+                self._inside[oldest] = victim, freed
+                self._used += freed
+                raise EngineError(
+                    f"client states beyond {self._budget / 1e6:g} MB cannot be written to disk ({error}): "
+                    "make room, point TMPDIR at a larger disk, or raise --state-memory"
+                ) from error
 
     def forget(self, node: int) -> None:
         """Drop what is kept of a node."""
         self._used -= self._inside.pop(node, (None, 0))[1]
-        for kept in (self._outside, self._leaving, self._coming):
-            kept.pop(node, None)
+        self._outside.pop(node, None)
 
     def close(self) -> None:
-        """End the thread and remove the file."""
-        self._io.shutdown()
+        """Remove the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _send_away(self, node: int, state: RecordDict, size: int) -> None:
+    def _send_away(self, node: int, state: RecordDict) -> None:
         records = {name: record for name, record in state.items() if isinstance(record, ArrayRecord)}
         places, parts, end = list[Place](), list[memoryview](), 0
         for record, content in records.items():
@@ -151,8 +126,7 @@ class Shelf:
                 filler = bytes(-array.nbytes % ALIGNMENT)
                 parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, memoryview(filler)]
                 end += array.nbytes + len(filler)
-        done = self._io.submit(_write, self._open(), parts, self._slot(node, end).start)
-        self._leaving[node] = Leaving(state, records, size, done)
+        _write(self._open(), parts, self._slot(node, end).start)
         self._outside[node] = places, end
         for record in records:
             del state[record]
@@ -170,22 +144,6 @@ class Shelf:
             slot = self._slots[node] = Slot(self._end, size)
             self._end += size
         return slot
-
-    def _settle(self, node: int) -> None:
-        """Wait until a state has been written."""
-        leaving = self._leaving.pop(node)
-        try:
-            leaving.done.result()
-        except OSError as error:
-            for name, record in leaving.records.items():
-                leaving.state[name] = record
-            self.forget(node)
-            self._inside[node] = leaving.state, leaving.size
-            self._used += leaving.size
-            raise EngineError(
-                f"client states beyond {self._budget / 1e6:g} MB cannot be written to disk ({error}): "
-                "make room, point TMPDIR at a larger disk, or raise --state-memory"
-            ) from error
 
 
 def _read(file: int, start: int, size: int) -> npt.NDArray[np.uint8]:

@@ -83,9 +83,9 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shelf, states = Shelf(tmp_path / "states", budget_mb=0.001), [state(0), state(1)]
     shelf.keep(0, states[0])
     monkeypatch.setattr(os, "pwritev", full)
-    shelf.keep(1, states[1])
     with pytest.raises(EngineError, match=r"client states beyond 0.001 MB .* raise --state-memory"):
-        shelf.fetch(0, states[0])
+        shelf.keep(1, states[1])
+    shelf.fetch(0, states[0])
     assert same(states[0], state(0))
     assert same(states[1], state(1))
 
