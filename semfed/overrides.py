@@ -6,7 +6,6 @@ A path may leave out tables in between as long as it means one setting only: ``m
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +111,18 @@ def parse_seeds(text: str) -> list[int]:
 
 def apply(tree: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
     """Return a tree of tables in which settings have other values; only all together have to make a scenario."""
-    scenario = scenarios.validate(tree)
+    scenario: Scenario | None = None
     for text in texts:
+        try:
+            scenario = scenarios.validate(tree)
+        except ScenarioError:
+            if scenario is None:
+                raise
         try:
             tree = _apply(tree, text, scenario)
         except ScenarioError:
             scenarios.validate(tree)  # what is wrong with an earlier one may be the reason: then that is told
             raise
-        with suppress(ScenarioError):
-            scenario = scenarios.validate(tree)
     return tree
 
 

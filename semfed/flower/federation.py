@@ -134,11 +134,9 @@ class Federation(Grid):
         for attempt in range(1 + retries):
             failed: dict[int, Message] = {}
             for client, reply in self._exchange.ask(asked, timeout, patient=attempt > 0):
-                if reply.has_error():
-                    self._require_living_worker(client, reply.error)
-                    if attempt < retries:
-                        failed[client] = reply
-                        continue
+                if reply.has_error() and attempt < retries and DEAD_WORKER not in (reply.error.reason or ""):
+                    failed[client] = reply
+                    continue
                 ready[client] = reply
                 while order and order[0] in ready:
                     first = ready.pop(order.popleft())
@@ -275,6 +273,8 @@ class Federation(Grid):
         self.tally.answered += 1
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
+            # In the order of the clients: whoever gets the dead worker next fails, too, and may be heard of first.
+            self._require_living_worker(client, reply.error)
             self.reject(client, phase, sentence(reply.error))
             return
         self._note_kept(client, reply)
