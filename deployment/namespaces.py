@@ -84,6 +84,15 @@ class Network:
         """Put it in again."""
         self._in_hub("link", "set", self.hosts[label].cable, "up")
 
+    def deafen(self, label: str, speaker: str) -> None:
+        """Lose what one host sends to another, while it still hears what that one sends."""
+        wrong = ("lladdr", "02:00:00:00:00:00", "nud", "permanent")
+        _run("ip", "-n", self.hosts[speaker].name, "neigh", "replace", self.hosts[label].address, *wrong, "dev", "eth0")
+
+    def undeafen(self, label: str, speaker: str) -> None:
+        """Let a host hear the other again."""
+        _run("ip", "-n", self.hosts[speaker].name, "neigh", "del", self.hosts[label].address, "dev", "eth0")
+
     def close(self) -> None:
         """Kill whatever still runs in the namespaces, and remove them."""
         for space in reversed(self._spaces):

@@ -144,13 +144,16 @@ class Rehearsal:
 
     def flwr(self, *arguments: str) -> dict[str, Any]:
         """Call ``flwr`` as the service ``control`` and return the JSON that it prints."""
-        process = self._spawn(self.services["control"], ("flwr", *arguments, "--format", "json"), None)
-        out, err = process.communicate(timeout=READY_S)
+        out, err = self._control("flwr", *arguments, "--format", "json")
         try:
-            answer: dict[str, Any] = json.loads(out[out.index(b"{") :])
+            answer: dict[str, Any] = json.loads(out[out.index("{") :])
         except ValueError as error:
-            raise RehearsalError(f"flwr {shlex.join(arguments)}: {(out + err).decode(errors='replace')}") from error
+            raise RehearsalError(f"flwr {shlex.join(arguments)}: {out + err}") from error
         return answer
+
+    def run_log(self, run_id: str) -> str:
+        """Return what a run's server process has written so far."""
+        return "".join(self._control("flwr", "log", run_id, "semfed", "--show"))
 
     def submit(self, app: str, run_config: str) -> str:
         """Start a run of an app below ``/srv`` and return its id."""
@@ -207,6 +210,10 @@ class Rehearsal:
         self.network.close()
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _control(self, *command: str) -> tuple[str, str]:
+        out, err = self._spawn(self.services["control"], command, None).communicate(timeout=READY_S)
+        return out.decode(errors="replace"), err.decode(errors="replace")
 
     def _start_after_others(self, name: str) -> None:
         if name in self.processes:

@@ -32,6 +32,8 @@ from semfed.training import one_thread, pick_device
 
 STATE = "semfed"
 """Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
+PROBE = "query.probe"
+"""Type of a message that only asks which message the node has served last."""
 
 
 def make_client_app(
@@ -61,6 +63,12 @@ def make_client_app(
     @app.query("keep")
     def keep(message: Message, context: Context) -> Message:
         return Message(_keep(message, context, RecordDict()), reply_to=message)
+
+    @app.query("probe")
+    def probe(message: Message, context: Context) -> Message:
+        about = context.state.get(STATE)
+        served = about.get("served", "") if isinstance(about, ConfigRecord) else ""
+        return Message(RecordDict({STATE: ConfigRecord({"served": served})}), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
@@ -153,6 +161,9 @@ def _finish(message: Message, context: Context, learner: Learner, reply: RecordD
         answer = protect_update(message, answer, context, session.experiment, session.client)
     for name, record in session.context.state.items():
         context.state[f"{session.client}/{name}"] = record
+    about = context.state.get(STATE)
+    if isinstance(about, ConfigRecord):
+        about["served"] = message.metadata.message_id
     _keep(message, context, answer.content)
     return answer
 

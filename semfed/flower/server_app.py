@@ -15,12 +15,14 @@ from uuid import uuid4
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import HttpGrid
 
 from semfed import checkpoint, plugins
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
 from semfed.errors import DataError
 from semfed.flower import preflight
+from semfed.flower.delivery import Delivery
 from semfed.flower.server import conduct
 from semfed.overrides import load, parse_seeds
 from semfed.scenario import Scenario
@@ -44,7 +46,8 @@ def main(grid: Grid, context: Context) -> None:
     parent = Path(os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs")
     folder = Path(str(config.get("out") or parent / f"{scenario.name}-{context.run_id}")).expanduser()
     resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
-    conduct(grid, scenario, _callbacks(config, folder), resume=resume)
+    deployed = isinstance(grid, HttpGrid)
+    conduct(Delivery(grid) if deployed else grid, scenario, _callbacks(config, folder), resume=resume)
 
 
 def read_run_config(config: Mapping[str, Any]) -> Scenario:

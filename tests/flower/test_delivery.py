@@ -1,0 +1,126 @@
+"""Messages that a SuperLink hands out once, and that are lost all the same."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from semfed.engine.inprocess import InProcessGrid
+from semfed.flower.adapter import PROBE, STATE, make_client_app
+from semfed.flower.delivery import Delivery
+from semfed.flower.experiment import Experiment
+from semfed.flower.federation import Federation
+from semfed.flower.server import run_arm
+from semfed.scenario import Scenario
+
+pytestmark = pytest.mark.usefixtures("identity")
+
+
+class SuperLink(InProcessGrid):
+    """Hands every message out once, oldest first; a node takes one when it has replied to the last.
+
+    Handouts are counted over all nodes; of those in `lost`, nothing arrives, of those in `unheard`, no reply does.
+    """
+
+    def __init__(self, nodes: int, lost: Iterable[int] = (), unheard: Iterable[int] = (), *, slow: int = 1) -> None:
+        super().__init__(make_client_app(), nodes)
+        self.lost, self.unheard, self.slow = set(lost), set(unheard), slow
+        self.refuse: set[int] = set()
+        self.rests_after: int | None = None
+        self.queue: list[Message] = []
+        self.replies: dict[str, Message] = {}
+        self.busy: Counter[int] = Counter()
+        self.handed_out = 0
+        self.served: list[tuple[int, str]] = []
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str | None]:  # type: ignore[override]
+        numbered = list(self._number(messages))
+        self.queue += [message for message in numbered if message.metadata.dst_node_id not in self.refuse]
+        return [m.metadata.message_id if m in self.queue else None for m in numbered]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        for node in self.get_node_ids():
+            self._work(node)
+        return [self.replies.pop(asked) for asked in message_ids if asked in self.replies]
+
+    def _work(self, node: int) -> None:
+        own = [message for message in self.queue if message.metadata.dst_node_id == node]
+        self.busy[node] += 1
+        if not own or self.busy[node] % self.slow or self.handed_out == self.rests_after:
+            return
+        message, number = own[0], self.handed_out
+        self.queue.remove(message)
+        self.handed_out += 1
+        if number in self.lost:
+            return
+        about = message.metadata
+        self.served.append((node, about.message_type))
+        reply = self.nodes.answer(message)
+        if number not in self.unheard:
+            self.replies[about.message_id] = reply
+
+
+def ask(federation: Federation, phase: str) -> list[Message]:
+    content = {"arrays": federation.initial_arrays, "config": ConfigRecord({"server-round": 1})}
+    sent = [federation.create_message(RecordDict(content), phase, client, "1") for client in range(3)]
+    return list(federation.send_and_receive(sent, timeout=5.0))
+
+
+def run(scenario: Scenario, link: SuperLink) -> tuple[dict[str, bytes], list[tuple[int, str]]]:
+    """Run rounds of training over a grid; return the final arrays and what the nodes served, probes left out."""
+    arm = scenario.arm_names[0]
+    outcome = run_arm(Delivery(link, silence=0.01, poll=0.001), Experiment(scenario.arm(arm), arm, 0), [])
+    served = [(node, kind) for node, kind in link.served if kind != PROBE]
+    return {name: array.tobytes() for name, array in outcome.arrays.items()}, sorted(served)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lost=st.sets(st.integers(0, 20), max_size=8), slow=st.integers(1, 4))
+def test_whatever_is_lost_on_the_way_down_every_message_is_served_once(
+    digits: Scenario, lost: set[int], slow: int
+) -> None:
+    assert run(digits, SuperLink(3, lost, slow=slow)) == run(digits, SuperLink(3))
+
+
+def test_a_busy_node_that_is_probed_gets_its_message_once(digits: Scenario) -> None:
+    link = SuperLink(3, slow=40)  # each visit takes 40 looks of a millisecond, and probes go out after 10
+    assert run(digits, link) == run(digits, SuperLink(3))
+    assert (2, PROBE) in link.served
+
+
+def test_a_lost_reply_is_an_error_and_its_client_is_not_asked_twice(digits: Scenario) -> None:
+    link = SuperLink(3)
+    arm = digits.arm_names[0]
+    federation = Federation(Delivery(link, silence=0.01, poll=0.001), Experiment(digits.arm(arm), arm, 0), timeout=5.0)
+    link.unheard = {link.handed_out + 1}
+    link.served.clear()
+    replies = ask(federation, "train")
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert "its reply was lost on the way" in str(replies[1].error.reason)
+    assert Counter(kind for _, kind in link.served)["train"] == 3
+
+
+def test_a_message_that_is_not_taken_is_an_error_at_once(digits: Scenario) -> None:
+    link = SuperLink(3)
+    arm = digits.arm_names[0]
+    federation = Federation(Delivery(link, poll=0.001), Experiment(digits.arm(arm), arm, 0), timeout=5.0)
+    link.refuse = {3}
+    replies = ask(federation, "train")
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert "did not take it" in str(replies[1].error.reason)
+
+
+def test_a_reply_to_a_message_sent_again_may_miss_the_deadline_and_be_collected_later(digits: Scenario) -> None:
+    link = SuperLink(1, lost={0})
+    link.rests_after = 2  # what is lost, and the probe
+    grid = Delivery(link, silence=0.01, poll=0.001)
+    opening = ConfigRecord({"experiment": Experiment(digits.arm("clustered"), "clustered", 0).to_json()})
+    message = Message(RecordDict({STATE: opening}), 2, "query")
+    assert not list(grid.send_and_receive([message], timeout=0.5))
+    link.rests_after = None
+    asked = message.metadata.message_id
+    replies = [reply for _ in range(20) for reply in grid.pull_messages([asked])]
+    assert [reply.metadata.reply_to_message_id for reply in replies] == [asked]
