@@ -1,14 +1,15 @@
 """Messages that a SuperLink hands out once, and that are lost all the same."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semfed.engine.inprocess import InProcessGrid
+from semfed import overrides
+from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.adapter import PROBE, STATE, make_client_app
 from semfed.flower.delivery import Delivery
 from semfed.flower.experiment import Experiment
@@ -16,7 +17,24 @@ from semfed.flower.federation import Federation
 from semfed.flower.server import run_arm
 from semfed.scenario import Scenario
 
-pytestmark = pytest.mark.usefixtures("identity")
+Told = tuple[dict[str, bytes], list[tuple[int, str]]]
+"""Final arrays, and which nodes served what, probes left out."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _identity() -> Iterator[None]:
+    with flower_identity():
+        yield
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return overrides.load("digits", ["rounds=1", "training.epochs=1", "timeout_s=20"], seeds=[0])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scenario: Scenario, _identity: None) -> Told:
+    return run(scenario, SuperLink(3))
 
 
 class SuperLink(InProcessGrid):
@@ -63,61 +81,63 @@ class SuperLink(InProcessGrid):
             self.replies[about.message_id] = reply
 
 
-def ask(federation: Federation, phase: str) -> list[Message]:
+def opened(scenario: Scenario, link: SuperLink) -> Federation:
+    arm = scenario.arm_names[0]
+    return Federation(Delivery(link, silence=0.01, poll=0.001), Experiment(scenario.arm(arm), arm, 0), timeout=5.0)
+
+
+def train(federation: Federation) -> list[Message]:
     content = {"arrays": federation.initial_arrays, "config": ConfigRecord({"server-round": 1})}
-    sent = [federation.create_message(RecordDict(content), phase, client, "1") for client in range(3)]
+    sent = [federation.create_message(RecordDict(content), "train", client, "1") for client in range(3)]
     return list(federation.send_and_receive(sent, timeout=5.0))
 
 
-def run(scenario: Scenario, link: SuperLink) -> tuple[dict[str, bytes], list[tuple[int, str]]]:
-    """Run rounds of training over a grid; return the final arrays and what the nodes served, probes left out."""
+def run(scenario: Scenario, link: SuperLink) -> Told:
     arm = scenario.arm_names[0]
     outcome = run_arm(Delivery(link, silence=0.01, poll=0.001), Experiment(scenario.arm(arm), arm, 0), [])
     served = [(node, kind) for node, kind in link.served if kind != PROBE]
     return {name: array.tobytes() for name, array in outcome.arrays.items()}, sorted(served)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lost=st.sets(st.integers(0, 20), max_size=8), slow=st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+@given(lost=st.sets(st.integers(0, 12), max_size=8), slow=st.integers(1, 4))
 def test_whatever_is_lost_on_the_way_down_every_message_is_served_once(
-    digits: Scenario, lost: set[int], slow: int
+    scenario: Scenario, undisturbed: Told, lost: set[int], slow: int
 ) -> None:
-    assert run(digits, SuperLink(3, lost, slow=slow)) == run(digits, SuperLink(3))
+    assert run(scenario, SuperLink(3, lost, slow=slow)) == undisturbed
 
 
-def test_a_busy_node_that_is_probed_gets_its_message_once(digits: Scenario) -> None:
+def test_a_busy_node_that_is_probed_gets_its_message_once(scenario: Scenario, undisturbed: Told) -> None:
     link = SuperLink(3, slow=40)  # each visit takes 40 looks of a millisecond, and probes go out after 10
-    assert run(digits, link) == run(digits, SuperLink(3))
+    assert run(scenario, link) == undisturbed
     assert (2, PROBE) in link.served
 
 
-def test_a_lost_reply_is_an_error_and_its_client_is_not_asked_twice(digits: Scenario) -> None:
+def test_a_lost_reply_is_an_error_and_its_client_is_not_asked_twice(scenario: Scenario) -> None:
     link = SuperLink(3)
-    arm = digits.arm_names[0]
-    federation = Federation(Delivery(link, silence=0.01, poll=0.001), Experiment(digits.arm(arm), arm, 0), timeout=5.0)
+    federation = opened(scenario, link)
     link.unheard = {link.handed_out + 1}
     link.served.clear()
-    replies = ask(federation, "train")
+    replies = train(federation)
     assert [reply.has_error() for reply in replies] == [False, True, False]
     assert "its reply was lost on the way" in str(replies[1].error.reason)
     assert Counter(kind for _, kind in link.served)["train"] == 3
 
 
-def test_a_message_that_is_not_taken_is_an_error_at_once(digits: Scenario) -> None:
+def test_a_message_that_is_not_taken_is_an_error_at_once(scenario: Scenario) -> None:
     link = SuperLink(3)
-    arm = digits.arm_names[0]
-    federation = Federation(Delivery(link, poll=0.001), Experiment(digits.arm(arm), arm, 0), timeout=5.0)
+    federation = opened(scenario, link)
     link.refuse = {3}
-    replies = ask(federation, "train")
+    replies = train(federation)
     assert [reply.has_error() for reply in replies] == [False, True, False]
     assert "did not take it" in str(replies[1].error.reason)
 
 
-def test_a_reply_to_a_message_sent_again_may_miss_the_deadline_and_be_collected_later(digits: Scenario) -> None:
+def test_a_reply_to_a_message_sent_again_may_miss_the_deadline_and_be_collected_later(scenario: Scenario) -> None:
     link = SuperLink(1, lost={0})
     link.rests_after = 2  # what is lost, and the probe
     grid = Delivery(link, silence=0.01, poll=0.001)
-    opening = ConfigRecord({"experiment": Experiment(digits.arm("clustered"), "clustered", 0).to_json()})
+    opening = ConfigRecord({"experiment": Experiment(scenario.arm("clustered"), "clustered", 0).to_json()})
     message = Message(RecordDict({STATE: opening}), 2, "query")
     assert not list(grid.send_and_receive([message], timeout=0.5))
     link.rests_after = None
