@@ -14,6 +14,7 @@ from semfed.checkpoint import Checkpoint
 from semfed.engine.shelf import BUDGET_MB
 from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
+from semfed.experiment.history import History
 from semfed.experiment.recorder import Recorder
 from semfed.flower import preflight
 from semfed.flower.worker import Worker
@@ -125,6 +126,9 @@ def run(
         if engine == "flower":
             from semfed.engine.flower_simulation import simulate
 
+            if checkpoint is not None:
+                with folders.lock(folder):  # now: the lines that the run appends are followed from here
+                    History(folder).cut(checkpoint)
             simulate(resolved, folder, root, callbacks, resume=checkpoint)
         else:
             from semfed.engine.local import local_grid

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 import semfed
 from semfed import durable
+from semfed.engine import flower_simulation
 from semfed.errors import CheckpointError, RunFolderError, SemfedError
 
 
@@ -128,6 +129,22 @@ def test_what_a_kill_left_half_written_does_not_matter(
     (folder / "checkpoint" / "clustered-seed0-round2.safetensors").write_bytes(b"half")
     semfed.run(resume=folder)
     assert results(folder) == results(whole)
+
+
+def test_flowers_simulation_is_followed_from_the_checkpoint_on(
+    interrupted: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came after it is gone before anybody could take it for something new."""
+    folder = interrupted(2)
+
+    def rounds() -> list[int]:
+        return [json.loads(line)["round"] for line in (folder / "timing.jsonl").read_text().splitlines()]
+
+    followed: list[int] = []
+    assert rounds() == [0, 1, 2]
+    monkeypatch.setattr(flower_simulation, "simulate", lambda *_, **__: followed.extend(rounds()))
+    semfed.run(resume=folder, engine="flower")
+    assert followed == [0, 1]
 
 
 def test_a_run_without_a_checkpoint_begins_again(
