@@ -29,6 +29,8 @@ from semfed.scenario import Scenario
 
 START_S = 60.0
 STATUS_EVERY_S = 5.0
+STATUS_SHARE = 0.1
+"""Part of the time that may go to asking for the status, for which a process has to import Flower each time."""
 POLL_S = 0.25
 END_S = 10.0
 CONNECTION = "semfed"
@@ -198,15 +200,17 @@ def _submit(app: Path, clients: int, environment: dict[str, str]) -> str:
 def _follow(run_id: str, tail: "_Tail", log: Path, environment: dict[str, str]) -> None:
     """Pass rounds on as they appear in the run folder until Flower says that the run has ended."""
     folder = tail.folder
-    asked = time.monotonic()
+    due = time.monotonic() + STATUS_EVERY_S
     while True:
         time.sleep(POLL_S)
         tail.pass_on()
         finished = (folder / "summary.json").is_file()
-        if not finished and time.monotonic() - asked < STATUS_EVERY_S:
+        if not finished and time.monotonic() < due:
             continue
         asked = time.monotonic()
         status = str(_flwr(["ls", "--run-id", run_id], environment)["runs"][0]["status"])
+        answered = time.monotonic()
+        due = answered + max(STATUS_EVERY_S, (answered - asked) / STATUS_SHARE)
         if status.startswith("finished"):
             tail.pass_on()
             _keep_log(run_id, log, environment)
@@ -257,8 +261,12 @@ class _Tail:
                 callback.on_arm_end(told["arm"], told["seed"], outcome)
 
     def _new(self, name: str) -> list[str]:
-        path = self.folder / name
-        text = path.read_bytes()[self._seen[name] :] if path.exists() else b""
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(self._seen[name])
+                text = file.read()
+        except FileNotFoundError:
+            return []
         complete = text[: text.rfind(b"\n") + 1]
         self._seen[name] += len(complete)
         return complete.decode().splitlines()

@@ -7,6 +7,7 @@ host several clients; each sees a message and a `Context` of its own.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,9 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
     about = ConfigRecord({"partition-id": node, "num-partitions": nodes})
     content = RecordDict({"node": about})
     context.state.clear()
-    context.state[STATE] = ConfigRecord({name: opening[name] for name in ("experiment", "run") if name in opening})
+    # Every node of a process keeps one and the same text, which for thousands of clients is a long one.
+    kept = {name: sys.intern(str(opening[name])) for name in ("experiment", "run") if name in opening}
+    context.state[STATE] = ConfigRecord(dict(kept))
     try:
         experiment = _experiment(context)
         keeper = Keeper(context, str(opening["run"]), experiment) if "run" in opening else None

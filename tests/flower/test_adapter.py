@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,14 @@ def test_state_is_private_to_a_client_and_survives(experiment: Experiment) -> No
     assert {name for name in answer if name.startswith("client-")} == {"client-0", "client-1", "client-2"}
     counts = [ask(app, where, "train", client)["metrics"]["visits"] for client in (0, 1, 0, 0, 2)]
     assert counts == [1, 1, 2, 3, 1]
+
+
+def test_the_nodes_of_a_process_share_the_text_of_the_experiment(experiment: Experiment) -> None:
+    app, nodes = make_client_app(), [context(index=index) for index in range(3)]
+    for node in nodes:  # each of them gets a copy of its own
+        opened(app, experiment, node)
+    together = pickle.dumps([node.state for node in nodes])  # as an actor's snapshot of its clients
+    assert len(together) < 1.2 * len(pickle.dumps(nodes[0].state))
 
 
 def test_a_client_that_raises_keeps_its_old_state(experiment: Experiment) -> None:
