@@ -58,7 +58,11 @@ def test_any_number_of_workers_gives_the_same_numbers(
     ("scenario", "arms", "overrides"),
     [
         ("alignment-digits", ["shared", "top-k"], ["rounds=2"]),
-        ("fedcl-digits", ["fedcl", "fedavg"], ["rounds=1"]),
+        (
+            "fedcl-digits",
+            ["fedcl", "fedavg", "local"],
+            ["rounds=2", "clients.count=3", "data.q=12", "training.batch_size=12"],
+        ),
     ],
 )
 def test_other_systems_give_the_same_numbers(
