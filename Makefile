@@ -27,7 +27,7 @@ run: $(STAMP) ## Run the embedded scenario in Flower's simulation and show the r
 test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
 	$(BIN)/pytest -m "not slow and not long"
 
-long: $(STAMP) ## Run the proofs of minutes: kills, faults on all engines, deployment in network namespaces
+long: $(STAMP) ## Run the proofs of minutes: equal numbers and faults on all engines, kills, deployment in network namespaces
 	$(BIN)/pytest -m "long and not slow"
 
 lint: $(STAMP) ## Check style and types

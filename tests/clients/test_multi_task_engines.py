@@ -9,6 +9,7 @@ from semfed.experiment.folder import read_records
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_common_and_specific_units_on_both_engines(tmp_path: Path) -> None:
     overrides = [
         "learner.common.rounds=1",

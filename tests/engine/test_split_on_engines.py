@@ -8,6 +8,7 @@ import semfed
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_the_split_exchange_gives_the_same_numbers_as_in_process(tmp_path: Path) -> None:
     short = ["rounds=2", "clients.count=3", "data.q=12", "training.batch_size=12"]
     told = []

@@ -83,6 +83,7 @@ def test_the_bars_hold(data_root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_the_same_numbers_in_flowers_simulation(data_root: Path, tmp_path: Path) -> None:
     lines = [
         semfed.run("clustered-mnist", engine=engine, seeds=[0], arms=["clustered", "individual"],

@@ -257,6 +257,7 @@ def test_a_strategy_can_report_numbers_of_its_own(root: Path) -> None:
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_both_engines_give_the_same_numbers(root: Path, tmp_path: Path) -> None:
     scenario = load("rounds=2")
     (tmp_path / "scenario.toml").write_text(scenario.to_toml())
