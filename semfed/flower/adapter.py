@@ -195,8 +195,9 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
     content = RecordDict({"node": about})
     context.state.clear()
     # Every node of a process keeps one and the same text, which for thousands of clients is a long one.
-    kept = {name: sys.intern(str(opening[name])) for name in ("experiment", "run") if name in opening}
-    context.state[STATE] = ConfigRecord(dict(kept))
+    context.state[STATE] = ConfigRecord(
+        {name: sys.intern(str(opening[name])) for name in ("experiment", "run") if name in opening}
+    )
     try:
         experiment = _experiment(context)
         keeper = Keeper(context, str(opening["run"]), experiment) if "run" in opening else None
