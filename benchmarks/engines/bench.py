@@ -122,7 +122,8 @@ def main() -> None:
     if options.implementations:
         commands = {name: commands[name] for name in options.implementations.split(",") if name in commands}
     before = machine()
-    raw: dict[str, Any] = json.loads(out.read_text())["raw"] if out and out.exists() else {}
+    kept: dict[str, Any] = json.loads(out.read_text()) if out and out.exists() else {}
+    raw, made_by = kept.get("raw", {}), kept.get("commands", {})
     for section in sections:
         fresh: dict[str, list[dict[str, Any]]] = {}
         for where, facts, command, memory in tasks(section, commands, options.quick):
@@ -130,7 +131,8 @@ def main() -> None:
             if entry:
                 fresh.setdefault(where, []).append(entry)
             raw |= fresh
-            result = {**summarise(raw), "machine": before, "command": _command(), "raw": raw}
+            made_by |= dict.fromkeys(fresh, _command())
+            result = {**summarise(raw), "machine": before, "commands": made_by, "raw": raw}
             if out:
                 out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(summarise(raw), indent=1))

@@ -1,35 +1,43 @@
 """One step of W1, batch 10, as the library takes it and compiled by `torch.compile`: microseconds, in turns.
 
-    python compiled_step.py
+    TORCHINDUCTOR_CACHE_DIR=$(mktemp -d) python compiled_step.py
 
-Needs a C++ compiler, which the library itself does not.
+Needs a C++ compiler, which the library itself does not; without a fresh cache compiling is quicker the second time.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+import workload
 from torch import Tensor, nn
 
 from semfed.chains import FullyConnectedChain
 from semfed.models.dense import Dense
 
 CALLS, TURNS = 100, 40
-RATE = 0.1
 
 
-def compiled(encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def chain(weights: Sequence[Tensor]) -> FullyConnectedChain:
+    """Return what the library trains this network with, on these weights and biases."""
+    layers = [nn.utils.skip_init(nn.Linear, w.shape[1], w.shape[0]) for w in weights[::2]]
+    for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True):
+        layer.weight.data, layer.bias.data = weight, bias
+    return FullyConnectedChain(workload.LR, Dense(layers[:2], [True, True]), Dense(layers[2:], [False]))
+
+
+def compiled(weights: Sequence[Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the step as one function, written for the compiler to fuse as it likes."""
-    (w1, b1, w2, b2), (w3, b3) = ([p.detach() for p in part.parameters()] for part in (encoder, decoder))
+    w1, b1, w2, b2, w3, b3 = weights
 
     @torch.compile
     def step(inputs: Tensor, labels: Tensor) -> Tensor:
         hidden = torch.relu(torch.addmm(b1, inputs, w1.t()))
         symbols = torch.relu(torch.addmm(b2, hidden, w2.t()))
         log_chances = torch.log_softmax(torch.addmm(b3, symbols, w3.t()), 1)
-        slope = (log_chances.exp() - nn.functional.one_hot(labels, 10)) / len(labels)
+        slope = (log_chances.exp() - nn.functional.one_hot(labels, len(b3))) / len(labels)
         to_symbols = (slope @ w3) * (symbols > 0)
         to_hidden = (to_symbols @ w2) * (hidden > 0)
         for weight, bias, up, below in (
@@ -37,32 +45,23 @@ def compiled(encoder: nn.Module, decoder: nn.Module) -> Callable[[Tensor, Tensor
             (w2, b2, to_symbols, hidden),
             (w1, b1, to_hidden, inputs),
         ):
-            weight.addmm_(up.t(), below, alpha=-RATE)
-            bias.add_(up.sum(0), alpha=-RATE)
+            weight.addmm_(up.t(), below, alpha=-workload.LR)
+            bias.add_(up.sum(0), alpha=-workload.LR)
         return -log_chances.gather(1, labels[:, None]).mean()
 
     return step
 
 
-def networks() -> tuple[nn.Module, nn.Module]:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()), nn.Sequential(
-        nn.Linear(64, 10)
-    )
-
-
 @torch.no_grad()
 def main() -> None:
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(10, 784, generator=generator)
-    labels = torch.randint(0, 10, (10,), generator=generator)
-    encoder, decoder = networks()
-    chain = FullyConnectedChain(RATE, Dense.of(encoder), Dense.of(decoder))
-    step = compiled(*networks())
-    steps = {"semfed": lambda: chain.step(images, labels, lambda sent: sent), "compiled": lambda: step(images, labels)}
+    generator = torch.Generator().manual_seed(workload.SEED)
+    images = torch.randn(workload.BATCH, workload.SIZES[0], generator=generator)
+    labels = torch.randint(0, workload.SIZES[-1], (workload.BATCH,), generator=generator)
+    ours, theirs = chain(workload.initial()), compiled(workload.initial())
+    steps = {"semfed": lambda: ours.step(images, labels, lambda sent: sent), "compiled": lambda: theirs(images, labels)}
     started = time.perf_counter()
-    losses = {name: [float(call()) for _ in range(3)] for name, call in steps.items()}
+    losses = {name: torch.stack([call() for _ in range(3)]) for name, call in steps.items()}
     compiling = time.perf_counter() - started
     torch.testing.assert_close(losses["semfed"], losses["compiled"])  # the same work
     taken: dict[str, list[float]] = {name: [] for name in steps}
