@@ -1,10 +1,14 @@
-"""A deployment's grid that notices when a message was lost on its way, and sends it again.
+"""A deployment's grid that notices when a message was lost, sends it again, and waits for nodes that are away.
 
 A SuperLink hands a message out once. If its answer to a SuperNode's pull is lost, because the network was cut just
 then, nobody sees the message again: the SuperNode stays online, and the server waits for a reply that cannot come.
 (Flower's own remedy, pull request 7244, is open.) But a SuperNode takes its messages oldest first, and the next one
 only when the reply to the last has been sent. So a probe that is answered before an older message tells that this one
 was lost.
+
+A node that is silent for a while, too, loses what it was asked: the first look for its reply makes the SuperLink drop
+the message and put an error in its place, although the node may come back a moment later with the answer. So nobody
+looks for replies of a node that is away, until it is back or was away for too long.
 """
 
 import time
@@ -16,11 +20,15 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
+from flwr.superlink.grid import HttpGrid
 
 from semfed.flower.adapter import PROBE, STATE
 
 POLL_S = 0.5
 SILENCE_S = 60.0
+ABSENCE_S = 90.0
+MARGIN_S = 5.0
+"""A node counts as away this long before the SuperLink says so, lest it does between two questions."""
 
 
 class Delivery(Grid):
@@ -30,17 +38,24 @@ class Delivery(Grid):
 
     Parameters
     ----------
-    grid : Grid
+    grid : HttpGrid
         Flower's.
     silence : float
         Seconds after which nodes that owe a reply are probed; every further time is twice as long as the last. A node
         that is busy answers the probe when it is done.
+    absence : float
+        Seconds that a node may be away before what it was asked counts as lost. Flower calls away who was not heard
+        for a minute; a SuperNode that lost the line tries again every 25 s at the latest.
     poll : float
         Seconds between two looks for replies.
     """
 
-    def __init__(self, grid: Grid, *, silence: float = SILENCE_S, poll: float = POLL_S) -> None:
-        self.grid, self.silence, self.poll = grid, silence, poll
+    def __init__(
+        self, grid: HttpGrid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
+    ) -> None:
+        self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
+        self._known: set[int] = set()
+        self._away_since: dict[int, float] = {}
         self._again: dict[str, Message] = {}
         """Messages that were sent again, as they were given, by the id that they have now."""
 
@@ -67,7 +82,9 @@ class Delivery(Grid):
         probes: dict[str, int] = {}
         while waiting and (timeout is None or time.monotonic() - start < timeout):
             served: dict[int, str] = {}
-            for reply in self.pull_messages([*waiting, *probes]):
+            nodes = {asked: message.metadata.dst_node_id for asked, message in waiting.items()} | probes
+            away = self._away()
+            for reply in self.pull_messages([asked for asked, node in nodes.items() if node not in away]):
                 asked = reply.metadata.reply_to_message_id
                 if asked in waiting:
                     del waiting[asked]
@@ -119,6 +136,18 @@ class Delivery(Grid):
         return self.grid.run
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _away(self) -> set[int]:
+        """Return the nodes that were online and may still come back."""
+        now, latest = time.monotonic(), time.time() + MARGIN_S
+        online = {node.node_id for node in self.grid.get_nodes() if node.online_until > latest}
+        for node in self._known - online - self._away_since.keys():
+            log(WARNING, "node %d is away; what it was asked is kept for it for %g s", node, self.absence)
+            self._away_since[node] = now
+        for node in online:
+            self._away_since.pop(node, None)
+        self._known |= online
+        return {node for node, since in self._away_since.items() if now - since < self.absence}
 
     def _sent_as(self, asked: str) -> str:
         """Return the id that a message has now."""

@@ -46,8 +46,8 @@ def main(grid: Grid, context: Context) -> None:
     parent = Path(os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs")
     folder = Path(str(config.get("out") or parent / f"{scenario.name}-{context.run_id}")).expanduser()
     resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
-    deployed = isinstance(grid, HttpGrid)
-    conduct(Delivery(grid) if deployed else grid, scenario, _callbacks(config, folder), resume=resume)
+    grid = Delivery(grid) if isinstance(grid, HttpGrid) else grid
+    conduct(grid, scenario, _callbacks(config, folder), resume=resume)
 
 
 def read_run_config(config: Mapping[str, Any]) -> Scenario:

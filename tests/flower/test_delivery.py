@@ -1,10 +1,15 @@
 """Messages that a SuperLink hands out once, and that are lost all the same."""
 
+import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +46,7 @@ class SuperLink(InProcessGrid):
     """Hands every message out once, oldest first; a node takes one when it has replied to the last.
 
     Handouts are counted over all nodes; of those in `lost`, nothing arrives, of those in `unheard`, no reply does.
+    `away` tells for nodes at which questions about them they are away. Who then asks for their replies gets errors.
     """
 
     def __init__(self, nodes: int, lost: Iterable[int] = (), unheard: Iterable[int] = (), *, slow: int = 1) -> None:
@@ -48,6 +54,9 @@ class SuperLink(InProcessGrid):
         self.lost, self.unheard, self.slow = set(lost), set(unheard), slow
         self.refuse: set[int] = set()
         self.rests_after: int | None = None
+        self.away: dict[int, range] = {}
+        self.questions = 0
+        self.pushed: dict[str, Message] = {}
         self.queue: list[Message] = []
         self.replies: dict[str, Message] = {}
         self.busy: Counter[int] = Counter()
@@ -56,13 +65,33 @@ class SuperLink(InProcessGrid):
 
     def push_messages(self, messages: Iterable[Message]) -> list[str | None]:  # type: ignore[override]
         numbered = list(self._number(messages))
+        self.pushed |= {message.metadata.message_id: message for message in numbered}
         self.queue += [message for message in numbered if message.metadata.dst_node_id not in self.refuse]
         return [m.metadata.message_id if m in self.queue else None for m in numbered]
 
+    def get_nodes(self) -> list[SimpleNamespace]:
+        """Tell who is online, and of a node that goes away right after this question, that it soon will be."""
+        self.questions += 1
+        leaves = {node for node, when in self.away.items() if self.questions == when.start}
+        online = leaves | {node for node in self.get_node_ids() if not self._is_away(node)}
+        return [
+            SimpleNamespace(node_id=node, online_until=time.time() if node in leaves else math.inf) for node in online
+        ]
+
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        asked_for = [asked for asked in message_ids if asked in self.pushed]
         for node in self.get_node_ids():
-            self._work(node)
-        return [self.replies.pop(asked) for asked in message_ids if asked in self.replies]
+            if not self._is_away(node):
+                self._work(node)
+        for message in [self.pushed[asked] for asked in asked_for]:
+            if self._is_away(message.metadata.dst_node_id):
+                self.queue = [other for other in self.queue if other is not message]
+                error = Error(ErrorCode.NODE_UNAVAILABLE, "not heard of for a while")
+                self.replies[message.metadata.message_id] = Message(error, reply_to=message)
+        return [self.replies.pop(asked) for asked in asked_for if asked in self.replies]
+
+    def _is_away(self, node: int) -> bool:
+        return self.questions in self.away.get(node, ())
 
     def _work(self, node: int) -> None:
         own = [message for message in self.queue if message.metadata.dst_node_id == node]
@@ -81,9 +110,13 @@ class SuperLink(InProcessGrid):
             self.replies[about.message_id] = reply
 
 
+def delivery(link: SuperLink, absence: float = 5.0) -> Delivery:
+    return Delivery(cast(Any, link), silence=0.01, absence=absence, poll=0.001)
+
+
 def opened(scenario: Scenario, link: SuperLink) -> Federation:
     arm = scenario.arm_names[0]
-    return Federation(Delivery(link, silence=0.01, poll=0.001), Experiment(scenario.arm(arm), arm, 0), timeout=5.0)
+    return Federation(delivery(link), Experiment(scenario.arm(arm), arm, 0), timeout=5.0)
 
 
 def train(federation: Federation) -> list[Message]:
@@ -94,7 +127,7 @@ def train(federation: Federation) -> list[Message]:
 
 def run(scenario: Scenario, link: SuperLink) -> Told:
     arm = scenario.arm_names[0]
-    outcome = run_arm(Delivery(link, silence=0.01, poll=0.001), Experiment(scenario.arm(arm), arm, 0), [])
+    outcome = run_arm(delivery(link), Experiment(scenario.arm(arm), arm, 0), [])
     served = [(node, kind) for node, kind in link.served if kind != PROBE]
     return {name: array.tobytes() for name, array in outcome.arrays.items()}, sorted(served)
 
@@ -105,6 +138,33 @@ def test_whatever_is_lost_on_the_way_down_every_message_is_served_once(
     scenario: Scenario, undisturbed: Told, lost: set[int], slow: int
 ) -> None:
     assert run(scenario, SuperLink(3, lost, slow=slow)) == undisturbed
+
+
+@settings(max_examples=20, deadline=None)
+@given(start=st.integers(2, 12), questions=st.integers(1, 30), node=st.integers(2, 4), lost=st.sets(st.integers(0, 12)))
+def test_a_node_that_is_away_for_a_while_costs_nothing(
+    scenario: Scenario, undisturbed: Told, start: int, questions: int, node: int, lost: set[int]
+) -> None:
+    link = SuperLink(3, lost, slow=4)
+    link.away = {node: range(start, start + questions)}
+    assert run(scenario, link) == undisturbed
+    assert link.questions >= start
+
+
+def test_a_node_that_stays_away_fails_after_a_while_and_then_at_once(scenario: Scenario) -> None:
+    link = SuperLink(3)
+    federation = opened(scenario, link)
+    link.away = {3: range(link.questions + 1, 1_000_000)}
+    federation.grid.absence = 0.3
+    began = time.monotonic()
+    replies = train(federation)
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert replies[1].error.code == ErrorCode.NODE_UNAVAILABLE
+    assert time.monotonic() - began >= 0.3
+
+    began = time.monotonic()
+    assert [reply.has_error() for reply in train(federation)] == [False, True, False]
+    assert time.monotonic() - began < 0.3
 
 
 def test_a_busy_node_that_is_probed_gets_its_message_once(scenario: Scenario, undisturbed: Told) -> None:
@@ -136,7 +196,7 @@ def test_a_message_that_is_not_taken_is_an_error_at_once(scenario: Scenario) -> 
 def test_a_reply_to_a_message_sent_again_may_miss_the_deadline_and_be_collected_later(scenario: Scenario) -> None:
     link = SuperLink(1, lost={0})
     link.rests_after = 2  # what is lost, and the probe
-    grid = Delivery(link, silence=0.01, poll=0.001)
+    grid = delivery(link)
     opening = ConfigRecord({"experiment": Experiment(scenario.arm("clustered"), "clustered", 0).to_json()})
     message = Message(RecordDict({STATE: opening}), 2, "query")
     assert not list(grid.send_and_receive([message], timeout=0.5))
