@@ -1,4 +1,9 @@
-"""Private states of clients beyond a memory budget, on disk: memory does not grow with the number of clients."""
+"""Private states of clients beyond a memory budget, on disk: memory does not grow with the number of clients.
+
+Clients mostly come round in turn. Whoever made room by what was used longest ago would always send away what is wanted
+next, and each time bytes that no cache holds any more. So a state goes out right after its use, unless it came back
+sooner than another one has been waiting (LIRS: Jiang and Zhang, SIGMETRICS 2002, in its simplest form).
+"""
 
 import os
 import shutil
@@ -41,7 +46,7 @@ class Slot:
 
 
 class Shelf:
-    """Takes the arrays out of the states that were used longest ago, and puts them back when they are wanted.
+    """Takes the arrays out of states for which there is no room, and puts them back when they are wanted.
 
     The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads or writes a
     state, as a rule a copy from or to the page cache. A thread of its own for that, which has to share Python's lock
@@ -60,6 +65,8 @@ class Shelf:
         self._budget = budget_mb * 1e6
         self._inside: OrderedDict[int, tuple[RecordDict, int]] = OrderedDict()
         self._used = 0
+        self._visits = 0
+        self._last_visit: dict[int, int] = {}
         self._file: int | None = None
         self._slots: dict[int, Slot] = {}
         self._end = 0
@@ -79,7 +86,7 @@ class Shelf:
             state[place.record][place.name] = wire.LocalArray(array)  # type: ignore[assignment]
 
     def keep(self, node: int, state: RecordDict) -> None:
-        """Take note that a node's state was just used; write others out if there is too much in memory.
+        """Take note that a node's state was just used; write it out, or others, if there is too much in memory.
 
         Raises
         ------
@@ -90,25 +97,20 @@ class Shelf:
         size = sum(wire.count_bytes(record) for record in state.values() if isinstance(record, ArrayRecord))
         if not size:
             return
+        self._visits += 1
+        last = self._last_visit.get(node, 0)
+        self._last_visit[node] = self._visits
         self._inside[node] = state, size
         self._used += size
-        while self._used > self._budget and len(self._inside) > 1:
-            oldest, (victim, freed) = self._inside.popitem(last=False)
-            self._used -= freed
-            try:
-                self._send_away(oldest, victim)
-            except OSError as error:
-                self._inside[oldest] = victim, freed
-                self._used += freed
-                raise EngineError(
-                    f"client states beyond {self._budget / 1e6:g} MB cannot be written to disk ({error}): "
-                    "make room, point TMPDIR at a larger disk, or raise --state-memory"
-                ) from error
+        while self._used > self._budget and node in self._inside:
+            oldest = next(iter(self._inside))
+            self._make_room(oldest if last > self._last_visit[oldest] else node)
 
     def forget(self, node: int) -> None:
         """Drop what is kept of a node."""
         self._used -= self._inside.pop(node, (None, 0))[1]
         self._outside.pop(node, None)
+        self._last_visit.pop(node, None)
 
     def close(self) -> None:
         """Remove the file."""
@@ -116,6 +118,18 @@ class Shelf:
             os.close(self._file)
             self._file = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make_room(self, node: int) -> None:
+        state, size = self._inside[node]
+        try:
+            self._send_away(node, state)
+        except OSError as error:
+            raise EngineError(
+                f"client states beyond {self._budget / 1e6:g} MB cannot be written to disk ({error}): "
+                "make room, point TMPDIR at a larger disk, or raise --state-memory"
+            ) from error
+        del self._inside[node]
+        self._used -= size
 
     def _send_away(self, node: int, state: RecordDict) -> None:
         records = {name: record for name, record in state.items() if isinstance(record, ArrayRecord)}

@@ -50,13 +50,36 @@ def test_memory_holds_no_more_than_the_budget(tmp_path: Path) -> None:
     states = {node: state(node) for node in range(20)}
     for node, own in states.items():
         shelf.keep(node, own)
-    inside = [node for node, own in states.items() if any(isinstance(r, ArrayRecord) for r in own.values())]
-    assert inside == [16, 17, 18, 19]
-    shelf.fetch(15, states[15])  # written last
+    assert _inside(list(states.values())) == [0, 1, 2, 3]
+    shelf.fetch(19, states[19])  # written last
     (file,) = (tmp_path / "states").iterdir()
     assert file.stat().st_size >= 16 * sum(
         a.numpy().nbytes for r in state(0).array_records.values() for a in r.values()
     )
+
+
+def _inside(states: list[RecordDict]) -> list[int]:
+    return [node for node, own in enumerate(states) if own.array_records]
+
+
+def test_of_states_that_come_in_turn_some_always_stay(tmp_path: Path) -> None:
+    shelf, states = Shelf(tmp_path / "states", budget_mb=0.1), [state(node) for node in range(20)]
+    for _ in range(3):
+        for node, own in enumerate(states):
+            shelf.fetch(node, own)
+            shelf.keep(node, own)
+        assert _inside(states) == [0, 1, 2, 3]
+
+
+def test_states_that_are_used_again_soon_take_the_place_of_idle_ones(tmp_path: Path) -> None:
+    shelf, states = Shelf(tmp_path / "states", budget_mb=0.1), [state(node) for node in range(20)]
+    for node, own in enumerate(states):
+        shelf.keep(node, own)
+    for _ in range(2):
+        for node in (7, 12, 15):
+            shelf.fetch(node, states[node])
+            shelf.keep(node, states[node])
+    assert _inside(states) == [3, 7, 12, 15]
 
 
 def test_a_state_that_shrank_and_grew_again_is_read_as_it_is(tmp_path: Path) -> None:
