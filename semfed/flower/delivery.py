@@ -54,6 +54,8 @@ class Delivery(Grid):
         self, grid: HttpGrid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
     ) -> None:
         self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
+        self._nodes: dict[str, int] = {}
+        """Nodes that owe a reply, by the message's id."""
         self._known: set[int] = set()
         self._away_since: dict[int, float] = {}
         self._again: dict[str, Message] = {}
@@ -74,7 +76,7 @@ class Delivery(Grid):
             An error where the SuperLink did not take the message, or the reply was lost.
         """
         given, start, probe_at = list(messages), time.monotonic(), self.silence
-        taken = list(self.grid.push_messages(given)) or [""] * len(given)
+        taken = list(self.push_messages(given)) or [""] * len(given)
         waiting = {message.metadata.message_id: message for message, id_ in zip(given, taken, strict=True) if id_}
         for message in given:
             if message.metadata.message_id not in waiting:
@@ -82,9 +84,7 @@ class Delivery(Grid):
         probes: dict[str, int] = {}
         while waiting and (timeout is None or time.monotonic() - start < timeout):
             served: dict[int, str] = {}
-            nodes = {asked: message.metadata.dst_node_id for asked, message in waiting.items()} | probes
-            away = self._away()
-            for reply in self.pull_messages([asked for asked, node in nodes.items() if node not in away]):
+            for reply in self.pull_messages([*waiting, *probes]):
                 asked = reply.metadata.reply_to_message_id
                 if asked in waiting:
                     del waiting[asked]
@@ -105,9 +105,11 @@ class Delivery(Grid):
                 time.sleep(self.poll)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that have come, to messages as they were given."""
-        replies = []
-        for reply in self.grid.pull_messages([self._sent_as(asked) for asked in message_ids]):
+        """Return the replies that have come, to messages as they were given; nodes that are away are not asked for."""
+        away, replies = self._away(), []
+        sent = [self._sent_as(asked) for asked in message_ids]
+        for reply in self.grid.pull_messages([asked for asked in sent if self._nodes.get(asked) not in away]):
+            self._nodes.pop(reply.metadata.reply_to_message_id, None)
             given = self._again.pop(reply.metadata.reply_to_message_id, None)
             replies.append(reply if given is None else Message(_answer(reply), reply_to=given))
         return replies
@@ -115,8 +117,11 @@ class Delivery(Grid):
     # -- the rest of Flower's interface -------------------------------------------------------------------
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on to Flower's grid."""
-        return self.grid.push_messages(messages)
+        """Pass on to Flower's grid, and remember which node gets what."""
+        given = list(messages)
+        taken = self.grid.push_messages(given)
+        self._nodes |= {message.metadata.message_id: message.metadata.dst_node_id for message in given}
+        return taken
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the nodes that are online."""
@@ -160,12 +165,12 @@ class Delivery(Grid):
         )
         self._again.pop(self._sent_as(about.message_id), None)
         copy = Message(given.content, about.dst_node_id, about.message_type, group_id=about.group_id, ttl=about.ttl)
-        self.grid.push_messages([copy])
+        self.push_messages([copy])
         self._again[copy.metadata.message_id] = given
 
     def _probe(self, nodes: Iterable[int]) -> dict[str, int]:
         probes = [Message(RecordDict(), node, PROBE) for node in nodes]
-        self.grid.push_messages(probes)
+        self.push_messages(probes)
         return {probe.metadata.message_id: probe.metadata.dst_node_id for probe in probes}
 
 

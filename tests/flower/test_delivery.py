@@ -114,9 +114,14 @@ def delivery(link: SuperLink, absence: float = 5.0) -> Delivery:
     return Delivery(cast(Any, link), silence=0.01, absence=absence, poll=0.001)
 
 
-def opened(scenario: Scenario, link: SuperLink) -> Federation:
+def opened(scenario: Scenario, link: SuperLink, absence: float = 5.0) -> Federation:
     arm = scenario.arm_names[0]
-    return Federation(delivery(link), Experiment(scenario.arm(arm), arm, 0), timeout=5.0)
+    return Federation(delivery(link, absence), Experiment(scenario.arm(arm), arm, 0), timeout=5.0)
+
+
+def opening(scenario: Scenario) -> Message:
+    experiment = Experiment(scenario.arm("clustered"), "clustered", 0)
+    return Message(RecordDict({STATE: ConfigRecord({"experiment": experiment.to_json()})}), 2, "query")
 
 
 def train(federation: Federation) -> list[Message]:
@@ -153,9 +158,8 @@ def test_a_node_that_is_away_for_a_while_costs_nothing(
 
 def test_a_node_that_stays_away_fails_after_a_while_and_then_at_once(scenario: Scenario) -> None:
     link = SuperLink(3)
-    federation = opened(scenario, link)
+    federation = opened(scenario, link, absence=0.3)
     link.away = {3: range(link.questions + 1, 1_000_000)}
-    federation.grid.absence = 0.3
     began = time.monotonic()
     replies = train(federation)
     assert [reply.has_error() for reply in replies] == [False, True, False]
@@ -197,10 +201,20 @@ def test_a_reply_to_a_message_sent_again_may_miss_the_deadline_and_be_collected_
     link = SuperLink(1, lost={0})
     link.rests_after = 2  # what is lost, and the probe
     grid = delivery(link)
-    opening = ConfigRecord({"experiment": Experiment(scenario.arm("clustered"), "clustered", 0).to_json()})
-    message = Message(RecordDict({STATE: opening}), 2, "query")
+    message = opening(scenario)
     assert not list(grid.send_and_receive([message], timeout=0.5))
     link.rests_after = None
     asked = message.metadata.message_id
     replies = [reply for _ in range(20) for reply in grid.pull_messages([asked])]
     assert [reply.metadata.reply_to_message_id for reply in replies] == [asked]
+
+
+def test_a_node_that_misses_its_deadline_and_is_away_keeps_its_answer(scenario: Scenario) -> None:
+    link = SuperLink(1, slow=4)
+    link.away = {2: range(2, 40)}
+    grid = delivery(link)
+    message = opening(scenario)
+    assert not list(grid.send_and_receive([message], timeout=0.01))
+    asked = message.metadata.message_id
+    replies = [reply for _ in range(60) for reply in grid.pull_messages([asked])]
+    assert [(reply.metadata.reply_to_message_id, reply.has_error()) for reply in replies] == [(asked, False)]
