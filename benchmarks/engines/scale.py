@@ -1,6 +1,6 @@
 """Many clients with private state: seconds per client and peak memory of one process, in one run of its own.
 
-    python scale.py --data-root DIR --clients N [--rounds R]
+    python scale.py --data-root DIR --clients N [--rounds R] [--state-memory MB]
 
 Everyone trains alone (``exchange = false``) on six images of MNIST, one step of Adam a round, and keeps a network of
 109,386 weights and two moments a weight: 1.3 MB a client, the size of the FedCL preset's encoder with its optimiser.
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import semfed
+from semfed.engine.shelf import BUDGET_MB
 
 SETTINGS = [
     "data.partition.per_client=6",
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("SEMFED_DATA"))
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--state-memory", type=float, default=BUDGET_MB)
     options = parser.parse_args()
     settings = [*SETTINGS, f"clients.count={options.clients}", f"arms.W2.rounds={options.rounds}"]
     with tempfile.TemporaryDirectory() as scratch:
@@ -38,6 +40,7 @@ def main() -> None:
             overrides=settings,
             data_root=options.data_root,
             out=Path(scratch) / "run",
+            state_memory_mb=options.state_memory,
         )
         lines = [json.loads(line) for line in (run.folder / "timing.jsonl").read_text().splitlines()]
     rounds = [line["seconds"] for line in lines if line["round"] > 1]  # states exist from the first round on
