@@ -6,6 +6,7 @@ batch of messages an actor leaves a snapshot of its clients' states there; if it
 snapshot and answers the same messages again, with the same numbers.
 """
 
+import gc
 import heapq
 import logging
 import os
@@ -36,6 +37,9 @@ FIRST_BATCHES = 4
 """Into how many batches the messages to all of an actor's clients are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 32
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
+FREE_MS = 100
+"""How often the object store of a private cluster forgets replies that were read. With Ray's own second it grows by
+ten rounds of a small model, and every reply lands on memory that nobody has touched yet, which costs much more."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -55,6 +59,7 @@ class Host:
         shelf = Shelf(Path(scratch) / str(os.getpid()), state_memory_mb)
         self._nodes = Nodes(make_client_app(), indices, total, run_config, shelf)
         self._shared: dict[str, ArrayRecord] = {}
+        gc.freeze()  # what has been imported stays: a full collection that looks at it takes longer than a round
 
     def restore(self, *snapshots: States) -> None:
         """Put the states of the nodes back."""
@@ -140,6 +145,7 @@ class RayGrid(ServerlessGrid):
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         self._memory_mb = state_memory_mb / count
         self._hosts = [self._start(host) for host in range(count)]
+        gc.freeze()  # as the actors do
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Let actors answer, and give replies as they come; late ones are left out and may be pulled."""
@@ -189,6 +195,7 @@ class RayGrid(ServerlessGrid):
         if self._owns_cluster:
             ray.shutdown()
         self._scratch.cleanup()
+        gc.unfreeze()
 
     def _start(self, host: int) -> Any:
         members = self._placed[host]
@@ -260,7 +267,13 @@ def _connect(address: str | None, workers: int | None) -> None:
     try:
         if address is None:
             with _on_loopback():
-                ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _system_config={"free_objects_period_milliseconds": FREE_MS},
+                )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -310,10 +323,12 @@ class CommonArrays:
 
 def _detach(message: Message, common: Mapping[int, Any]) -> tuple[Message, dict[str, Any]]:
     """Take what is in the object store out of a message."""
-    found = {n: common[id(r)] for n, r in message.content.array_records.items() if id(r) in common}
+    found = {n: common[id(r)] for n, r in message.content.items() if id(r) in common}
     if not found:
         return message, {}
-    slim = Message.__new__(Message)
+    slim, content = Message.__new__(Message), message.content.copy()
+    for name in found:
+        del content[name]
     slim.__dict__.update(message.__dict__)
-    slim.__dict__["_content"] = RecordDict({n: r for n, r in message.content.items() if n not in found})
+    slim.__dict__["_content"] = content
     return slim, found

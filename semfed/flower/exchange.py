@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
@@ -155,10 +155,9 @@ class Exchange:
 
     def _wire(self, node: int, bundle: Bundle) -> Message:
         """Make the one message that goes to a node."""
-        contents = {
-            client: RecordDict({**message.content, STATE: self._address(client, message)})
-            for client, message in bundle.items()
-        }
+        contents = {client: message.content.copy() for client, message in bundle.items()}
+        for client, content in contents.items():
+            content[STATE] = self._address(client, bundle[client])
         first, about = next(iter(bundle)), next(iter(bundle.values())).metadata
         content = contents[first] if len(contents) == 1 else pack(contents)
         return Message(content, node, about.message_type, group_id=about.group_id, ttl=about.ttl)
