@@ -65,8 +65,9 @@ class JointClient(PersonalClient):
         metrics = {"train_loss": mean_loss, "channel-uses": uses}
         if parameters:
             return weights.views(chain.state), len(self.train_rows), metrics
-        kept = {"chain": weights.pack(chain.state), "optimizer": weights.pack(trained.state())}
-        self.session.save("training", kept, copy=False)
+        states, own = {"chain": chain.state, "optimizer": trained.state()}, kept or {}
+        packed = {name: weights.pack(state, into=own.get(name)) for name, state in states.items()}
+        self.session.save("training", packed, copy=False)
         return [], len(self.train_rows), metrics
 
     @classmethod

@@ -100,7 +100,7 @@ class SplitClient(PersonalClient):
             received, _ = self._transmit(encoder, round_, step)
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
         kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
-        self.session.save("training", kept)
+        self.session.save("training", kept, copy=False)
         return self._send(encoder, optimizer, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:

@@ -78,13 +78,16 @@ class Adam:
     def __init__(self, settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> None:
         self.settings = settings
         self.parameters: list[Tensor] = list(parameters)
-        self.means = [torch.zeros_like(p) for p in self.parameters]
-        self.squares = [torch.zeros_like(p) for p in self.parameters]
+        self.means = self.squares = [p.new_zeros(()).expand_as(p) for p in self.parameters]  # not yet in memory
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self._fresh = True
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Apply one update."""
+        if self._fresh:
+            self.means, self.squares = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
+            self._fresh = False
         adam(
             self.parameters,
             _laid_out(gradients, self.parameters),
@@ -103,7 +106,7 @@ class Adam:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """Return means, squares and step counts."""
+        """Return means, squares and step counts; before the first step, means and squares are zeros to be copied."""
         lists = {"means": self.means, "squares": self.squares, "steps": self.steps}
         return {f"{name}.{k}": tensor for name, tensors in lists.items() for k, tensor in enumerate(tensors)}
 
@@ -111,6 +114,7 @@ class Adam:
         """Take means, squares and step counts over."""
         for name in ("means", "squares", "steps"):
             setattr(self, name, [state[f"{name}.{k}"].to(p.device) for k, p in enumerate(self.parameters)])
+        self._fresh = False
 
 
 def _on(like: Tensor, tensor: Tensor | None) -> Tensor | None:

@@ -77,14 +77,25 @@ def fill(tensors: Mapping[str, Tensor], arrays: Sequence[npt.NDArray[Any]]) -> N
             tensor.copy_(torch.from_numpy(np.array(array)))
 
 
-def pack(tensors: Mapping[str, Tensor]) -> npt.NDArray[np.float32]:
+def pack(tensors: Mapping[str, Tensor], into: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
     """Put tensors into one vector, one after the other; counts are exact up to 2 ** 24.
 
     A message or a client's state pays for every array that it has; one costs a tenth of forty.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+    into : ndarray, optional
+        The vector to fill instead of a new one. Tensors that `unpack` made of it, and that were changed in place, are
+        there already.
     """
-    return (
-        torch.cat([tensor.detach().flatten().float() for tensor in tensors.values()] or [torch.empty(0)]).cpu().numpy()
-    )
+    if into is None:
+        parts = [tensor.detach().flatten().float() for tensor in tensors.values()]
+        return torch.cat(parts or [torch.empty(0)]).cpu().numpy()
+    for part, tensor in zip(_parts(into, tensors), tensors.values(), strict=True):
+        if part.data_ptr() != tensor.data_ptr():
+            part.copy_(tensor.detach().flatten())
+    return into
 
 
 def unpack(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -95,8 +106,11 @@ def unpack(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> dict[
     RuntimeError
         If the sizes do not add up.
     """
-    parts = torch.split(torch.from_numpy(packed), [tensor.numel() for tensor in like.values()])
     return {
         name: part.view(tensor.shape).to(tensor.device, tensor.dtype)
-        for part, (name, tensor) in zip(parts, like.items(), strict=True)
+        for part, (name, tensor) in zip(_parts(packed, like), like.items(), strict=True)
     }
+
+
+def _parts(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    return torch.split(torch.from_numpy(packed), [tensor.numel() for tensor in like.values()])
