@@ -22,6 +22,8 @@ from semfed.flower import arrays as wire
 BUDGET_MB = 256
 ALIGNMENT = 64
 """Arrays start at multiples of this many bytes, as vector instructions like it."""
+AHEAD = 4
+"""How many visits before its turn a state is read from the disk."""
 MOST_PARTS = 512
 """Pieces that one system call takes; Linux's own limit is twice as high."""
 
@@ -49,7 +51,8 @@ class Shelf:
     """Takes the arrays out of states for which there is no room, and puts them back when they are wanted.
 
     The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads or writes a
-    state, as a rule a copy from or to the page cache. A thread of its own for that, which has to share Python's lock
+    state, as a rule a copy from or to the page cache. Where that has not kept it, the kernel is asked to read ahead:
+    clients come in the order in which they came last. A thread of its own for that, which has to share Python's lock
     with the one that works, took longer on two virtual CPUs than it saved.
 
     Parameters
@@ -71,9 +74,15 @@ class Shelf:
         self._slots: dict[int, Slot] = {}
         self._end = 0
         self._outside: dict[int, tuple[list[Place], int]] = {}
+        self._next: dict[int, int] = {}
+        self._latest: int | None = None
 
     def fetch(self, node: int, state: RecordDict) -> None:
         """Make a node's state whole."""
+        if self._latest is not None:
+            self._next[self._latest] = node
+        self._latest = node
+        self._read_ahead(node)
         if node not in self._outside:
             return
         places, size = self._outside[node]
@@ -118,6 +127,13 @@ class Shelf:
             os.close(self._file)
             self._file = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read_ahead(self, node: int) -> None:
+        due = node
+        for _ in range(AHEAD):
+            due = self._next.get(due, node)
+        if due != node and due in self._outside and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._open(), self._slots[due].start, self._outside[due][1], os.POSIX_FADV_WILLNEED)
 
     def _make_room(self, node: int) -> None:
         state, size = self._inside[node]

@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semfed.engine.shelf import Shelf
+from semfed.engine.shelf import AHEAD, Shelf
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 
@@ -119,3 +119,20 @@ def test_closing_removes_the_files(tmp_path: Path) -> None:
         shelf.keep(node, state(node))
     shelf.close()
     assert not (tmp_path / "states").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no such advice")
+def test_states_are_read_ahead_in_the_order_of_the_last_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advised: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, start, size, advice: advised.append(start))
+    shelf = Shelf(tmp_path / "states", budget_mb=0.0)
+    order, states = [3, 1, 4, 0, 5, 2, 6], {node: state(node) for node in range(7)}
+    for node in order:
+        shelf.fetch(node, states[node])
+        shelf.keep(node, states[node])
+    assert not advised
+    places = list(np.cumsum([0, *(shelf._slots[node].room for node in order)]))
+    for node in order:
+        shelf.fetch(node, states[node])
+        shelf.keep(node, states[node])
+    assert advised == [places[(k + AHEAD) % len(order)] for k in range(len(order))]
