@@ -55,6 +55,11 @@ class FedAvg(FederatedStrategy):
         self.fraction_evaluate = settings.fraction_evaluate
         self._sent = ArrayRecord()
 
+    @property
+    def only_averages(self) -> bool:
+        """Whether no subclass looks at the replies itself."""
+        return type(self).aggregate_train is FedAvg.aggregate_train
+
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
@@ -80,7 +85,8 @@ class FedAvg(FederatedStrategy):
             Empty without an exchange.
         metrics : MetricRecord
         """
-        return average_replies(self.usable(server_round, replies, expected=self._sent), weighted=True)
+        good = self.usable(server_round, replies, expected=self._sent)
+        return average_replies(good, weighted=True, place=self._opened().place)
 
     def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
         """Draw the clients of a round without replacement; return them in ascending order."""

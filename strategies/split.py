@@ -20,8 +20,9 @@ from semfed import seeding, split, weights
 from semfed.channels import Channel
 from semfed.contrastive import Centroids, local_centroids
 from semfed.flower import arrays as wire
+from semfed.flower.arrays import mismatch
 from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, mismatch
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.optimizers import make_optimizer
 from semfed.scenario import ChannelChoice, Scenario
 from semfed.split import ServerHalf

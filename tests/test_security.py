@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from semfed.flower.strategy import mismatch
+from semfed.flower.arrays import mismatch
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("semfed", "clients", "strategies") for path in sorted((ROOT / folder).rglob("*.py"))]

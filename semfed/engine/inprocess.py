@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,14 @@ class InProcessGrid(ServerlessGrid):
         shelf = Shelf(Path(self._scratch.name) / "states", state_memory_mb)
         self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, shelf, together=together, cohort=cohort)
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         """Let the nodes answer, each when its reply is asked for, so that no two replies need memory at a time.
 
         There is nothing to wait for, so `timeout` has no effect.
         """
-        return self.nodes.answer_all(self._number(messages))
+        return self.nodes.answer_all(self._numbered(make(k)) for k in range(len(nodes)))
 
     def close(self) -> None:
         """Remove what lies on disk."""

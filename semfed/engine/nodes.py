@@ -1,6 +1,7 @@
 """Nodes without a server: their contexts, and how they answer messages."""
 
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -54,16 +55,8 @@ class Nodes:
         self._together, self._cohort = together, cohort if together else 1
         self._client_app = client_app
         self._shelf = shelf
-        self.contexts = {
-            index + FIRST_NODE: Context(
-                run_id=0,
-                node_id=index + FIRST_NODE,
-                node_config={"partition-id": index, "num-partitions": total},
-                state=RecordDict(),
-                run_config=dict(run_config),
-            )
-            for index in indices
-        }
+        self._total, self._run_config = total, dict(run_config)
+        self.contexts = {index + FIRST_NODE: self._context(index) for index in indices}
 
     def answer(self, message: Message) -> Message:
         """Let the addressed node answer; an exception becomes an error reply, as in Flower's engines."""
@@ -110,9 +103,11 @@ class Nodes:
         return {node: self.contexts[node].state for node in nodes}
 
     def restore(self, states: Mapping[int, RecordDict]) -> None:
-        """Put states back."""
+        """Put states back, or take over those of other nodes."""
         for node, state in states.items():
             self._shelf.forget(node)
+            if node not in self.contexts:
+                self.contexts[node] = self._context(node - FIRST_NODE)
             self.contexts[node].state = state
             self._shelf.keep(node, state)
 
@@ -120,9 +115,18 @@ class Nodes:
         """Remove what lies on disk."""
         self._shelf.close()
 
+    def _context(self, index: int) -> Context:
+        return Context(
+            run_id=0,
+            node_id=index + FIRST_NODE,
+            node_config={"partition-id": index, "num-partitions": self._total},
+            state=RecordDict(),
+            run_config=dict(self._run_config),
+        )
+
 
 class ServerlessGrid(Grid):
-    """What grids without a SuperLink have in common; a subclass exchanges messages in `send_and_receive`.
+    """What grids without a SuperLink have in common; a subclass says how it exchanges messages.
 
     Parameters
     ----------
@@ -130,13 +134,24 @@ class ServerlessGrid(Grid):
         Number of nodes.
     """
 
-    streams: ClassVar[bool] = True
-    """Messages may be an iterator: each is sent as soon as it is made."""
+    folds: ClassVar[bool] = False
+    """Whether replies' arrays are summed where they are made, if messages allow it; see `semfed.flower.folding`."""
 
     def __init__(self, nodes: int) -> None:
         self._nodes = nodes
         self._sent = 0
         self._replies: dict[str, Message] = {}
+
+    @abstractmethod
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Exchange messages; see `semfed.flower.exchange.MakesMessages`."""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Send messages and give their replies as they come; late ones may be pulled."""
+        sent = list(messages)
+        return self.exchange([message.metadata.dst_node_id for message in sent], sent.__getitem__, timeout=timeout)
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the ids of all nodes, in the order of their partition ids."""
@@ -167,9 +182,8 @@ class ServerlessGrid(Grid):
         """No run of a SuperLink stands behind this grid."""
         return None
 
-    def _number(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Give messages their ids, as a SuperLink would."""
-        for message in messages:
-            self._sent += 1
-            message.metadata.__dict__["_message_id"] = f"message-{self._sent}"
-            yield message
+    def _numbered(self, message: Message) -> Message:
+        """Give a message its id, as a SuperLink would."""
+        self._sent += 1
+        message.metadata.__dict__["_message_id"] = f"message-{self._sent}"
+        return message

@@ -1,22 +1,22 @@
 """The Ray engine: actors that stay alive for the whole run, each with its own clients, on this machine or a cluster.
 
 Every client belongs to one actor, which keeps its state, one resident model per architecture and one copy of the data.
-Nothing polls: the driver waits for results. What a round broadcasts is put into Ray's object store once. After every
-batch of messages an actor leaves a snapshot of its clients' states there; if it dies, a new one starts from the
-snapshot and answers the same messages again, with the same numbers.
+Where a sampled round would keep one actor busy for longer than the others, clients at the end of its row move to the
+next. Nothing polls: the driver waits for results. What a round broadcasts is put into Ray's object store once. After
+every batch of messages an actor leaves a snapshot of its clients' states there; if it dies, a new one starts from the
+snapshots and answers the same messages again, with the same numbers.
 """
 
 import gc
-import heapq
 import logging
 import os
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from flwr.app import ArrayRecord, Error, Message, RecordDict
@@ -24,17 +24,20 @@ from ray._private import ray_constants
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
+from semfed.engine.placement import SLACK, longest, place, rows
 from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import make_client_app
+from semfed.flower.averaging import GROUP
+from semfed.flower.folding import fold
 
 SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
 BATCH_S = 0.1
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 FIRST_BATCHES = 4
-"""Into how many batches the messages to all of an actor's clients are cut while nobody knows how long they take."""
+"""Into how many batches an actor's messages are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 32
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 FREE_MS = 100
@@ -47,6 +50,8 @@ CLIENT_CRASHED = 8
 """Flower's code for a client app whose process died."""
 
 States = dict[int, RecordDict]
+Kept = list[tuple[list[int], list[Any]]]
+"""Nodes whose states are in one snapshot, and a reference to it, in a list that keeps Ray from fetching it early."""
 
 
 @ray.remote
@@ -61,13 +66,14 @@ class Host:
         self._shared: dict[str, ArrayRecord] = {}
         gc.freeze()  # what has been imported stays: a full collection that looks at it takes longer than a round
 
-    def restore(self, *snapshots: States) -> None:
-        """Put the states of the nodes back."""
-        for states in snapshots:
-            self._nodes.restore(states)
+    def restore(self, kept: Kept) -> None:
+        """Take nodes' states over, of nodes that another actor has served before, too."""
+        for nodes, (reference,) in kept:
+            states = ray.get(reference)
+            self._nodes.restore({node: states[node] for node in nodes})
 
     def serve(
-        self, batch: Sequence[tuple[Message, dict[str, str]]], shared: Mapping[str, Any]
+        self, batch: Sequence[tuple[Message, dict[str, str]]], shared: Mapping[str, Any], arrivals: Kept
     ) -> tuple[tuple[list[Message], float], States]:
         """Answer messages in their order.
 
@@ -77,6 +83,8 @@ class Host:
             Messages, each with names of its records and their keys in `shared`.
         shared : mapping of str to list of ObjectRef
             Records that several messages have in common, a reference each.
+        arrivals : Kept
+            States of nodes that another actor has served before.
 
         Returns
         -------
@@ -86,11 +94,13 @@ class Host:
             A snapshot of the states of their nodes.
         """
         started = time.perf_counter()
+        self.restore(arrivals)
         self._shared = {key: self._shared[key] if key in self._shared else ray.get(r[0]) for key, r in shared.items()}
         for message, records in batch:
             for name, key in records.items():
                 message.content[name] = self._shared[key]
-        replies = list(self._nodes.answer_all([message for message, _ in batch]))
+        messages = [message for message, _ in batch]
+        replies = list(fold(messages, self._nodes.answer_all(messages)))
         states = self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
         return (replies, time.perf_counter() - started), states
 
@@ -101,7 +111,7 @@ class RayGrid(ServerlessGrid):
     Parameters
     ----------
     sizes : sequence of float
-        Work per node, one node a client; heavier nodes are placed first, so that actors finish together.
+        Work per node, one node a client; they are placed so that actors finish together.
     run_config : mapping, optional
         As clients see it.
     workers : int, optional
@@ -117,6 +127,8 @@ class RayGrid(ServerlessGrid):
     EngineError
         If Ray cannot be started or joined.
     """
+
+    folds: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,8 +148,10 @@ class RayGrid(ServerlessGrid):
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         count = min(len(sizes), workers or int(resources.get("CPU", 1)))
         self._options = {"num_cpus": 1, "num_gpus": gpus_per_worker}
-        self._placed = place(sizes, count)
-        self._host_of = {index + FIRST_NODE: host for host, members in enumerate(self._placed) for index in members}
+        self._sizes = list(sizes)
+        placed = place(sizes, count)
+        self._in_rows = placed == rows(sizes, count)
+        self._host_of = {index + FIRST_NODE: host for host, members in enumerate(placed) for index in members}
         self._snapshots: dict[int, Any] = {}
         self._pace: dict[str, float] = {}
         self._common = CommonArrays()
@@ -147,11 +161,13 @@ class RayGrid(ServerlessGrid):
         self._hosts = [self._start(host) for host in range(count)]
         gc.freeze()  # as the actors do
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
         """Let actors answer, and give replies as they come; late ones are left out and may be pulled."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._common = CommonArrays()
-        pending = dict(self._submit(batch) for batch in self._batches(self._number(messages)))
+        pending = dict(self._submit(host, batch) for host, batch in self._batches(nodes, make))
         restarts: defaultdict[int, int] = defaultdict(int)
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -198,38 +214,70 @@ class RayGrid(ServerlessGrid):
         gc.unfreeze()
 
     def _start(self, host: int) -> Any:
-        members = self._placed[host]
+        members = [node for node, its_host in self._host_of.items() if its_host == host]
         actor = Host.options(**self._options).remote(  # type: ignore[attr-defined]
-            members, self._nodes, self._run_config, self._scratch.name, self._memory_mb
+            [node - FIRST_NODE for node in members], self._nodes, self._run_config, self._scratch.name, self._memory_mb
         )
-        known = (self._snapshots.get(index + FIRST_NODE) for index in members)
-        snapshots = list(dict.fromkeys(snapshot for snapshot in known if snapshot is not None))
-        if snapshots:
-            actor.restore.remote(*snapshots)
+        kept = self._kept(members)
+        if kept:
+            actor.restore.remote(kept)
         return actor
 
-    def _batches(self, messages: Iterable[Message]) -> Iterator[list[Message]]:
-        """Collect messages by actor; a full batch goes out while later messages are still being made."""
-        filling: defaultdict[int, list[Message]] = defaultdict(list)
-        for message in messages:
-            host = self._host_of[message.metadata.dst_node_id]
-            filling[host].append(message)
-            if len(filling[host]) >= self._batch_size(host, message.metadata.message_type):
-                yield filling.pop(host)
-        yield from filling.values()
+    def _kept(self, nodes: Iterable[int]) -> Kept:
+        """Return where the latest states of nodes are."""
+        by_snapshot: defaultdict[Any, list[int]] = defaultdict(list)
+        for node in nodes:
+            if node in self._snapshots:
+                by_snapshot[self._snapshots[node]].append(node)
+        return [(own, [snapshot]) for snapshot, own in by_snapshot.items()]
 
-    def _batch_size(self, host: int, message_type: str) -> int:
+    def _assign(self, nodes: Sequence[int]) -> dict[int, deque[int]]:
+        """Return which of the nodes every actor serves now, as indices in `nodes`.
+
+        Those of a sample may be more on one actor than on another. Then some at the end of its row go to the next.
+        """
+        sizes = [self._sizes[node - FIRST_NODE] for node in nodes]
+        at_home: list[list[int]] = [[] for _ in self._hosts]
+        for k, node in enumerate(nodes):
+            at_home[self._host_of[node]].append(k)
+        chosen = at_home
+        if self._in_rows and all(node in self._snapshots for node in nodes):
+            even = rows(sizes, len(self._hosts))
+            if longest(at_home, sizes) > SLACK * longest(even, sizes):
+                chosen = even
+        return {host: deque(own) for host, own in enumerate(chosen) if own}
+
+    def _batches(self, nodes: Sequence[int], make: Callable[[int], Message]) -> Iterator[tuple[int, list[Message]]]:
+        """Make messages, a batch for every actor in turn; one that is given goes out while others are made.
+
+        A batch is a little longer where it would end within a group of replies that are summed together.
+        """
+        waiting = self._assign(nodes)
+        totals = {host: len(queue) for host, queue in waiting.items()}
+        while waiting:
+            for host, queue in list(waiting.items()):
+                batch = [self._numbered(make(queue.popleft()))]
+                size = self._batch_size(totals[host], batch[0].metadata.message_type)
+                while queue and (len(batch) < size or (queue[0] % GROUP and len(batch) < size + GROUP)):
+                    batch.append(self._numbered(make(queue.popleft())))
+                if not queue:
+                    del waiting[host]
+                yield host, batch
+
+    def _batch_size(self, total: int, message_type: str) -> int:
         pace = self._pace.get(message_type)
-        size = len(self._placed[host]) / FIRST_BATCHES if pace is None else BATCH_S / pace
+        size = total / FIRST_BATCHES if pace is None else BATCH_S / pace
         return max(1, min(int(size), MOST_IN_BATCH))
 
-    def _submit(self, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
-        host = self._host_of[batch[0].metadata.dst_node_id]
+    def _submit(self, host: int, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
+        nodes = [message.metadata.dst_node_id for message in batch]
+        arrivals = self._kept(node for node in nodes if self._host_of[node] != host)
+        self._host_of |= dict.fromkeys(nodes, host)
         self._common.note(batch)
         wired = [_detach(message, self._common.references) for message in batch]
         keyed = [(message, {name: reference.hex() for name, reference in found.items()}) for message, found in wired]
         shared = {reference.hex(): [reference] for _, found in wired for reference in found.values()}
-        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(keyed, shared)
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(keyed, shared, arrivals)
         return replies, (host, batch, snapshot)
 
     def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
@@ -238,29 +286,7 @@ class RayGrid(ServerlessGrid):
         lost = [batch, *(waiting for owner, waiting, _ in pending.values() if owner == host)]
         kept = {reference: entry for reference, entry in pending.items() if entry[0] != host}
         self._hosts[host] = self._start(host)
-        return {**kept, **dict(self._submit(again) for again in lost)}
-
-
-def place(sizes: Sequence[float], hosts: int) -> list[list[int]]:
-    """Distribute work: the longest first, each to the host that has least so far.
-
-    Returns
-    -------
-    list of list of int
-        Indices of every host, ascending.
-
-    Examples
-    --------
-    >>> place([5, 1, 1, 3], 2)
-    [[0], [1, 2, 3]]
-    """
-    loads: list[tuple[float, int]] = [(0.0, host) for host in range(hosts)]
-    members: list[list[int]] = [[] for _ in range(hosts)]
-    for index in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
-        load, host = heapq.heappop(loads)
-        members[host].append(index)
-        heapq.heappush(loads, (load + sizes[index], host))
-    return [sorted(own) for own in members]
+        return {**kept, **dict(self._submit(host, again) for again in lost)}
 
 
 def _connect(address: str | None, workers: int | None) -> None:

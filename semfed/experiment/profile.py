@@ -57,7 +57,7 @@ FUNCTIONS = {
     "semfed.flower.keeping:Keeper.keep": "checkpoint",
 }
 """Functions of the library by part; strategies, clients, channels and grids come from the scenario."""
-RAY = {"semfed.engine.ray:RayGrid.send_and_receive": "waiting"}
+RAY = {"semfed.engine.ray:RayGrid.exchange": "waiting"}
 STRATEGY = {
     "configure_train": "broadcast",
     "configure_evaluate": "broadcast",

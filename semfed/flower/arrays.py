@@ -79,6 +79,34 @@ def views(content: ArrayRecord) -> Arrays:
     return {name: view(array) for name, array in content.items()}
 
 
+def mismatch(received: Any, expected: ArrayRecord) -> str | None:
+    """Say what is wrong with an update, None if nothing is.
+
+    Names, shapes, dtypes and finiteness are checked, in that order.
+    """
+    if not isinstance(received, ArrayRecord):
+        return "the reply has no arrays"
+    if list(received) != list(expected):
+        return f"arrays {list(received)} instead of {list(expected)}"
+    for name, array in received.items():
+        wanted = expected[name]
+        if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
+            return f"array {name!r} is {array.dtype}{list(array.shape)}, not {wanted.dtype}{list(wanted.shape)}"
+        try:
+            values = view(array)
+        except ValueError:
+            return f"array {name!r} is not what it says, or a pickle"
+        if not _finite(values):
+            return f"array {name!r} has values that are not finite"
+    return None
+
+
+def _finite(array: npt.NDArray[Any]) -> bool:
+    flat = array.reshape(-1)
+    # One pass through the BLAS sees every NaN and Inf; what merely overflows in it is looked at again.
+    return flat.dtype.kind in "biu" or bool(np.isfinite(np.vdot(flat, flat))) or bool(np.isfinite(flat).all())
+
+
 def count_bytes(content: ArrayRecord) -> int:
     """Return what Flower's ``ArrayRecord.count_bytes`` would: names and ``.npy`` files, without writing these."""
     return sum(len(name) + _size(array) for name, array in content.items())

@@ -1,6 +1,7 @@
 """Averages of clients' arrays, taken while the replies come in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,74 @@ from semfed.flower.arrays import Arrays
 
 WEIGHT = "num-examples"
 """Metric of a reply by which averages are weighted, as in Flower."""
+GROUP_BITS = 3
+GROUP = 1 << GROUP_BITS
+"""How many updates, or sums of updates, are summed one after the other."""
+
+
+@dataclass
+class Part:
+    """Weighted sum of the updates in some neighbouring places; see `Average`.
+
+    Attributes
+    ----------
+    place : int
+        Of its first update.
+    sums : dict of str to ndarray of float64
+        The updates times their shares.
+    shares : float
+        Sum of the shares: a share is a weight divided by `unit`.
+    unit : float
+        Weight of the first update, which makes equal weights 1.
+    dtypes : dict of str to dtype
+        Of the updates.
+    """
+
+    place: int
+    sums: Arrays
+    shares: float
+    unit: float
+    dtypes: dict[str, np.dtype[Any]]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> "Part":
+        """Return the sum of one update."""
+        sums = {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
+        return cls(place, sums, 1.0, weight, {name: array.dtype for name, array in arrays.items()})
+
+    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float) -> None:
+        """Add the next update."""
+        self._add(arrays, 1.0, weight)
+
+    def add_part(self, other: "Part") -> None:
+        """Add the sum of the updates in the next places."""
+        self._add(other.sums, other.shares, other.unit)
+
+    def _add(self, arrays: Mapping[str, npt.NDArray[Any]], shares: float, unit: float) -> None:
+        ratio = unit / self.unit
+        self.shares += shares * ratio
+        for name, array in arrays.items():
+            total = self.sums[name]
+            if not total.flags.writeable:  # it came from another process
+                total = self.sums[name] = np.array(total)
+            np.add(total, array if ratio == 1.0 else np.multiply(array, ratio, dtype=np.float64), out=total)
 
 
 class Average:
-    """Weighted mean of equally named arrays, summed in the order in which they are added.
+    """Weighted mean of equally named arrays, with sums whose order depends on the updates' places alone.
 
-    Sums are in float64 and one set of arrays is all the memory that they take. The mean of one update is that update,
-    bit for bit; floating-point means are rounded back to the update's dtype, integer ones to whole numbers.
+    Those in the places 8 k to 8 k + 7 are summed one after the other, then the sums of eight such groups, then the sums
+    of eight of these, and so on; places without an update are passed over. So other processes may sum the beginnings
+    of groups, and the mean is the same to the last bit. Sums are in float64 and need the memory of a few updates. The
+    mean of one update is that update, bit for bit; floating-point means are rounded back to the update's dtype,
+    integer ones to whole numbers.
     """
 
     def __init__(self) -> None:
-        self._sums: Arrays = {}
-        self._dtypes: dict[str, np.dtype[Any]] = {}
-        self._unit = self._total = 0.0
+        self._parts: list[Part] = []
+        self._next = 0
 
-    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float = 1.0) -> None:
+    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float = 1.0, place: int | None = None) -> None:
         """Add an update.
 
         Parameters
@@ -35,42 +89,98 @@ class Average:
             The same names, shapes and dtypes every time.
         weight : float
             Greater than 0.
+        place : int, optional
+            Greater than all before; the next one if left out.
         """
-        if not self._sums:
-            self._unit = weight  # weights are relative to the first one, which makes equal ones 1
-            self._dtypes = {name: array.dtype for name, array in arrays.items()}
-            self._sums = {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
-            self._total = 1.0
-            return
-        share = weight / self._unit
-        self._total += share
-        for name, array in arrays.items():
-            total = self._sums[name]
-            np.add(total, array if share == 1.0 else np.multiply(array, share, dtype=np.float64), out=total)
+        place = self._next if place is None else place
+        self._next = place + 1
+        self._join_before(place)
+        if self._parts and _height(self._parts[-1].place, place) == 1:
+            self._parts[-1].add(arrays, weight)
+        else:
+            self._parts.append(Part.of(arrays, weight, place))
+
+    def add_part(self, part: Part) -> None:
+        """Add the sum of the first updates of a group, whose places are greater than all before."""
+        self._join_before(part.place)
+        self._parts.append(part)
 
     def mean(self) -> Arrays:
         """Return the mean of what was added, nothing if nothing was."""
+        while len(self._parts) > 1:
+            self._join_last()
         means: Arrays = {}
-        for name, total in self._sums.items():
-            dtype, mean = self._dtypes[name], total / self._total
-            rounded = np.round(mean) if np.issubdtype(dtype, np.integer) else mean
-            means[name] = np.asarray(rounded, dtype=dtype)  # NumPy makes scalars of arrays without axes
+        for part in self._parts:
+            for name, total in part.sums.items():
+                dtype, mean = part.dtypes[name], total / part.shares
+                rounded = np.round(mean) if np.issubdtype(dtype, np.integer) else mean
+                means[name] = np.asarray(rounded, dtype=dtype)  # NumPy makes scalars of arrays without axes
         return means
 
+    def _join_before(self, place: int) -> None:
+        """Join the parts that belong together more closely than the last one and a new place."""
+        parts = self._parts
+        while len(parts) > 1 and _height(parts[-2].place, parts[-1].place) <= _height(parts[-1].place, place):
+            self._join_last()
 
-def add_reply(average: Average, reply: Message, *, weighted: bool) -> MetricRecord:
+    def _join_last(self) -> None:
+        last = self._parts.pop()
+        self._parts[-1].add_part(last)
+
+
+def _height(one: int, other: int) -> int:
+    """Return how many digits to the base of `GROUP` differ, or stand behind one that does: 1 within a group."""
+    return -((one ^ other).bit_length() // -GROUP_BITS)
+
+
+class Folded(ArrayRecord):
+    """Stands for a reply's arrays that a worker has checked and added to others'; it never leaves this package.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of what it stands for.
+    part : Part, optional
+        The sum, at the first of the replies that it is made of.
+    """
+
+    def __init__(self, size: int, part: Part | None = None) -> None:
+        super().__init__()
+        self.size, self.part = size, part
+
+    def count_bytes(self) -> int:
+        """Return the bytes of what it stands for."""
+        return self.size
+
+
+def add_reply(average: Average, reply: Message, *, weighted: bool, place: int | None = None) -> MetricRecord:
     """Add a reply's arrays, by its ``num-examples`` or equally; return its metrics, the part that is worth keeping."""
     metrics, arrays = reply.content["metrics"], reply.content["arrays"]
     if not isinstance(metrics, MetricRecord) or not isinstance(arrays, ArrayRecord):
         raise TypeError("a reply to average needs arrays and metrics")
-    average.add(wire.views(arrays), _number(metrics[WEIGHT]) if weighted else 1.0)
+    if isinstance(arrays, Folded):
+        if arrays.part is not None:
+            average.add_part(arrays.part)
+    else:
+        average.add(wire.views(arrays), weight_of(metrics) if weighted else 1.0, place)
     return metrics
 
 
-def average_replies(replies: Iterable[Message], *, weighted: bool) -> tuple[ArrayRecord, MetricRecord]:
-    """Average the arrays of replies, by their ``num-examples`` or equally, and their metrics by ``num-examples``."""
+def average_replies(
+    replies: Iterable[Message], *, weighted: bool, place: Callable[[int], int]
+) -> tuple[ArrayRecord, MetricRecord]:
+    """Average the arrays of replies, by their ``num-examples`` or equally, and their metrics by ``num-examples``.
+
+    Parameters
+    ----------
+    replies : iterable of Message
+        Ascending by the places of their clients.
+    weighted : bool
+    place : callable
+        Says what place a client has; see `Average`.
+    """
     average = Average()
-    told = [add_reply(average, reply, weighted=weighted) for reply in replies]
+    told = [add_reply(average, r, weighted=weighted, place=place(r.metadata.src_node_id)) for r in replies]
     return wire.record(average.mean()), average_metrics(told)
 
 
@@ -79,7 +189,7 @@ def average_metrics(told: Sequence[MetricRecord]) -> MetricRecord:
 
     Flower's own function does the same through several records a client, which takes longer than the arrays.
     """
-    weights = [_number(record[WEIGHT]) for record in told]
+    weights = [weight_of(record) for record in told]
     total, means = sum(weights), dict[str, float]()
     for record, weight in zip(told, weights, strict=True):
         share = weight / total
@@ -87,6 +197,11 @@ def average_metrics(told: Sequence[MetricRecord]) -> MetricRecord:
             if name != WEIGHT:
                 means[name] = means.get(name, 0.0) + _number(value) * share
     return MetricRecord(dict(means))
+
+
+def weight_of(metrics: MetricRecord) -> float:
+    """Return how much a reply weighs."""
+    return _number(metrics[WEIGHT])
 
 
 def _number(value: MetricRecordValues) -> float:

@@ -6,8 +6,9 @@ overwrites the client's newer state with its older copy. So a node whose answer 
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord, Error, Message
 from flwr.common.constant import ErrorCode
@@ -22,6 +23,25 @@ ONE_OF_THEM = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ErrorCode.CLIENT_APP_CRASH
 """Errors of a whole bundle that one of its clients may have caused."""
 Bundle = dict[int, Message]
 """The messages, by client, that a node gets together."""
+
+
+@runtime_checkable
+class MakesMessages(Protocol):
+    """A grid that asks for messages when it wants to send them, in any order."""
+
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send every node a message, and give replies as they come.
+
+        Parameters
+        ----------
+        nodes : sequence of int
+        make : callable
+            Makes the message to the k-th of the nodes.
+        timeout : float, optional
+            Seconds for all of them together.
+        """
 
 
 @dataclass(frozen=True)
@@ -135,14 +155,13 @@ class Exchange:
         wired: dict[int, Message] = {}
         waiting: dict[str, int] = {}
 
-        def outgoing() -> Iterator[Message]:
-            for node, bundle in bundles.items():
-                wired[node] = self._wire(node, bundle)
-                yield wired[node]
+        nodes = list(bundles)
 
-        # A grid that sends while messages are still being made has its workers busy sooner; Flower's need a list.
-        messages = outgoing() if getattr(self._grid, "streams", False) else list(outgoing())
-        for reply in self._grid.send_and_receive(messages, timeout=timeout) if bundles else ():
+        def make(k: int) -> Message:
+            wired[nodes[k]] = message = self._wire(nodes[k], bundles[nodes[k]])
+            return message
+
+        for reply in self._deliver(nodes, make, timeout) if nodes else ():
             asked = reply.metadata.reply_to_message_id
             if asked not in waiting:  # messages have their ids once they are sent
                 waiting = {message.metadata.message_id: node for node, message in wired.items()}
@@ -152,6 +171,12 @@ class Exchange:
                 yield node, reply
         for node, message in wired.items():
             self._outstanding[node] = Outstanding(bundles[node], message.metadata.message_id)
+
+    def _deliver(self, nodes: list[int], make: Callable[[int], Message], timeout: float | None) -> Iterable[Message]:
+        """Let the grid send a message to every node; one that makes them itself has its workers busy sooner."""
+        if isinstance(self._grid, MakesMessages):
+            return self._grid.exchange(nodes, make, timeout=timeout)
+        return self._grid.send_and_receive([make(k) for k in range(len(nodes))], timeout=timeout)
 
     def _wire(self, node: int, bundle: Bundle) -> Message:
         """Make the one message that goes to a node."""

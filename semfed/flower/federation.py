@@ -19,8 +19,10 @@ from semfed.checkpoint import Mark
 from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
+from semfed.flower.averaging import Folded
 from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
+from semfed.flower.folding import PLACE
 from semfed.flower.keeping import marks_to_json
 from semfed.flower.ledger import KEEP, Ledger
 from semfed.records import Record
@@ -52,6 +54,8 @@ class Federation(Grid):
         Arrays that a client showed when it was evaluated last.
     tally : Tally
         How far the exchange under way has come.
+    folds : bool
+        Whether the engine may sum the arrays of replies to ``train`` messages; see `semfed.flower.folding`.
     initial_arrays : ArrayRecord
         What the first client proposes to start from; it is the same at every client of a seed.
 
@@ -80,6 +84,8 @@ class Federation(Grid):
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
         self.tally = Tally()
+        self._places: dict[int, int] = {}
+        self.folds = False
         self._host: dict[int, int] = {}
         self._sizes: dict[int, int] = {}  # bytes of records of the exchange under way, which messages share
         self._exchange = Exchange(grid, self._host, self._address)
@@ -99,6 +105,10 @@ class Federation(Grid):
     def name(self, client: int) -> str:
         """Return a client's name in the scenario."""
         return self.experiment.scenario.clients[client].name
+
+    def place(self, client: int) -> int:
+        """Return a client's place among those of the exchange under way, from 0."""
+        return self._places[client]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages to clients and give their replies as they come in, in the order of the clients.
@@ -127,6 +137,7 @@ class Federation(Grid):
             If a worker process of Flower's simulation died.
         """
         addressed = {message.metadata.dst_node_id: message for message in messages}
+        self._places = {client: place for place, client in enumerate(sorted(addressed))}
         self.tally.asked, self.tally.answered = len(addressed), 0
         self._sizes.clear()
         scenario, order, ready = self.experiment.scenario, deque(sorted(addressed)), dict[int, Message]()
@@ -253,7 +264,8 @@ class Federation(Grid):
         phase = message.metadata.message_type
         if phase != KEEP:
             self._account(client, phase, message.content, "down")
-        return ConfigRecord({"client": client, **self.ledger.order(client, phase)})
+        place = {PLACE: self._places[client]} if self.folds and phase == "train" else {}
+        return ConfigRecord({"client": client, **place, **self.ledger.order(client, phase)})
 
     def _require_living_worker(self, client: int, error: Error) -> None:
         if DEAD_WORKER in (error.reason or ""):
@@ -362,7 +374,7 @@ def _integer(record: ConfigRecord, key: str) -> int:
 
 def _size(record: ArrayRecord | ConfigRecord | MetricRecord, known: dict[int, int]) -> int:
     """Return a record's bytes; `known` remembers them by the identity of records that many messages share."""
-    if not isinstance(record, ArrayRecord):
+    if isinstance(record, Folded) or not isinstance(record, ArrayRecord):
         return record.count_bytes()
     if id(record) not in known:
         known[id(record)] = wire.count_bytes(record)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from logging import INFO
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
@@ -14,9 +12,9 @@ from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 
 from semfed.errors import FederationError
-from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
-from semfed.flower.averaging import average_metrics
+from semfed.flower.arrays import mismatch
+from semfed.flower.averaging import Folded, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.settings import StrictModel
@@ -48,6 +46,14 @@ class FederatedStrategy(Strategy):
         self.quorum = settings.quorum
         self.federation: Federation | None = None
 
+    @property
+    def only_averages(self) -> bool:
+        """Whether `aggregate_train` takes the mean of arrays by ``num-examples`` and no other look at them.
+
+        Then an engine may sum them where they are made; see `semfed.flower.folding`.
+        """
+        return False
+
     def prepare(self, federation: Federation) -> None:
         """Look at the clients' properties before the first round."""
 
@@ -76,6 +82,7 @@ class FederatedStrategy(Strategy):
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
         """Run all rounds; parameters and result as in Flower's `Strategy.start`."""
         self.federation = grid if isinstance(grid, Federation) else Federation(grid, self.experiment)
+        self.federation.folds = self.only_averages and getattr(self.federation.grid, "folds", False)
         self.prepare(self.federation)
         return super().start(self.federation, initial_arrays, *args, **kwargs)
 
@@ -136,7 +143,9 @@ class FederatedStrategy(Strategy):
             if reply.has_error():
                 bad.append(f"{federation.name(client)!r} ({sentence(reply.error)})")
                 continue
-            problem = None if expected is None else mismatch(reply.content.get("arrays"), expected)
+            problem, received = None, reply.content.get("arrays")
+            if expected is not None and not isinstance(received, Folded):  # who folds has checked
+                problem = mismatch(received, expected)
             if problem is None and check is not None:
                 problem = check(reply)
             if problem is None:
@@ -171,31 +180,3 @@ class FederatedStrategy(Strategy):
         if self.federation is None:
             raise FederationError("a strategy has no clients before start() is called")
         return self.federation
-
-
-def mismatch(received: Any, expected: ArrayRecord) -> str | None:
-    """Say what is wrong with an update, None if nothing is.
-
-    Names, shapes, dtypes and finiteness are checked, in that order.
-    """
-    if not isinstance(received, ArrayRecord):
-        return "the reply has no arrays"
-    if list(received) != list(expected):
-        return f"arrays {list(received)} instead of {list(expected)}"
-    for name, array in received.items():
-        wanted = expected[name]
-        if tuple(array.shape) != tuple(wanted.shape) or array.dtype != wanted.dtype:
-            return f"array {name!r} is {array.dtype}{list(array.shape)}, not {wanted.dtype}{list(wanted.shape)}"
-        try:
-            values = wire.view(array)
-        except ValueError:
-            return f"array {name!r} is not what it says, or a pickle"
-        if not _finite(values):
-            return f"array {name!r} has values that are not finite"
-    return None
-
-
-def _finite(array: npt.NDArray[Any]) -> bool:
-    flat = array.reshape(-1)
-    # One pass through the BLAS sees every NaN and Inf; what merely overflows in it is looked at again.
-    return flat.dtype.kind in "biu" or bool(np.isfinite(np.vdot(flat, flat))) or bool(np.isfinite(flat).all())

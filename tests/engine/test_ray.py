@@ -1,16 +1,13 @@
 """Ray actors: the same numbers from any number of them, and after one has died."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from hypothesis import given
-from hypothesis import strategies as st
 
 import semfed
-from semfed.engine.ray import place
 from semfed.errors import EngineError
 
 pytestmark = pytest.mark.flower
@@ -107,9 +104,21 @@ def test_a_missed_deadline_costs_the_late_reply_only(cluster: None, tmp_path: Pa
     assert '"round": 2, "client": "Sat 1", "metric": "accuracy/t1"' in told
 
 
-@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(1, 5))
-def test_placement_is_complete_and_balanced(sizes: list[float], hosts: int) -> None:
-    placed = place(sizes, hosts)
-    assert sorted(index for members in placed for index in members) == list(range(len(sizes)))
-    loads = [sum(sizes[index] for index in members) for members in placed]
-    assert max(loads) <= sum(sizes) / hosts + max(sizes)
+def visited(out: Path, overrides: Sequence[str] = (), **options: Any) -> list[str]:
+    done = semfed.run(Path(__file__).with_name("visited.toml"), overrides=overrides, out=out, **options)
+    return [*after_opening((done.folder / "metrics.jsonl").read_text()), (done.folder / "outcomes.jsonl").read_text()]
+
+
+def test_sums_of_samples_of_many_clients_do_not_depend_on_who_made_them(cluster: None, tmp_path: Path) -> None:
+    expected = visited(tmp_path / "inprocess")
+    for workers in (1, 2, 3):
+        assert visited(tmp_path / f"ray-{workers}", engine="ray", workers=workers) == expected
+
+
+def test_every_client_of_a_dead_actor_goes_on_from_its_own_last_state(cluster: None, tmp_path: Path) -> None:
+    """Clients that were sampled together once have been sampled in different rounds since."""
+    once = tmp_path / "died"
+    deadly = f'learner={{name="visited:VisitedClient", visit=3, once="{once}"}}'
+    told = visited(tmp_path / "ray", [deadly], engine="ray", workers=2)
+    assert once.exists()
+    assert told[:-1] == visited(tmp_path / "inprocess")[:-1]

@@ -1,7 +1,7 @@
 """Clients that fail, one way or another: the run ends with a sentence, goes on without them, or asks again."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,11 @@ class Unreliable(InProcessGrid):
         super().__init__(make_client_app(), nodes)
         self.twice, self.delay, self.held, self.asked = twice, delay, list[Message](), list[tuple[int, str]]()
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        sent = list(messages)
-        replies = list(super().send_and_receive(sent, timeout=timeout))
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        sent = [make(k) for k in range(len(nodes))]
+        replies = list(super().exchange(nodes, sent.__getitem__, timeout=timeout))
         self.asked += [(m.metadata.dst_node_id, m.metadata.message_type) for m in sent]
         if self.twice:
             return [*replies, *replies]

@@ -64,7 +64,7 @@ class SuperLink(InProcessGrid):
         self.served: list[tuple[int, str]] = []
 
     def push_messages(self, messages: Iterable[Message]) -> list[str | None]:  # type: ignore[override]
-        numbered = list(self._number(messages))
+        numbered = [self._numbered(message) for message in messages]
         self.pushed |= {message.metadata.message_id: message for message in numbered}
         self.queue += [message for message in numbered if message.metadata.dst_node_id not in self.refuse]
         return [m.metadata.message_id if m in self.queue else None for m in numbered]

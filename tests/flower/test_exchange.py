@@ -1,7 +1,7 @@
 """Exchanges with nodes that host several clients: one message a node and phase, and nobody pays for a neighbour."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ class Watched(InProcessGrid):
         self.sent: list[tuple[int, str, int]] = []
         self.error, self.delay, self.held = error, delay, list[Message]()
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> list[Message]:
         replies = []
-        for message in self._number(messages):
+        for message in (self._numbered(make(k)) for k in range(len(nodes))):
             about, mark = message.metadata, message.content.get(BUNDLE)
             clients = len(mark["clients"]) if isinstance(mark, ConfigRecord) else 1
             assert clients > 1 or mark is None

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,12 @@ class Scripted(InProcessGrid):
         self.drop = set(drop)
         self.sent: list[int] = []
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        batch = list(messages)
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        batch = [make(k) for k in range(len(nodes))]
         self.sent += [m.metadata.dst_node_id for m in batch if m.metadata.message_type != "query"]
-        replies = list(super().send_and_receive(batch, timeout=timeout))
+        replies = list(super().exchange(nodes, batch.__getitem__, timeout=timeout))
         training = batch[0].metadata.message_type != "query"
         kept = [
             r for m, r in zip(batch, replies, strict=True) if not (training and m.metadata.dst_node_id in self.drop)

@@ -7,8 +7,9 @@ import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 
 from semfed.errors import FederationError
+from semfed.flower.arrays import mismatch
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, mismatch
+from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
 pytestmark = pytest.mark.usefixtures("identity")

@@ -1,6 +1,6 @@
 """The whole exchange, message by message, against hand-written loops and itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,11 @@ class Lossy(InProcessGrid):
         super().__init__(make_client_app(), clients)
         self.spoil, self.asked = spoil, dict[tuple[int, str], int]()
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def exchange(
+        self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         replies = []
-        for reply in super().send_and_receive(messages, timeout=timeout):
+        for reply in super().exchange(nodes, make, timeout=timeout):
             client, kind = reply.metadata.src_node_id - 2, reply.metadata.message_type
             count = self.asked[client, kind] = self.asked.get((client, kind), 0) + 1
             replies.append(self.spoil(client, kind, count, reply))
