@@ -34,11 +34,11 @@ from semfed.flower.folding import fold
 
 SHARED_BYTES = 16 * 1024
 """Arrays of at least this size that several messages have in common travel through the object store."""
-BATCH_S = 0.1
+BATCH_S = 0.2
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 FIRST_BATCHES = 4
 """Into how many batches an actor's messages are cut while nobody knows how long they take."""
-MOST_IN_BATCH = 32
+MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 FREE_MS = 100
 """How often the object store of a private cluster forgets replies that were read. With Ray's own second it grows by
