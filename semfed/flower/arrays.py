@@ -60,7 +60,7 @@ def record(arrays: Mapping[str, Any], *, copy: bool = True) -> ArrayRecord:
     """Copy arrays, or what NumPy makes arrays of, into a record for a message or a state; or take them over."""
     made = ArrayRecord()
     for name, value in arrays.items():
-        made[name] = LocalArray(np.array(value, order="C") if copy else np.ascontiguousarray(value))
+        made[name] = LocalArray(np.array(value, order="C", copy=copy or None))
     return made
 
 

@@ -26,6 +26,8 @@ class Part:
     ----------
     place : int
         Of its first update.
+    end : int
+        After its last one.
     sums : dict of str to ndarray of float64
         The updates times their shares.
     shares : float
@@ -37,6 +39,7 @@ class Part:
     """
 
     place: int
+    end: int
     sums: Arrays
     shares: float
     unit: float
@@ -46,15 +49,17 @@ class Part:
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> "Part":
         """Return the sum of one update."""
         sums = {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
-        return cls(place, sums, 1.0, weight, {name: array.dtype for name, array in arrays.items()})
+        return cls(place, place + 1, sums, 1.0, weight, {name: array.dtype for name, array in arrays.items()})
 
-    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float) -> None:
+    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> None:
         """Add the next update."""
         self._add(arrays, 1.0, weight)
+        self.end = place + 1
 
     def add_part(self, other: "Part") -> None:
         """Add the sum of the updates in the next places."""
         self._add(other.sums, other.shares, other.unit)
+        self.end = other.end
 
     def _add(self, arrays: Mapping[str, npt.NDArray[Any]], shares: float, unit: float) -> None:
         ratio = unit / self.unit
@@ -70,10 +75,10 @@ class Average:
     """Weighted mean of equally named arrays, with sums whose order depends on the updates' places alone.
 
     Those in the places 8 k to 8 k + 7 are summed one after the other, then the sums of eight such groups, then the sums
-    of eight of these, and so on; places without an update are passed over. So other processes may sum the beginnings
-    of groups, and the mean is the same to the last bit. Sums are in float64 and need the memory of a few updates. The
-    mean of one update is that update, bit for bit; floating-point means are rounded back to the update's dtype,
-    integer ones to whole numbers.
+    of eight of these, and so on; places without an update are passed over. So other processes may sum the first
+    updates of a group, or the first groups of eight, and the mean is the same to the last bit. Sums are in float64 and
+    need the memory of a few updates. The mean of one update is that update, bit for bit; floating-point means are
+    rounded back to the update's dtype, integer ones to whole numbers.
     """
 
     def __init__(self) -> None:
@@ -96,12 +101,12 @@ class Average:
         self._next = place + 1
         self._join_before(place)
         if self._parts and _height(self._parts[-1].place, place) == 1:
-            self._parts[-1].add(arrays, weight)
+            self._parts[-1].add(arrays, weight, place)
         else:
             self._parts.append(Part.of(arrays, weight, place))
 
     def add_part(self, part: Part) -> None:
-        """Add the sum of the first updates of a group, whose places are greater than all before."""
+        """Add the sum of the first updates of a group, or of the first groups of eight, in places after all before."""
         self._join_before(part.place)
         self._parts.append(part)
 

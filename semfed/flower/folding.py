@@ -17,7 +17,7 @@ PLACE = "place"
 
 
 def fold(messages: Iterable[Message], replies: Iterable[Message]) -> Iterator[Message]:
-    """Sum the replies to messages in neighbouring places, from the first place of a group on.
+    """Sum the replies to messages in neighbouring places, from the first place of a group on, and whole groups.
 
     Parameters
     ----------
@@ -29,26 +29,33 @@ def fold(messages: Iterable[Message], replies: Iterable[Message]) -> Iterator[Me
     Yields
     ------
     Message
-        The replies, with `Folded` for arrays where these were summed. The first of a group gets the sum, which is
-        complete once the last one was given.
+        The replies, with `Folded` for arrays where these were summed. The first of those that are summed gets the sum,
+        which is complete once the last reply was given.
     """
-    part, expected = None, -1
+    group = whole = None
+    holder = Folded(0)
     for message, reply in zip(messages, replies, strict=True):
         place, metrics = _place(message), _metrics(message, reply)
-        first = place is not None and place % GROUP == 0
-        if place is None or metrics is None or not (first or (part is not None and place == expected)):
-            part = None
+        goes_on = group is not None and place == group.end
+        if place is None or metrics is None or (place % GROUP and not goes_on):
+            group = None
             yield reply
             continue
         arrays, weight = wire.views(reply.content["arrays"]), weight_of(metrics)  # type: ignore[arg-type]
-        size = wire.count_bytes(reply.content["arrays"])  # type: ignore[arg-type]
-        if first or part is None:
-            part = Part.of(arrays, weight, place)
-            reply.content["arrays"] = Folded(size, part)
+        folded = Folded(wire.count_bytes(reply.content["arrays"]))  # type: ignore[arg-type]
+        if group is None or not place % GROUP:
+            group, holder = Part.of(arrays, weight, place), folded
+            holder.part = group
         else:
-            part.add(arrays, weight)
-            reply.content["arrays"] = Folded(size)
-        expected = place + 1
+            group.add(arrays, weight, place)
+        reply.content["arrays"] = folded
+        if group.end % GROUP == 0:
+            if whole is not None and whole.end == group.place and group.place % GROUP**2:
+                whole.add_part(group)
+                holder.part = None
+            else:
+                whole = None if group.place % GROUP**2 else group
+            group = None
         yield reply
 
 
