@@ -14,7 +14,7 @@ import sys
 from semfed.engine.ray import RayGrid
 
 grid = RayGrid([1.0], workers=1)
-grid._hosts[0].restore.remote()
+grid._hosts[0].restore.remote([])
 print("up", flush=True)
 sys.stdin.read()
 grid.close()
