@@ -56,7 +56,7 @@ Kept = list[tuple[list[int], list[Any]]]
 
 @ray.remote
 class Host:
-    """An actor that serves a fixed set of nodes in its own process."""
+    """An actor that serves nodes in its own process."""
 
     def __init__(
         self, indices: Sequence[int], total: int, run_config: Mapping[str, Any], scratch: str, state_memory_mb: float
