@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, Message, MetricRecord, MetricRecordValues
 
+from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
 
@@ -33,7 +34,7 @@ class Part:
     shares : float
         Sum of the shares: a share is a weight divided by `unit`.
     unit : float
-        Weight of the first update, which makes equal weights 1.
+        Weight of the first update, which makes equal weights 1; 1 if it has none.
     dtypes : dict of str to dtype
         Of the updates.
     """
@@ -48,8 +49,11 @@ class Part:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> "Part":
         """Return the sum of one update."""
+        dtypes = {name: array.dtype for name, array in arrays.items()}
+        if not weight:
+            return cls(place, place + 1, {name: np.zeros(a.shape) for name, a in arrays.items()}, 0.0, 1.0, dtypes)
         sums = {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
-        return cls(place, place + 1, sums, 1.0, weight, {name: array.dtype for name, array in arrays.items()})
+        return cls(place, place + 1, sums, 1.0, weight, dtypes)
 
     def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> None:
         """Add the next update."""
@@ -93,7 +97,7 @@ class Average:
         arrays : mapping of str to ndarray
             The same names, shapes and dtypes every time.
         weight : float
-            Greater than 0.
+            At least 0.
         place : int, optional
             Greater than all before; the next one if left out.
         """
@@ -111,9 +115,17 @@ class Average:
         self._parts.append(part)
 
     def mean(self) -> Arrays:
-        """Return the mean of what was added, nothing if nothing was."""
+        """Return the mean of what was added, nothing if nothing was.
+
+        Raises
+        ------
+        FederationError
+            If all weights are 0.
+        """
         while len(self._parts) > 1:
             self._join_last()
+        if self._parts and not self._parts[0].shares:
+            raise FederationError("all replies have num-examples = 0, so that there is no mean: give clients samples")
         means: Arrays = {}
         for part in self._parts:
             for name, total in part.sums.items():

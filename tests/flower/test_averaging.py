@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semfed.errors import FederationError
 from semfed.flower.averaging import Average
 
 
@@ -38,3 +39,22 @@ def test_integer_buffers_stay_integers() -> None:
 
 def test_a_mean_of_nothing_is_nothing() -> None:
     assert Average().mean() == {}
+
+
+@pytest.mark.parametrize("weights", [[0, 1, 3], [1, 0, 3], [0, 0, 2]])
+def test_who_weighs_nothing_changes_nothing(weights: list[float]) -> None:
+    updates = [{"w": np.array([float(k), -k])} for k in range(3)]
+    expected = np.average([update["w"] for update in updates], axis=0, weights=weights)
+    assert average(updates, weights)["w"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_there_is_no_mean_if_nobody_weighs_anything() -> None:
+    with pytest.raises(FederationError, match="num-examples = 0"):
+        average([{"w": np.ones(2)}], [0.0])
+
+
+def test_sums_of_many_differ_from_sums_in_a_row_by_rounding_only() -> None:
+    updates = [{"w": np.random.default_rng(k).standard_normal(50).astype(np.float32)} for k in range(700)]
+    weights = np.random.default_rng(1).integers(1, 100, 700).astype(float).tolist()
+    expected = np.average([update["w"] for update in updates], axis=0, weights=weights)
+    assert np.allclose(average(updates, weights)["w"], expected, rtol=1e-6, atol=1e-8)
