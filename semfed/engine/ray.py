@@ -40,9 +40,10 @@ FIRST_BATCHES = 4
 """Into how many batches an actor's messages are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
-FREE_MS = 100
-"""How often the object store of a private cluster forgets replies that were read. With Ray's own second it grows by
-ten rounds of a small model, and every reply lands on memory that nobody has touched yet, which costs much more."""
+SETTINGS = {"free_objects_period_milliseconds": 100, "task_events_report_interval_ms": 0}
+"""Of a private cluster. Its object store forgets replies that were read sooner than after Ray's own second: it would
+grow by ten rounds of a small model, and every reply would land on memory that nobody has touched yet, which costs much
+more. Events of single tasks are not collected: nobody looks at them, and short ones notice."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -52,6 +53,9 @@ CLIENT_CRASHED = 8
 States = dict[int, RecordDict]
 Kept = list[tuple[list[int], list[Any]]]
 """Nodes whose states are in one snapshot, and a reference to it, in a list that keeps Ray from fetching it early."""
+Batch = tuple[list[Message], list[dict[str, str]], dict[str, Any], Kept]
+"""Messages; for each the keys of its records that travel apart, by name; a list with a reference to each of these, by
+key; states of nodes that another actor has served before."""
 
 
 @ray.remote
@@ -72,19 +76,8 @@ class Host:
             states = ray.get(reference)
             self._nodes.restore({node: states[node] for node in nodes})
 
-    def serve(
-        self, batch: Sequence[tuple[Message, dict[str, str]]], shared: Mapping[str, Any], arrivals: Kept
-    ) -> tuple[tuple[list[Message], float], States]:
+    def serve(self, batch: Batch) -> tuple[tuple[list[Message], float], States]:
         """Answer messages in their order.
-
-        Parameters
-        ----------
-        batch : sequence of (Message, dict)
-            Messages, each with names of its records and their keys in `shared`.
-        shared : mapping of str to list of ObjectRef
-            Records that several messages have in common, a reference each.
-        arrivals : Kept
-            States of nodes that another actor has served before.
 
         Returns
         -------
@@ -94,14 +87,14 @@ class Host:
             A snapshot of the states of their nodes.
         """
         started = time.perf_counter()
+        messages, detached, shared, arrivals = batch
         self.restore(arrivals)
         self._shared = {key: self._shared[key] if key in self._shared else ray.get(r[0]) for key, r in shared.items()}
-        for message, records in batch:
+        for message, records in zip(messages, detached, strict=True):
             for name, key in records.items():
                 message.content[name] = self._shared[key]
-        messages = [message for message, _ in batch]
         replies = list(fold(messages, self._nodes.answer_all(messages)))
-        states = self._nodes.states({message.metadata.dst_node_id for message, _ in batch})
+        states = self._nodes.states({message.metadata.dst_node_id for message in messages})
         return (replies, time.perf_counter() - started), states
 
 
@@ -274,10 +267,11 @@ class RayGrid(ServerlessGrid):
         arrivals = self._kept(node for node in nodes if self._host_of[node] != host)
         self._host_of |= dict.fromkeys(nodes, host)
         self._common.note(batch)
-        wired = [_detach(message, self._common.references) for message in batch]
-        keyed = [(message, {name: reference.hex() for name, reference in found.items()}) for message, found in wired]
-        shared = {reference.hex(): [reference] for _, found in wired for reference in found.values()}
-        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(keyed, shared, arrivals)
+        messages, found = zip(*(_detach(message, self._common.references) for message in batch), strict=True)
+        keys = [{name: reference.hex() for name, reference in records.items()} for records in found]
+        shared = {reference.hex(): [reference] for records in found for reference in records.values()}
+        task: Batch = (list(messages), keys, shared, arrivals)
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(task)
         return replies, (host, batch, snapshot)
 
     def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
@@ -298,7 +292,7 @@ def _connect(address: str | None, workers: int | None) -> None:
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _system_config={"free_objects_period_milliseconds": FREE_MS},
+                    _system_config=SETTINGS,
                 )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -16,6 +16,8 @@ from flwr.app import Array, ArrayRecord
 from semfed.weights import Arrays as Arrays
 
 STYPE = "numpy.ndarray"
+SMALL_BYTES = 32 * 1024
+"""Arrays up to this size are pickled as bytes: sharing memory costs more than copying so little."""
 
 
 class LocalArray(Array):
@@ -47,13 +49,15 @@ class LocalArray(Array):
         return Array(self.dtype, self.shape, self.stype, self.data).deflate()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as an ndarray, which Ray shares between processes without copying."""
-        return _received, (self.__dict__["ndarray"],)
+        """Travel as an ndarray, which Ray shares between processes without copying, or as bytes if it is small."""
+        kept: npt.NDArray[Any] = self.__dict__["ndarray"]
+        if kept.nbytes > SMALL_BYTES:
+            return LocalArray, (kept,)
+        return _of_bytes, (kept.tobytes(), kept.dtype, kept.shape)
 
 
-def _received(ndarray: npt.NDArray[Any]) -> LocalArray:
-    """Rebuild an array in another process; NumPy's unpickling gives memory of its own, or Ray's, which is read-only."""
-    return LocalArray(ndarray)
+def _of_bytes(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> LocalArray:
+    return LocalArray(np.frombuffer(data, dtype).reshape(shape))
 
 
 def record(arrays: Mapping[str, Any], *, copy: bool = True) -> ArrayRecord:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord
 
-from semfed.flower.arrays import LocalArray, count_bytes, record, view
+from semfed.flower.arrays import SMALL_BYTES, LocalArray, count_bytes, record, view
 
 ARRAYS = {
     "matrix": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32),
@@ -13,6 +13,7 @@ ARRAYS = {
     "empty": np.zeros((2, 0, 5), np.int64),
     "flags": np.array([True, False]),
     "complex": np.array([1 + 2j], np.complex64),
+    "large": np.random.default_rng(1).standard_normal(SMALL_BYTES // 8 + 1),
 }
 
 
@@ -38,6 +39,7 @@ def test_it_comes_through_a_superlink_as_a_plain_array(name: str) -> None:
 def test_it_comes_into_another_process_as_it_is(name: str) -> None:
     arrived = pickle.loads(pickle.dumps(record(ARRAYS), protocol=5))[name]
     assert isinstance(arrived, LocalArray)
+    assert (arrived.dtype, arrived.shape) == (str(ARRAYS[name].dtype), ARRAYS[name].shape)
     assert np.array_equal(view(arrived), ARRAYS[name])
 
 
