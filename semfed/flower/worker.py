@@ -5,6 +5,7 @@ however many clients it serves.
 """
 
 from collections.abc import Callable, Hashable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,14 @@ class Worker:
     def __init__(self) -> None:
         self._kept: dict[Hashable, Any] = {}
         self._data_key = ""
+
+    def __reduce__(self) -> tuple[Callable[[], "Worker"], tuple[()]]:
+        """Arrive as the worker of the other process, without its content.
+
+        Flower's simulation sends its actors a copy of the whole client app with every message, which would otherwise
+        have to prepare everything anew.
+        """
+        return _of_this_process, ()
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is kept under a key; `make` makes it the first time.
@@ -89,3 +98,9 @@ class Worker:
         if rows is not None:
             return standardise(dataset.train.images.index_select(0, rows), mean, std)
         return self.once(("test", root, device), lambda: standardise(dataset.test.images, mean, std))
+
+
+@cache
+def _of_this_process() -> Worker:
+    """Return the one worker that all arriving client apps share."""
+    return Worker()
