@@ -130,12 +130,13 @@ class ClusteredStrategy(FederatedStrategy):
             All clusters' encoders, named ``<cluster>/<array>``.
         metrics : MetricRecord
         """
-        averages: defaultdict[int, Average] = defaultdict(Average)
+        federation, told = self._opened(), []
+        averages = defaultdict[int, Average](lambda: Average(federation.asked))
         cluster_of = {client: index for index, cluster in enumerate(self.clusters) for client in cluster}
-        told = [
-            add_reply(averages[cluster_of[reply.metadata.src_node_id]], reply, weighted=self.settings.weighted)
-            for reply in self.usable(server_round, replies, expected=self._models[0])
-        ]
+        for reply in self.usable(server_round, replies, expected=self._models[0]):
+            client = reply.metadata.src_node_id
+            average, place = averages[cluster_of[client]], federation.place(client)
+            told.append(add_reply(average, reply, weighted=self.settings.weighted, place=place))
         for index, average in averages.items():
             self._models[index] = wire.record(average.mean())
         merged = ArrayRecord()

@@ -86,7 +86,8 @@ class FedAvg(FederatedStrategy):
         metrics : MetricRecord
         """
         good = self.usable(server_round, replies, expected=self._sent)
-        return average_replies(good, weighted=True, place=self._opened().place)
+        federation = self._opened()
+        return average_replies(good, weighted=True, place=federation.place, total=federation.asked)
 
     def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
         """Draw the clients of a round without replacement; return them in ascending order."""

@@ -14,9 +14,8 @@ from semfed.flower.arrays import Arrays
 
 WEIGHT = "num-examples"
 """Metric of a reply by which averages are weighted, as in Flower."""
-GROUP_BITS = 3
-GROUP = 1 << GROUP_BITS
-"""How many updates, or sums of updates, are summed one after the other."""
+GROUP = 8
+"""How many neighbouring updates are summed one after the other, at most."""
 
 
 @dataclass
@@ -78,18 +77,23 @@ class Part:
 class Average:
     """Weighted mean of equally named arrays, with sums whose order depends on the updates' places alone.
 
-    Those in the places 8 k to 8 k + 7 are summed one after the other, then the sums of eight such groups, then the sums
-    of eight of these, and so on; places without an update are passed over. So other processes may sum the first
-    updates of a group, or the first groups of eight, and the mean is the same to the last bit. Sums are in float64 and
-    need the memory of a few updates. The mean of one update is that update, bit for bit; floating-point means are
+    The places are halved, and the halves again, until there are at most `GROUP` in each. Updates in these are summed
+    one after the other, and then the sums of the halves; places without an update are passed over. So other processes
+    may sum the first updates of a group, or a whole half, and the mean is the same to the last bit. Sums are in float64
+    and need the memory of a few updates. The mean of one update is that update, bit for bit; floating-point means are
     rounded back to the update's dtype, integer ones to whole numbers.
+
+    Parameters
+    ----------
+    total : int
+        How many places there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total: int) -> None:
+        self._total = total
         self._parts: list[Part] = []
-        self._next = 0
 
-    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float = 1.0, place: int | None = None) -> None:
+    def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> None:
         """Add an update.
 
         Parameters
@@ -98,19 +102,17 @@ class Average:
             The same names, shapes and dtypes every time.
         weight : float
             At least 0.
-        place : int, optional
-            Greater than all before; the next one if left out.
+        place : int
+            Greater than all before, less than the total.
         """
-        place = self._next if place is None else place
-        self._next = place + 1
         self._join_before(place)
-        if self._parts and _height(self._parts[-1].place, place) == 1:
+        if self._parts and self._parts[-1].place >= half(self._total, place, place)[0]:
             self._parts[-1].add(arrays, weight, place)
         else:
             self._parts.append(Part.of(arrays, weight, place))
 
     def add_part(self, part: Part) -> None:
-        """Add the sum of the first updates of a group, or of the first groups of eight, in places after all before."""
+        """Add the sum of the first updates of a group, or of a half, in places after all before."""
         self._join_before(part.place)
         self._parts.append(part)
 
@@ -135,9 +137,9 @@ class Average:
         return means
 
     def _join_before(self, place: int) -> None:
-        """Join the parts that belong together more closely than the last one and a new place."""
+        """Join the parts of halves that end before a place."""
         parts = self._parts
-        while len(parts) > 1 and _height(parts[-2].place, parts[-1].place) <= _height(parts[-1].place, place):
+        while len(parts) > 1 and half(self._total, parts[-2].place, parts[-1].place)[1] <= place:
             self._join_last()
 
     def _join_last(self) -> None:
@@ -145,9 +147,23 @@ class Average:
         self._parts[-1].add_part(last)
 
 
-def _height(one: int, other: int) -> int:
-    """Return how many digits to the base of `GROUP` differ, or stand behind one that does: 1 within a group."""
-    return -((one ^ other).bit_length() // -GROUP_BITS)
+def half(total: int, one: int, other: int) -> tuple[int, int]:
+    """Return where the smallest half that holds both places begins and ends, or the group; see `Average`."""
+    low, high = 0, total
+    while high - low > GROUP:
+        middle = (low + high) // 2
+        if other < middle:
+            high = middle
+        elif one >= middle:
+            low = middle
+        else:
+            break
+    return low, high
+
+
+def begins_group(total: int, place: int) -> bool:
+    """Say whether an update is the first of those that are summed one after the other; see `Average`."""
+    return half(total, place, place)[0] == place
 
 
 class Folded(ArrayRecord):
@@ -170,7 +186,7 @@ class Folded(ArrayRecord):
         return self.size
 
 
-def add_reply(average: Average, reply: Message, *, weighted: bool, place: int | None = None) -> MetricRecord:
+def add_reply(average: Average, reply: Message, *, weighted: bool, place: int) -> MetricRecord:
     """Add a reply's arrays, by its ``num-examples`` or equally; return its metrics, the part that is worth keeping."""
     metrics, arrays = reply.content["metrics"], reply.content["arrays"]
     if not isinstance(metrics, MetricRecord) or not isinstance(arrays, ArrayRecord):
@@ -184,7 +200,7 @@ def add_reply(average: Average, reply: Message, *, weighted: bool, place: int | 
 
 
 def average_replies(
-    replies: Iterable[Message], *, weighted: bool, place: Callable[[int], int]
+    replies: Iterable[Message], *, weighted: bool, place: Callable[[int], int], total: int
 ) -> tuple[ArrayRecord, MetricRecord]:
     """Average the arrays of replies, by their ``num-examples`` or equally, and their metrics by ``num-examples``.
 
@@ -195,8 +211,10 @@ def average_replies(
     weighted : bool
     place : callable
         Says what place a client has; see `Average`.
+    total : int
+        How many places there are.
     """
-    average = Average()
+    average = Average(total)
     told = [add_reply(average, r, weighted=weighted, place=place(r.metadata.src_node_id)) for r in replies]
     return wire.record(average.mean()), average_metrics(told)
 

@@ -110,6 +110,11 @@ class Federation(Grid):
         """Return a client's place among those of the exchange under way, from 0."""
         return self._places[client]
 
+    @property
+    def asked(self) -> int:
+        """How many clients the exchange under way asks: one more than the last place."""
+        return len(self._places)
+
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages to clients and give their replies as they come in, in the order of the clients.
 
@@ -264,7 +269,7 @@ class Federation(Grid):
         phase = message.metadata.message_type
         if phase != KEEP:
             self._account(client, phase, message.content, "down")
-        place = {PLACE: self._places[client]} if self.folds and phase == "train" else {}
+        place = {PLACE: [self._places[client], self.asked]} if self.folds and phase == "train" else {}
         return ConfigRecord({"client": client, **place, **self.ledger.order(client, phase)})
 
     def _require_living_worker(self, client: int, error: Error) -> None:

@@ -10,19 +10,19 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
-from semfed.flower.averaging import GROUP, WEIGHT, Folded, Part, weight_of
+from semfed.flower.averaging import WEIGHT, Folded, Part, half, weight_of
 
 PLACE = "place"
-"""Key in the adapter's record of a message whose reply may be folded."""
+"""Key in the adapter's record of a message whose reply may be folded: its place, and how many there are."""
 
 
 def fold(messages: Iterable[Message], replies: Iterable[Message]) -> Iterator[Message]:
-    """Sum the replies to messages in neighbouring places, from the first place of a group on, and whole groups.
+    """Sum the replies to messages in neighbouring places: the first ones of a group, whole groups, and whole halves.
 
     Parameters
     ----------
     messages : iterable of Message
-        Ascending by their places; a message without a place ends a sum.
+        Ascending by their places.
     replies : iterable of Message
         One a message, in their order. Only those that the server would accept are summed, weighted by ``num-examples``.
 
@@ -32,36 +32,37 @@ def fold(messages: Iterable[Message], replies: Iterable[Message]) -> Iterator[Me
         The replies, with `Folded` for arrays where these were summed. The first of those that are summed gets the sum,
         which is complete once the last reply was given.
     """
-    group = whole = None
-    holder = Folded(0)
+    sums: list[tuple[Part, Folded]] = []
     for message, reply in zip(messages, replies, strict=True):
-        place, metrics = _place(message), _metrics(message, reply)
-        goes_on = group is not None and place == group.end
-        if place is None or metrics is None or (place % GROUP and not goes_on):
-            group = None
+        metrics, (place, total) = _metrics(message, reply), _place(message)
+        begins = half(total, place, place)[0]
+        goes_on = bool(sums) and (sums[-1][0].place, sums[-1][0].end) == (begins, place)
+        if metrics is None or not total or not (goes_on or place == begins):
             yield reply
             continue
         arrays, weight = wire.views(reply.content["arrays"]), weight_of(metrics)  # type: ignore[arg-type]
-        folded = Folded(wire.count_bytes(reply.content["arrays"]))  # type: ignore[arg-type]
-        if group is None or not place % GROUP:
-            group, holder = Part.of(arrays, weight, place), folded
-            holder.part = group
+        reply.content["arrays"] = holder = Folded(wire.count_bytes(reply.content["arrays"]))  # type: ignore[arg-type]
+        if goes_on:
+            sums[-1][0].add(arrays, weight, place)
         else:
-            group.add(arrays, weight, place)
-        reply.content["arrays"] = folded
-        if group.end % GROUP == 0:
-            if whole is not None and whole.end == group.place and group.place % GROUP**2:
-                whole.add_part(group)
-                holder.part = None
-            else:
-                whole = None if group.place % GROUP**2 else group
-            group = None
+            holder.part = Part.of(arrays, weight, place)
+            sums.append((holder.part, holder))
+        while len(sums) > 1 and _are_halves(sums[-2][0], sums[-1][0], total):
+            part, emptied = sums.pop()
+            sums[-1][0].add_part(part)
+            emptied.part = None
         yield reply
 
 
-def _place(message: Message) -> int | None:
+def _are_halves(one: Part, other: Part, total: int) -> bool:
+    return one.end == other.place and (one.place, other.end) == half(total, one.place, other.place)
+
+
+def _place(message: Message) -> tuple[int, int]:
+    """Return a message's place and how many there are, which is 0 if it has none."""
     about = message.content.get(STATE)
-    return int(str(about[PLACE])) if isinstance(about, ConfigRecord) and PLACE in about else None
+    place = about.get(PLACE) if isinstance(about, ConfigRecord) else None
+    return (int(place[0]), int(place[1])) if isinstance(place, list) else (0, 0)
 
 
 def _metrics(message: Message, reply: Message) -> MetricRecord | None:

@@ -1,16 +1,19 @@
+import functools
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semfed.errors import FederationError
-from semfed.flower.averaging import Average
+from semfed.flower.averaging import Average, begins_group
 
 
 def average(updates: list[dict[str, np.ndarray]], weights: list[float]) -> dict[str, np.ndarray]:
-    taken = Average()
-    for update, weight in zip(updates, weights, strict=True):
-        taken.add(update, weight)
+    taken = Average(len(updates))
+    for place, (update, weight) in enumerate(zip(updates, weights, strict=True)):
+        taken.add(update, weight, place)
     return taken.mean()
 
 
@@ -38,7 +41,7 @@ def test_integer_buffers_stay_integers() -> None:
 
 
 def test_a_mean_of_nothing_is_nothing() -> None:
-    assert Average().mean() == {}
+    assert Average(3).mean() == {}
 
 
 @pytest.mark.parametrize("weights", [[0, 1, 3], [1, 0, 3], [0, 0, 2]])
@@ -58,3 +61,16 @@ def test_sums_of_many_differ_from_sums_in_a_row_by_rounding_only() -> None:
     weights = np.random.default_rng(1).integers(1, 100, 700).astype(float).tolist()
     expected = np.average([update["w"] for update in updates], axis=0, weights=weights)
     assert np.allclose(average(updates, weights)["w"], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_tree_of_halves_is_summed() -> None:
+    values = np.array([1e16, *[1.0] * 19])  # 1 is lost in 1e16, sums of ones are not
+    halves = [values[:5].tolist(), values[5:10].tolist(), values[10:15].tolist(), values[15:].tolist()]
+    first, second, third, fourth = (functools.reduce(operator.add, group) for group in halves)
+    expected = ((first + second) + (third + fourth)) / 20
+    assert average([{"w": np.array([value])} for value in values], [1.0] * 20)["w"].tolist() == [expected]
+
+
+@pytest.mark.parametrize(("total", "groups"), [(8, [0]), (9, [0, 4]), (100, [0, 6, 12, 18, 25, 31, 37, 43, 50])])
+def test_groups_begin_where_halves_do(total: int, groups: list[int]) -> None:
+    assert [place for place in range(total) if begins_group(total, place)][: len(groups)] == groups

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("identity")
 SENT = wire.record({"w": np.zeros(3, np.float32), "n": np.zeros((), np.int64)})
 
 
-def ask(place: int | None) -> Message:
-    about = {"client": 0} if place is None else {"client": 0, PLACE: place}
-    return Message(RecordDict({"arrays": SENT, STATE: ConfigRecord(about)}), 2, "train")
+def ask(place: int | None, total: int = 200) -> Message:
+    about = ConfigRecord({"client": 0} if place is None else {"client": 0, PLACE: [place, total]})
+    return Message(RecordDict({"arrays": SENT, STATE: about}), 2, "train")
 
 
 def answer(message: Message, place: int, *, bad: bool = False) -> Message:
@@ -30,16 +30,16 @@ def answer(message: Message, place: int, *, bad: bool = False) -> Message:
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
 
-def mean(replies: dict[int, Message]) -> dict[str, bytes]:
-    average = Average()
+def mean(replies: dict[int, Message], total: int = 200) -> dict[str, bytes]:
+    average = Average(total)
     for place, reply in sorted(replies.items()):
         add_reply(average, reply, weighted=True, place=place)
     return {name: array.tobytes() for name, array in average.mean().items()}
 
 
-def folded(places: list[int], **options: bool) -> dict[int, Message]:
-    messages = [ask(place) for place in places]
-    replies = [answer(message, place, **options) for message, place in zip(messages, places, strict=True)]
+def folded(places: list[int], total: int = 200) -> dict[int, Message]:
+    messages = [ask(place, total) for place in places]
+    replies = [answer(message, place) for message, place in zip(messages, places, strict=True)]
     return dict(zip(places, fold(messages, replies), strict=True))
 
 
@@ -50,17 +50,27 @@ def test_the_mean_does_not_depend_on_who_summed(count: int, cuts: list[int], mis
     batches = [[p for p in there if low <= p < high] for low, high in pairwise(edges)]
     together: dict[int, Message] = {}
     for batch in batches:
-        together |= folded(batch)
-    assert mean(together) == mean({place: answer(ask(place), place) for place in there})
+        together |= folded(batch, count)
+    assert mean(together, count) == mean({place: answer(ask(place), place) for place in there}, count)
+
+
+def parts(replies: dict[int, Message]) -> list[tuple[int, int]]:
+    folds = [reply.content["arrays"] for reply in replies.values()]
+    assert {wire.count_bytes(SENT)} == {fold.count_bytes() for fold in folds if isinstance(fold, Folded)}
+    return [(f.part.place, f.part.end) for f in folds if isinstance(f, Folded) and f.part is not None]
+
+
+def test_one_sum_stands_for_half_of_the_clients() -> None:
+    assert parts(folded(list(range(50)), 100)) == [(0, 50)]
+    assert parts(folded(list(range(50, 100)), 100)) == [(50, 100)]
+    assert parts(folded(list(range(100)), 100)) == [(0, 100)]
 
 
 def test_one_sum_stands_for_whole_groups_and_one_for_the_beginning_of_the_next() -> None:
-    replies = folded(list(range(61, 64 + 20)))
-    sums = {place: reply.content["arrays"] for place, reply in replies.items()}
-    assert [place for place, record in sums.items() if not isinstance(record, Folded)] == [61, 62, 63]
-    parts = [record.part for record in sums.values() if isinstance(record, Folded) and record.part]
-    assert [(part.place, part.end) for part in parts] == [(64, 80), (80, 84)]
-    assert {record.count_bytes() for record in sums.values()} == {wire.count_bytes(SENT)}
+    replies = folded(list(range(22, 40)), 100)
+    assert parts(replies) == [(25, 37), (37, 40)]
+    alone = [place for place, reply in replies.items() if not isinstance(reply.content["arrays"], Folded)]
+    assert alone == [22, 23, 24]
 
 
 def test_what_the_server_would_refuse_is_left_to_it() -> None:
