@@ -29,21 +29,27 @@ from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import make_client_app
-from semfed.flower.averaging import GROUP
+from semfed.flower.averaging import GROUP, begins_group
 from semfed.flower.folding import fold
 
-SHARED_BYTES = 16 * 1024
-"""Arrays of at least this size that several messages have in common travel through the object store."""
+SHARED_BYTES = 2**20
+"""Arrays of at least this size that several messages have in common travel through the object store, others with every
+batch: an object in the store costs Ray's processes three milliseconds, whatever its size."""
 BATCH_S = 0.2
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 FIRST_BATCHES = 4
 """Into how many batches an actor's messages are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
-SETTINGS = {"free_objects_period_milliseconds": 100, "task_events_report_interval_ms": 0}
+SETTINGS = {
+    "free_objects_period_milliseconds": 100,
+    "max_direct_call_object_size": 4 * 2**20,
+    "task_events_report_interval_ms": 0,
+}
 """Of a private cluster. Its object store forgets replies that were read sooner than after Ray's own second: it would
 grow by ten rounds of a small model, and every reply would land on memory that nobody has touched yet, which costs much
-more. Events of single tasks are not collected: nobody looks at them, and short ones notice."""
+more. What is smaller than a few megabytes does not pass the store. Events of single tasks are not collected: nobody
+looks at them, and short ones notice."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -53,9 +59,9 @@ CLIENT_CRASHED = 8
 States = dict[int, RecordDict]
 Kept = list[tuple[list[int], list[Any]]]
 """Nodes whose states are in one snapshot, and a reference to it, in a list that keeps Ray from fetching it early."""
-Batch = tuple[list[Message], list[dict[str, str]], dict[str, Any], Kept]
-"""Messages; for each the keys of its records that travel apart, by name; a list with a reference to each of these, by
-key; states of nodes that another actor has served before."""
+Batch = tuple[list[Message], list[dict[str, int]], Kept]
+"""Messages; for each, by name, which of the records that travel apart are its own; states of nodes that another actor
+has served before."""
 
 
 @ray.remote
@@ -67,7 +73,6 @@ class Host:
     ) -> None:
         shelf = Shelf(Path(scratch) / str(os.getpid()), state_memory_mb)
         self._nodes = Nodes(make_client_app(), indices, total, run_config, shelf)
-        self._shared: dict[str, ArrayRecord] = {}
         gc.freeze()  # what has been imported stays: a full collection that looks at it takes longer than a round
 
     def restore(self, kept: Kept) -> None:
@@ -76,7 +81,7 @@ class Host:
             states = ray.get(reference)
             self._nodes.restore({node: states[node] for node in nodes})
 
-    def serve(self, batch: Batch) -> tuple[tuple[list[Message], float], States]:
+    def serve(self, batch: Batch, *shared: ArrayRecord) -> tuple[tuple[list[Message], float], States]:
         """Answer messages in their order.
 
         Returns
@@ -87,12 +92,11 @@ class Host:
             A snapshot of the states of their nodes.
         """
         started = time.perf_counter()
-        messages, detached, shared, arrivals = batch
+        messages, detached, arrivals = batch
         self.restore(arrivals)
-        self._shared = {key: self._shared[key] if key in self._shared else ray.get(r[0]) for key, r in shared.items()}
         for message, records in zip(messages, detached, strict=True):
             for name, key in records.items():
-                message.content[name] = self._shared[key]
+                message.content[name] = shared[key]
         replies = list(fold(messages, self._nodes.answer_all(messages)))
         states = self._nodes.states({message.metadata.dst_node_id for message in messages})
         return (replies, time.perf_counter() - started), states
@@ -245,13 +249,14 @@ class RayGrid(ServerlessGrid):
 
         A batch is a little longer where it would end within a group of replies that are summed together.
         """
-        waiting = self._assign(nodes)
+        total, waiting = len(nodes), self._assign(nodes)
         totals = {host: len(queue) for host, queue in waiting.items()}
         while waiting:
             for host, queue in list(waiting.items()):
                 batch = [self._numbered(make(queue.popleft()))]
                 size = self._batch_size(totals[host], batch[0].metadata.message_type)
-                while queue and (len(batch) < size or (queue[0] % GROUP and len(batch) < size + GROUP)):
+                most = size + GROUP
+                while queue and (len(batch) < size or (len(batch) < most and not begins_group(total, queue[0]))):
                     batch.append(self._numbered(make(queue.popleft())))
                 if not queue:
                     del waiting[host]
@@ -268,10 +273,11 @@ class RayGrid(ServerlessGrid):
         self._host_of |= dict.fromkeys(nodes, host)
         self._common.note(batch)
         messages, found = zip(*(_detach(message, self._common.references) for message in batch), strict=True)
-        keys = [{name: reference.hex() for name, reference in records.items()} for records in found]
-        shared = {reference.hex(): [reference] for records in found for reference in records.values()}
-        task: Batch = (list(messages), keys, shared, arrivals)
-        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(task)
+        apart = dict.fromkeys(reference for records in found for reference in records.values())
+        shared = {reference: k for k, reference in enumerate(apart)}
+        keys = [{name: shared[reference] for name, reference in records.items()} for records in found]
+        task: Batch = (list(messages), keys, arrivals)
+        replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(task, *shared)
         return replies, (host, batch, snapshot)
 
     def _replace(self, host: int, batch: list[Message], pending: dict[Any, Any]) -> dict[Any, Any]:
@@ -317,12 +323,12 @@ def _on_loopback() -> Iterator[None]:
 
 
 class CommonArrays:
-    """Records that several messages of an exchange share; the object store gets them when they come a second time.
+    """Records that several messages of an exchange share; the object store gets large ones that come a second time.
 
     Attributes
     ----------
-    references : dict of int to ObjectRef
-        By the identity of the record.
+    references : dict of int to ObjectRef or None
+        By the identity of the record; None for one that is small.
     """
 
     def __init__(self) -> None:
@@ -335,15 +341,15 @@ class CommonArrays:
             for record in message.content.values():
                 if not isinstance(record, ArrayRecord) or id(record) in self.references:
                     continue
-                if id(record) not in self._seen:
-                    self._seen[id(record)] = record
-                elif wire.count_bytes(record) >= SHARED_BYTES:
-                    self.references[id(record)] = ray.put(record)
+                if id(record) in self._seen:
+                    large = wire.count_bytes(record) >= SHARED_BYTES
+                    self.references[id(record)] = ray.put(record) if large else None
+                self._seen[id(record)] = record
 
 
 def _detach(message: Message, common: Mapping[int, Any]) -> tuple[Message, dict[str, Any]]:
     """Take what is in the object store out of a message."""
-    found = {n: common[id(r)] for n, r in message.content.items() if id(r) in common}
+    found = {n: common[id(r)] for n, r in message.content.items() if common.get(id(r)) is not None}
     if not found:
         return message, {}
     slim, content = Message.__new__(Message), message.content.copy()
