@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from semfed.engine.shelf import Shelf
+from semfed.flower.adapter import share_text
 
 Together = Callable[[Sequence[Message], Sequence[Context]], list[Message] | None]
 CLIENT_RAISED = 2
@@ -108,6 +109,7 @@ class Nodes:
             self._shelf.forget(node)
             if node not in self.contexts:
                 self.contexts[node] = self._context(node - FIRST_NODE)
+            share_text(state)
             self.contexts[node].state = state
             self._shelf.keep(node, state)
 

@@ -194,10 +194,8 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
     about = ConfigRecord({"partition-id": node, "num-partitions": nodes})
     content = RecordDict({"node": about})
     context.state.clear()
-    # Every node of a process keeps one and the same text, which for thousands of clients is a long one.
-    context.state[STATE] = ConfigRecord(
-        {name: sys.intern(str(opening[name])) for name in ("experiment", "run") if name in opening}
-    )
+    context.state[STATE] = ConfigRecord({name: opening[name] for name in ("experiment", "run") if name in opening})
+    share_text(context.state)
     try:
         experiment = _experiment(context)
         keeper = Keeper(context, str(opening["run"]), experiment) if "run" in opening else None
@@ -218,6 +216,13 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
     except SemfedError as error:
         content["error"] = ConfigRecord({"message": str(error)})
     return content
+
+
+def share_text(state: RecordDict) -> None:
+    """Let all nodes of a process keep one and the same text of the experiment: for thousands of clients it is long."""
+    about = state.get(STATE)
+    if isinstance(about, ConfigRecord) and "experiment" in about:
+        about["experiment"] = sys.intern(str(about["experiment"]))
 
 
 def _experiment(context: Context) -> Experiment:
