@@ -113,6 +113,12 @@ class Nodes:
             self.contexts[node].state = state
             self._shelf.keep(node, state)
 
+    def forget(self, nodes: Iterable[int]) -> None:
+        """Drop nodes that are served elsewhere now."""
+        for node in nodes:
+            self.contexts.pop(node, None)
+            self._shelf.forget(node)
+
     def close(self) -> None:
         """Remove what lies on disk."""
         self._shelf.close()

@@ -32,9 +32,9 @@ from semfed.flower.adapter import make_client_app
 from semfed.flower.averaging import GROUP, begins_group
 from semfed.flower.folding import fold
 
-SHARED_BYTES = 2**20
-"""Arrays of at least this size that several messages have in common travel through the object store, others with every
-batch: an object in the store costs Ray's processes three milliseconds, whatever its size."""
+SMALL_BYTES = 2**20
+"""What is smaller travels with the tasks and not through the object store, where an object costs Ray's processes
+milliseconds, whatever its size."""
 BATCH_S = 0.2
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 FIRST_BATCHES = 4
@@ -43,13 +43,12 @@ MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 SETTINGS = {
     "free_objects_period_milliseconds": 100,
-    "max_direct_call_object_size": 4 * 2**20,
+    "max_direct_call_object_size": SMALL_BYTES,
     "task_events_report_interval_ms": 0,
 }
 """Of a private cluster. Its object store forgets replies that were read sooner than after Ray's own second: it would
 grow by ten rounds of a small model, and every reply would land on memory that nobody has touched yet, which costs much
-more. What is smaller than a few megabytes does not pass the store. Events of single tasks are not collected: nobody
-looks at them, and short ones notice."""
+more. Events of single tasks are not collected: nobody looks at them, and short ones notice."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -59,9 +58,9 @@ CLIENT_CRASHED = 8
 States = dict[int, RecordDict]
 Kept = list[tuple[list[int], list[Any]]]
 """Nodes whose states are in one snapshot, and a reference to it, in a list that keeps Ray from fetching it early."""
-Batch = tuple[list[Message], list[dict[str, int]], Kept]
-"""Messages; for each, by name, which of the records that travel apart are its own; states of nodes that another actor
-has served before."""
+Batch = tuple[list[Message], list[dict[str, int]], set[int], Kept]
+"""Messages; for each, by name, which of the records that travel apart are its own; nodes that have moved to another
+actor; states of nodes that another actor has served before."""
 
 
 @ray.remote
@@ -92,7 +91,8 @@ class Host:
             A snapshot of the states of their nodes.
         """
         started = time.perf_counter()
-        messages, detached, arrivals = batch
+        messages, detached, departed, arrivals = batch
+        self._nodes.forget(departed)
         self.restore(arrivals)
         for message, records in zip(messages, detached, strict=True):
             for name, key in records.items():
@@ -150,6 +150,7 @@ class RayGrid(ServerlessGrid):
         self._in_rows = placed == rows(sizes, count)
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(placed) for index in members}
         self._snapshots: dict[int, Any] = {}
+        self._departed = defaultdict[int, set[int]](set)
         self._pace: dict[str, float] = {}
         self._common = CommonArrays()
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
@@ -269,14 +270,16 @@ class RayGrid(ServerlessGrid):
 
     def _submit(self, host: int, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
         nodes = [message.metadata.dst_node_id for message in batch]
-        arrivals = self._kept(node for node in nodes if self._host_of[node] != host)
+        arrived = [node for node in nodes if self._host_of[node] != host]
+        for node in arrived:
+            self._departed[self._host_of[node]].add(node)
         self._host_of |= dict.fromkeys(nodes, host)
         self._common.note(batch)
         messages, found = zip(*(_detach(message, self._common.references) for message in batch), strict=True)
         apart = dict.fromkeys(reference for records in found for reference in records.values())
         shared = {reference: k for k, reference in enumerate(apart)}
         keys = [{name: shared[reference] for name, reference in records.items()} for records in found]
-        task: Batch = (list(messages), keys, arrivals)
+        task: Batch = (list(messages), keys, self._departed.pop(host, set()), self._kept(arrived))
         replies, snapshot = self._hosts[host].serve.options(num_returns=2).remote(task, *shared)
         return replies, (host, batch, snapshot)
 
@@ -342,7 +345,7 @@ class CommonArrays:
                 if not isinstance(record, ArrayRecord) or id(record) in self.references:
                     continue
                 if id(record) in self._seen:
-                    large = wire.count_bytes(record) >= SHARED_BYTES
+                    large = wire.count_bytes(record) >= SMALL_BYTES
                     self.references[id(record)] = ray.put(record) if large else None
                 self._seen[id(record)] = record
 

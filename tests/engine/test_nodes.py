@@ -4,12 +4,14 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from semfed import overrides
 from semfed.engine.nodes import FIRST_NODE, Nodes
 from semfed.engine.shelf import Shelf
+from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE, make_client_app
 from semfed.flower.experiment import Experiment
 
@@ -32,3 +34,12 @@ def test_states_that_arrive_share_the_text_of_the_experiment(nodes: Nodes) -> No
         nodes.restore(pickle.loads(pickle.dumps(nodes.states([node]))))
     texts = [context.state.config_records[STATE]["experiment"] for context in nodes.contexts.values()]
     assert len({id(text) for text in texts}) == 1
+
+
+def test_a_node_that_left_comes_back_with_the_state_that_it_brings(nodes: Nodes) -> None:
+    brought = RecordDict({"0/own": wire.record({"w": np.ones(3)})})
+    nodes.restore({FIRST_NODE: RecordDict({"0/own": wire.record({"w": np.zeros(3)})})})
+    nodes.forget([FIRST_NODE])
+    assert FIRST_NODE not in nodes.contexts
+    nodes.restore({FIRST_NODE: brought})
+    assert nodes.states([FIRST_NODE])[FIRST_NODE] is brought
