@@ -65,7 +65,7 @@ def available(pfl: Path) -> dict[str, list[str]]:
 
 def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator[Task]:
     """Yield what a section runs, in the order in which it takes turns."""
-    repetitions = {"W1": 3, "startup": 3, "memory": 1, "scenarios": 1}.get(section, 2)
+    repetitions = {"W1": 5, "W2": 3, "startup": 3, "memory": 1, "scenarios": 1}.get(section, 2)
     chosen = {name: command for name, command in commands.items() if not quick or name in QUICK}
     engines = {name: options for name, options in ENGINES.items() if name in chosen}
     python = sys.executable

@@ -2,9 +2,10 @@
 
 Every client belongs to one actor, which keeps its state, one resident model per architecture and one copy of the data.
 Where a sampled round would keep one actor busy for longer than the others, clients at the end of its row move to the
-next. Nothing polls: the driver waits for results. What a round broadcasts is put into Ray's object store once. After
-every batch of messages an actor leaves a snapshot of its clients' states there; if it dies, a new one starts from the
-snapshots and answers the same messages again, with the same numbers.
+next, and an actor that is ahead takes some from those that are not. Nothing polls: the driver waits for results. What a
+round broadcasts is put into Ray's object store once. After every batch of messages an actor leaves a snapshot of its
+clients' states there; if it dies, a new one starts from the snapshots and answers the same messages again, with the
+same numbers.
 """
 
 import gc
@@ -12,7 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,12 +25,12 @@ from ray._private import ray_constants
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
-from semfed.engine.placement import SLACK, longest, place, rows
+from semfed.engine.placement import SLACK, Placed, longest, place, rows
+from semfed.engine.schedule import Schedule
 from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import make_client_app
-from semfed.flower.averaging import GROUP, begins_group
 from semfed.flower.folding import fold
 
 SMALL_BYTES = 2**20
@@ -37,10 +38,14 @@ SMALL_BYTES = 2**20
 milliseconds, whatever its size."""
 BATCH_S = 0.2
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
+LEAST_S = 0.1
+"""What takes less is not divided."""
 FIRST_BATCHES = 4
 """Into how many batches an actor's messages are cut while nobody knows how long they take."""
 MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
+AHEAD = 2
+"""Batches that an actor has: one that it works on, and the next."""
 SETTINGS = {
     "free_objects_period_milliseconds": 100,
     "max_direct_call_object_size": SMALL_BYTES,
@@ -151,7 +156,7 @@ class RayGrid(ServerlessGrid):
         self._host_of = {index + FIRST_NODE: host for host, members in enumerate(placed) for index in members}
         self._snapshots: dict[int, Any] = {}
         self._departed = defaultdict[int, set[int]](set)
-        self._pace: dict[str, float] = {}
+        self._pace: dict[tuple[int, str], float] = {}
         self._common = CommonArrays()
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
@@ -163,9 +168,23 @@ class RayGrid(ServerlessGrid):
         self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
         """Let actors answer, and give replies as they come; late ones are left out and may be pulled."""
+        if not nodes:
+            return
         deadline = None if timeout is None else time.monotonic() + timeout
         self._common = CommonArrays()
-        pending = dict(self._submit(host, batch) for host, batch in self._batches(nodes, make))
+        placed, movable = self._assign(nodes)
+        schedule = Schedule(placed, [self._sizes[node - FIRST_NODE] for node in nodes], movable=movable)
+        first = self._numbered(make(0))
+        kind = first.metadata.message_type  # of all of them
+
+        def more() -> Iterator[tuple[Any, tuple[int, list[Message], Any]]]:
+            for host in [*range(len(self._hosts))] * AHEAD:
+                sizes = self._batch_sizes(len(placed[host]), self._pace.get((host, kind)))
+                places = schedule.take(host, *sizes) if schedule.waiting(host) < AHEAD else []
+                if places:
+                    yield self._submit(host, [self._numbered(make(k)) if k else first for k in places])
+
+        pending = dict(more())
         restarts: defaultdict[int, int] = defaultdict(int)
         while pending:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -182,8 +201,11 @@ class RayGrid(ServerlessGrid):
                     raise EngineError(f"a Ray actor died {restarts[host]} times in one exchange: {error}") from error
                 pending = self._replace(host, batch, pending)
                 continue
-            self._pace[batch[0].metadata.message_type] = seconds / len(batch)
+            self._pace[host, kind] = seconds / len(batch)
             self._snapshots |= {message.metadata.dst_node_id: snapshot for message in batch}
+            schedule.done(host)
+            if not schedule.over:
+                pending |= more()
             yield from answered
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -229,44 +251,25 @@ class RayGrid(ServerlessGrid):
                 by_snapshot[self._snapshots[node]].append(node)
         return [(own, [snapshot]) for snapshot, own in by_snapshot.items()]
 
-    def _assign(self, nodes: Sequence[int]) -> dict[int, deque[int]]:
-        """Return which of the nodes every actor serves now, as indices in `nodes`.
+    def _assign(self, nodes: Sequence[int]) -> tuple[Placed, bool]:
+        """Return which of the nodes every actor serves, as indices in `nodes`, and whether others may take from these.
 
         Those of a sample may be more on one actor than on another. Then some at the end of its row go to the next.
         """
         sizes = [self._sizes[node - FIRST_NODE] for node in nodes]
-        at_home: list[list[int]] = [[] for _ in self._hosts]
+        at_home: Placed = [[] for _ in self._hosts]
         for k, node in enumerate(nodes):
             at_home[self._host_of[node]].append(k)
-        chosen = at_home
-        if self._in_rows and all(node in self._snapshots for node in nodes):
-            even = rows(sizes, len(self._hosts))
-            if longest(at_home, sizes) > SLACK * longest(even, sizes):
-                chosen = even
-        return {host: deque(own) for host, own in enumerate(chosen) if own}
+        if not self._in_rows or not all(node in self._snapshots for node in nodes):
+            return at_home, False
+        even = rows(sizes, len(self._hosts))
+        return even if longest(at_home, sizes) > SLACK * longest(even, sizes) else at_home, True
 
-    def _batches(self, nodes: Sequence[int], make: Callable[[int], Message]) -> Iterator[tuple[int, list[Message]]]:
-        """Make messages, a batch for every actor in turn; one that is given goes out while others are made.
-
-        A batch is a little longer where it would end within a group of replies that are summed together.
-        """
-        total, waiting = len(nodes), self._assign(nodes)
-        totals = {host: len(queue) for host, queue in waiting.items()}
-        while waiting:
-            for host, queue in list(waiting.items()):
-                batch = [self._numbered(make(queue.popleft()))]
-                size = self._batch_size(totals[host], batch[0].metadata.message_type)
-                most = size + GROUP
-                while queue and (len(batch) < size or (len(batch) < most and not begins_group(total, queue[0]))):
-                    batch.append(self._numbered(make(queue.popleft())))
-                if not queue:
-                    del waiting[host]
-                yield host, batch
-
-    def _batch_size(self, total: int, message_type: str) -> int:
-        pace = self._pace.get(message_type)
-        size = total / FIRST_BATCHES if pace is None else BATCH_S / pace
-        return max(1, min(int(size), MOST_IN_BATCH))
+    def _batch_sizes(self, total: int, pace: float | None) -> tuple[int, int]:
+        """Return how many of an actor's messages make a batch, and how many are not worth one; see `Schedule.take`."""
+        if pace is None:
+            return max(1, total // FIRST_BATCHES), 1
+        return max(1, min(int(BATCH_S / pace), MOST_IN_BATCH)), int(LEAST_S / pace)
 
     def _submit(self, host: int, batch: list[Message]) -> tuple[Any, tuple[int, list[Message], Any]]:
         nodes = [message.metadata.dst_node_id for message in batch]

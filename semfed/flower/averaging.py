@@ -161,9 +161,15 @@ def half(total: int, one: int, other: int) -> tuple[int, int]:
     return low, high
 
 
-def begins_group(total: int, place: int) -> bool:
-    """Say whether an update is the first of those that are summed one after the other; see `Average`."""
-    return half(total, place, place)[0] == place
+def boundary(total: int, low: int, high: int) -> int:
+    """Return where the largest half ends that ends after `low` and not after `high`, or `high`; see `Average`."""
+    begin, end = 0, total
+    while end - begin > GROUP and high < total:
+        middle = (begin + end) // 2
+        if low < middle <= high:
+            return middle
+        begin, end = (begin, middle) if high < middle else (middle, end)
+    return high
 
 
 class Folded(ArrayRecord):

@@ -122,3 +122,13 @@ def test_every_client_of_a_dead_actor_goes_on_from_its_own_last_state(cluster: N
     told = visited(tmp_path / "ray", [deadly], engine="ray", workers=2)
     assert once.exists()
     assert told[:-1] == visited(tmp_path / "inprocess")[:-1]
+
+
+def test_an_actor_that_is_ahead_takes_clients_over_with_their_states(cluster: None, tmp_path: Path) -> None:
+    servants = tmp_path / "servants"
+    servants.mkdir()
+    slow = f'learner={{name="visited:VisitedClient", slow=0.05, servants="{servants}"}}'
+    everybody = "strategy.fraction_train=1.0"
+    told = visited(tmp_path / "ray", [slow, everybody], engine="ray", workers=2)
+    assert told == visited(tmp_path / "inprocess", [everybody])
+    assert any(len(set(path.read_text().split())) > 1 for path in servants.iterdir())

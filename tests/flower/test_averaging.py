@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semfed.errors import FederationError
-from semfed.flower.averaging import Average, begins_group
+from semfed.flower.averaging import Average, boundary
 
 
 def average(updates: list[dict[str, np.ndarray]], weights: list[float]) -> dict[str, np.ndarray]:
@@ -71,6 +71,10 @@ def test_a_tree_of_halves_is_summed() -> None:
     assert average([{"w": np.array([value])} for value in values], [1.0] * 20)["w"].tolist() == [expected]
 
 
-@pytest.mark.parametrize(("total", "groups"), [(8, [0]), (9, [0, 4]), (100, [0, 6, 12, 18, 25, 31, 37, 43, 50])])
-def test_groups_begin_where_halves_do(total: int, groups: list[int]) -> None:
-    assert [place for place in range(total) if begins_group(total, place)][: len(groups)] == groups
+@pytest.mark.parametrize(("low", "high", "end"), [(0, 50, 50), (0, 49, 25), (26, 60, 50), (50, 99, 75), (51, 56, 56)])
+def test_the_largest_half_that_ends_between_two_places(low: int, high: int, end: int) -> None:
+    assert boundary(100, low, high) == end
+
+
+def test_where_no_half_ends_there_is_the_latest_place() -> None:
+    assert (boundary(100, 1, 5), boundary(100, 3, 100), boundary(8, 2, 4)) == (5, 100, 4)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ class VisitedClient(Learner):
         """With which visit its process dies, once for all clients; 0 for none."""
         once: str = ""
         """A file that is made by it."""
+        slow: float = 0.0
+        """Seconds that a visit takes the first half of the clients in odd rounds, the second one in even rounds."""
+        servants: str = ""
+        """A folder where every client notes the processes that serve it."""
 
     def shared(self) -> Arrays:
         return {"w": np.zeros((20, 7), np.float32), "count": np.zeros((), np.int64)}
@@ -37,6 +42,11 @@ class VisitedClient(Learner):
         if visits == settings.visit and not Path(settings.once).exists():
             Path(settings.once).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if (client < len(self.session.scenario.clients) // 2) == config["server-round"] % 2:
+            time.sleep(settings.slow)
+        if settings.servants:
+            with (Path(settings.servants) / str(client)).open("a") as file:
+                file.write(f"{os.getpid()}\n")
         noise = seeding.numpy_generator(0, "visit", client, visits).standard_normal((20, 7), dtype=np.float32)
         total = kept["sum"] + noise
         self.session.save("seen", {"visits": np.array([float(visits)]), "sum": total})
