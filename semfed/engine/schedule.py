@@ -75,9 +75,9 @@ class Schedule:
 
     def _taken_over(self, worker: int) -> list[int]:
         """Take the end of the row of whoever is furthest behind, so that both have as much left."""
-        behind = max(range(len(self._rows)), key=self._ahead_of)
+        behind = max(range(len(self._rows)), key=self._not_begun)
         row = self._rows[behind]
-        surplus = (self._ahead_of(behind) - sum(self._given[worker])) / 2
+        surplus = (self._not_begun(behind) - sum(self._given[worker])) / 2
         count = 0
         while count < len(row) and self._work[row[-1 - count]] <= surplus:
             surplus -= self._work[row[-1 - count]]
@@ -87,8 +87,8 @@ class Schedule:
         kept = self._cut(row, len(row) - count, len(row) - (count + 1) // 2)
         return [row.pop() for _ in range(len(row) - kept)][::-1]
 
-    def _ahead_of(self, worker: int) -> float:
-        """Return the work that a worker has not begun: what it is doing may be nearly done."""
+    def _not_begun(self, worker: int) -> float:
+        """Return the work that is left to a worker, without what it is doing: that may be nearly done."""
         return sum(list(self._given[worker])[1:]) + self._sum(self._rows[worker])
 
     def _cut(self, row: Sequence[int], low: int, high: int) -> int:
