@@ -157,4 +157,4 @@ def test_implementations_take_turns(monkeypatch: pytest.MonkeyPatch, quick: bool
     order = [facts["implementation"] for _, facts, _, _ in bench.tasks("W1", commands, quick)]
     once = [name for name in commands if not quick or name in bench.QUICK]
     again = [name for name in once if name != "flower"]  # it takes minutes a run
-    assert order == once + again * (0 if quick else 2)
+    assert order == once + again * (0 if quick else 4)
