@@ -172,15 +172,16 @@ class RayGrid(ServerlessGrid):
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         self._common = CommonArrays()
-        placed, movable = self._assign(nodes)
-        schedule = Schedule(placed, [self._sizes[node - FIRST_NODE] for node in nodes], movable=movable)
+        sizes = [self._sizes[node - FIRST_NODE] for node in nodes]
+        placed, movable = self._assign(nodes, sizes)
+        schedule = Schedule(placed, sizes, movable=movable)
         first = self._numbered(make(0))
         kind = first.metadata.message_type  # of all of them
 
         def more() -> Iterator[tuple[Any, tuple[int, list[Message], Any]]]:
             for host in [*range(len(self._hosts))] * AHEAD:
-                sizes = self._batch_sizes(len(placed[host]), self._pace.get((host, kind)))
-                places = schedule.take(host, *sizes) if schedule.waiting(host) < AHEAD else []
+                limits = self._batch_limits(len(placed[host]), self._pace.get((host, kind)))
+                places = schedule.take(host, *limits) if schedule.waiting(host) < AHEAD else []
                 if places:
                     yield self._submit(host, [self._numbered(make(k)) if k else first for k in places])
 
@@ -251,12 +252,11 @@ class RayGrid(ServerlessGrid):
                 by_snapshot[self._snapshots[node]].append(node)
         return [(own, [snapshot]) for snapshot, own in by_snapshot.items()]
 
-    def _assign(self, nodes: Sequence[int]) -> tuple[Placed, bool]:
+    def _assign(self, nodes: Sequence[int], sizes: Sequence[float]) -> tuple[Placed, bool]:
         """Return which of the nodes every actor serves, as indices in `nodes`, and whether others may take from these.
 
         Those of a sample may be more on one actor than on another. Then some at the end of its row go to the next.
         """
-        sizes = [self._sizes[node - FIRST_NODE] for node in nodes]
         at_home: Placed = [[] for _ in self._hosts]
         for k, node in enumerate(nodes):
             at_home[self._host_of[node]].append(k)
@@ -265,7 +265,7 @@ class RayGrid(ServerlessGrid):
         even = rows(sizes, len(self._hosts))
         return even if longest(at_home, sizes) > SLACK * longest(even, sizes) else at_home, True
 
-    def _batch_sizes(self, total: int, pace: float | None) -> tuple[int, int]:
+    def _batch_limits(self, total: int, pace: float | None) -> tuple[int, int]:
         """Return how many of an actor's messages make a batch, and how many are not worth one; see `Schedule.take`."""
         if pace is None:
             return max(1, total // FIRST_BATCHES), 1

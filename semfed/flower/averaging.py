@@ -163,13 +163,8 @@ def half(total: int, one: int, other: int) -> tuple[int, int]:
 
 def boundary(total: int, low: int, high: int) -> int:
     """Return where the largest half ends that ends after `low` and not after `high`, or `high`; see `Average`."""
-    begin, end = 0, total
-    while end - begin > GROUP and high < total:
-        middle = (begin + end) // 2
-        if low < middle <= high:
-            return middle
-        begin, end = (begin, middle) if high < middle else (middle, end)
-    return high
+    begin, end = half(total, low, high)
+    return (begin + end) // 2 if end - begin > GROUP and high < total else high
 
 
 class Folded(ArrayRecord):
