@@ -61,7 +61,7 @@ class Loop:
         for k, (chain, optimizer) in enumerate(zip(self.chains, self.optimizers, strict=True)):
             generator = seeding.torch_generator(0, "loop", k, round_)
             parameters, sent = list(chain.parameters()), []
-            for batch in minibatches(len(self.labels[k]), self.experiment.scenario.training, generator):
+            for batch in torch.split(*minibatches(len(self.labels[k]), self.experiment.scenario.training, generator)):
                 labels = self.labels[k][batch]
                 received = 2**0.5 * self.channel(chain["encoder"](self.images[k][batch]), ChannelState(generator))
                 logits = chain["decoder"](received)

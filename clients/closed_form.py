@@ -1,4 +1,4 @@
-"""A specific unit's steps of plain SGD in closed form, for fully connected units on an AWGN channel.
+"""A specific unit's steps of plain SGD in closed form, for fully connected units on an additive channel.
 
 What they descend is `specific_unit.train`'s objective, eq. (20), up to rounding; they spare autograd, which for units
 of this size takes more time than the arithmetic.
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from semfed import priors, training
 from semfed.channels import Channel, ChannelState
-from semfed.channels.awgn import AWGN
 from semfed.decisions import decision_loss_and_slope
 from semfed.models.dense import Dense
 from semfed.models.gaussian import GaussianEncoder
@@ -32,8 +31,7 @@ class Unit:
     def of(cls, encoder: GaussianEncoder, channel: Channel, decoder: nn.Module) -> "Unit | None":
         """Return the unit, None if something in it has no closed form here."""
         trunk, decoder_ = Dense.of(encoder.trunk), Dense.of(decoder)
-        additive = type(channel) is AWGN and channel.settings.power == "none"
-        if trunk is None or decoder_ is None or not additive:
+        if trunk is None or decoder_ is None or not channel.additive:
             return None
         heads = [Dense([head], [False]) for head in (encoder.mean, encoder.log_variance)]
         return cls(trunk, heads[0], heads[1], encoder.bounded, decoder_)

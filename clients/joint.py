@@ -91,7 +91,7 @@ class JointClient(PersonalClient):
         if not all(map(bool, parameters)) or not alike or not all(map(stackable, parts)):
             return None
         rounds = [int(config["server-round"]) for config in configs]
-        each = [[len(b) for b in client.minibatches(round_)] for client, round_ in zip(clients, rounds, strict=True)]
+        each = [client.minibatches(round_)[1] for client, round_ in zip(clients, rounds, strict=True)]
         sizes = each[0]
         if any(own != sizes for own in each):
             return None
@@ -121,10 +121,11 @@ class JointClient(PersonalClient):
     def _chain(self, encoder: nn.Module, decoder: nn.Module) -> Chain:
         """Return what trains the networks, with a fresh optimiser; plain SGD has nothing to forget and is kept."""
         settings = self.session.scenario.training
+        additive = self.channel.additive
         if not settings.plain_sgd:
-            return make_chain(settings, encoder, decoder)
-        key = ("plain SGD", settings.lr, encoder, decoder)
-        return self.session.worker.once(key, lambda: make_chain(settings, encoder, decoder))
+            return make_chain(settings, encoder, decoder, additive=additive)
+        key = ("plain SGD", settings.lr, additive, encoder, decoder)
+        return self.session.worker.once(key, lambda: make_chain(settings, encoder, decoder, additive=additive))
 
     def _load(self, parameters: list[npt.NDArray[Any]]) -> "tuple[Resident, Arrays | None]":
         """Fill the resident networks; return them, and what the client keeps to itself if it goes on from that."""

@@ -111,21 +111,24 @@ class PersonalClient(Learner):
             return received
         return received * math.sqrt(channel.settings.reals_per_symbol)
 
-    def minibatches(self, round_: int) -> list[Tensor]:
-        """Return the indices of the round's minibatches among the client's training samples."""
+    def minibatches(self, round_: int) -> tuple[Tensor, list[int]]:
+        """Return the round's minibatches among the client's training samples: indices and sizes, as `training` does."""
         generator = self.session.generator("minibatches", round_)
-        made = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
-        return made[: self.settings.minibatches]
+        indices, sizes = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
+        if self.settings.minibatches is not None:
+            sizes = sizes[: self.settings.minibatches]
+            indices = indices[: sum(sizes)]
+        return indices, sizes
 
     def batches(self, round_: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the round's minibatches: standardised images and their labels, gathered some at a time."""
-        indices = self.minibatches(round_)
-        for first in range(0, len(indices), GATHERED):
-            some = indices[first : first + GATHERED]
-            rows, sizes = torch.cat(some), [len(batch) for batch in some]
+        indices, sizes = self.minibatches(round_)
+        while sizes:
+            some, sizes = sizes[:GATHERED], sizes[GATHERED:]
+            rows, indices = torch.split(indices, [sum(some), sum(sizes)])
             images = self.session.images(self.train_rows.index_select(0, rows))
             labels = self.train_labels.index_select(0, rows)
-            yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
+            yield from zip(torch.split(images, some), torch.split(labels, some), strict=True)
 
     def uplink(self, round_: int, step: int) -> ChannelState:
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""

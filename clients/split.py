@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from semfed import weights
+from semfed.channels import ChannelState
 from semfed.errors import FederationError
 from semfed.flower.client import Arrays
 from semfed.optimizers import Optimizer, make_optimizer
@@ -97,7 +98,8 @@ class SplitClient(PersonalClient):
             encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received
         else:
             encoder, optimizer = self._load(copy.deepcopy(self.resident("encoder")))
-            received, _ = self._transmit(encoder, round_, step)
+            batch = torch.split(*self.minibatches(round_))[step]
+            received, _ = self._transmit(encoder, batch, self.uplink(round_, step))
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
         kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
         self.session.save("training", kept, copy=False)
@@ -126,19 +128,18 @@ class SplitClient(PersonalClient):
         """Transmit a minibatch, note that its gradient is awaited, and keep the graph at hand."""
         self.session.save("pending", {"minibatch": np.array([round_, step])})
         uses, arrays = downlink_uses, Arrays()
-        if step < len(self.minibatches(round_)):
-            received, sent = self._transmit(encoder, round_, step)
+        batches = torch.split(*self.minibatches(round_))
+        if step < len(batches):
+            received, sent = self._transmit(encoder, batches[step], self.uplink(round_, step))
             saved = self.session.context.state["pending"]
             self._underway.put(self.session.client, Underway(saved, encoder, optimizer, received))
-            labels = self.train_labels[self.minibatches(round_)[step]]
-            arrays = weights.to_arrays({"features": received, "labels": labels})
+            arrays = weights.to_arrays({"features": received, "labels": self.train_labels[batches[step]]})
             uses += sent
         return arrays, len(self.train_rows), {"channel-uses": uses, "channel-uses-down": downlink_uses}
 
-    def _transmit(self, encoder: nn.Module, round_: int, step: int) -> tuple[Tensor, int]:
+    def _transmit(self, encoder: nn.Module, batch: Tensor, state: ChannelState) -> tuple[Tensor, int]:
         """Return a minibatch's features as the server receives them, and the channel uses that it took."""
-        state = self.uplink(round_, step)
-        images = self.session.images(self.train_rows[self.minibatches(round_)[step]])
+        images = self.session.images(self.train_rows[batch])
         return self.transmit(encoder, images, state, self.channel), state.uses
 
     def _load(self, encoder: nn.Module) -> tuple[nn.Module, Optimizer]:

@@ -49,12 +49,20 @@ class Chain(Protocol):
         """Go on from what `state` returned."""
 
 
-def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module) -> Chain:
-    """Return the quickest way to train two networks, with fresh optimiser state."""
+def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module, *, additive: bool = False) -> Chain:
+    """Return the quickest way to train two networks, with fresh optimiser state.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    encoder, decoder : nn.Module
+    additive : bool, default False
+        Whether gradients pass the channel unchanged; see `Channel.additive`.
+    """
     if settings.plain_sgd and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
         dense = Dense.of(encoder), Dense.of(decoder)
         if dense[0] is not None and dense[1] is not None:
-            return FullyConnectedChain(settings.lr, dense[0], dense[1])
+            return FullyConnectedChain(settings.lr, dense[0], dense[1], additive=additive)
     return AutogradChain(settings, encoder, decoder)
 
 
@@ -88,7 +96,7 @@ class AutogradChain:
 
 
 class FullyConnectedChain:
-    """Plain SGD over linear layers and ReLU; autograd sees the channel alone.
+    """Plain SGD over linear layers and ReLU; autograd sees the channel alone, or nothing if it is additive.
 
     Parameters
     ----------
@@ -96,24 +104,31 @@ class FullyConnectedChain:
         Learning rate.
     encoder, decoder : Dense
         They share the networks' parameters.
+    additive : bool, default False
+        Whether gradients pass the channel unchanged.
     """
 
-    def __init__(self, rate: float, encoder: Dense, decoder: Dense) -> None:
+    def __init__(self, rate: float, encoder: Dense, decoder: Dense, *, additive: bool = False) -> None:
         self.rate = rate
         self.encoder, self.decoder = encoder, decoder
+        self.additive = additive
 
     @torch.no_grad()
     def step(self, inputs: Tensor, labels: Tensor, send: Send) -> Tensor:
         """Take one step; see `Chain.step`."""
         encoded = self.encoder.forward(inputs.flatten(1))
-        with torch.enable_grad():
-            sent = encoded[-1].detach().requires_grad_()
-            received = send(sent)
-        decoded = self.decoder.forward(received.detach())
+        if self.additive:
+            received = send(encoded[-1])
+        else:
+            with torch.enable_grad():
+                sent = encoded[-1].requires_grad_()
+                heard = send(sent)
+            received = heard.detach()
+        decoded = self.decoder.forward(received)
         loss, slope = decision_loss_and_slope(decoded[-1], labels)
         slope = self.decoder.descend(slope, decoded, self.rate, to_input=True)
-        if received is not sent:
-            (slope,) = torch.autograd.grad(received, sent, slope)
+        if not self.additive:
+            (slope,) = torch.autograd.grad(heard, sent, slope)
         self.encoder.descend(slope, encoded, self.rate, to_input=False)
         return loss
 

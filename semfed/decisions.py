@@ -34,7 +34,8 @@ def decision_loss_and_slope(logits: Tensor, values: Tensor) -> tuple[Tensor, Ten
         return binary_cross_entropy_with_logits(logits, targets), (logits.sigmoid() - targets).div_(len(logits))
     log_chances = torch.log_softmax(logits, dim=1)
     wanted = _unit_vectors(logits.shape[1], logits.dtype, logits.device).index_select(0, values)
-    return nll_loss(log_chances, values), log_chances.exp().sub_(wanted).div_(len(logits))
+    loss = nll_loss(log_chances, values)
+    return loss, log_chances.exp_().sub_(wanted).div_(len(logits))
 
 
 _unit_vectors = lru_cache(maxsize=16)(lambda size, dtype, device: torch.eye(size, dtype=dtype, device=device))

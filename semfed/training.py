@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def minibatches(samples: int, settings: TrainingSettings, generator: torch.Generator) -> list[Tensor]:
+def minibatches(samples: int, settings: TrainingSettings, generator: torch.Generator) -> tuple[Tensor, list[int]]:
     """Shuffle samples into the minibatches of all epochs.
 
     Parameters
@@ -66,18 +66,19 @@ def minibatches(samples: int, settings: TrainingSettings, generator: torch.Gener
 
     Returns
     -------
-    list of Tensor of int64
-        Indices, on the generator's device. A single sample that is left over joins the minibatch before it, since
-        batch normalisation cannot train on one.
+    indices : Tensor of int64
+        Those of one minibatch after the other, on the generator's device; `torch.split` takes them apart.
+    sizes : list of int
+        A single sample that is left over joins the minibatch before it, since batch normalisation cannot train on one.
     """
-    made: list[Tensor] = []
-    for _ in range(settings.epochs):
-        order = torch.randperm(samples, generator=generator, device=generator.device)
-        batches = list(torch.split(order, settings.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1 < settings.batch_size:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        made += batches
-    return made
+    full, rest = divmod(samples, settings.batch_size)
+    sizes = [settings.batch_size] * full
+    if rest == 1 and full:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    orders = [torch.randperm(samples, generator=generator, device=generator.device) for _ in range(settings.epochs)]
+    return torch.cat(orders) if len(orders) > 1 else orders[0], sizes * settings.epochs
 
 
 def fit(

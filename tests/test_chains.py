@@ -19,14 +19,24 @@ def networks() -> tuple[nn.Module, nn.Module]:
     return encoder, MLP(MLP.Settings(hidden=(5,))).build((6,), 3)
 
 
+def unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def shifted(x: Tensor) -> Tensor:
+    return x + torch.linspace(0.5, 2, x.shape[1])
+
+
 def scaled(x: Tensor) -> Tensor:
     return x * torch.linspace(0.5, 2, x.shape[1]) / x.norm(dim=1, keepdim=True).add(1)
 
 
-@pytest.mark.parametrize("send", [lambda x: x, scaled], ids=["nothing", "a differentiable channel"])
-def test_the_written_out_backward_pass_is_autograds(send: Callable[[Tensor], Tensor]) -> None:
+@pytest.mark.parametrize(
+    ("send", "additive"), [(unchanged, False), (unchanged, True), (shifted, False), (shifted, True), (scaled, False)]
+)
+def test_the_written_out_backward_pass_is_autograds(send: Callable[[Tensor], Tensor], additive: bool) -> None:
     ours, theirs = networks(), networks()
-    quick, general = make_chain(PLAIN, *ours), AutogradChain(PLAIN, *theirs)
+    quick, general = make_chain(PLAIN, *ours, additive=additive), AutogradChain(PLAIN, *theirs)
     assert isinstance(quick, FullyConnectedChain)
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):

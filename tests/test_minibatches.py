@@ -13,13 +13,16 @@ def test_every_epoch_has_every_sample_once_and_no_minibatch_of_one(
     samples: int, size: int, epochs: int, seed: int
 ) -> None:
     settings = TrainingSettings(batch_size=size, epochs=epochs)
-    made = minibatches(samples, settings, torch.Generator().manual_seed(seed))
-    again = minibatches(samples, settings, torch.Generator().manual_seed(seed))
-    assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
-    assert sorted(torch.cat(made).tolist()) == sorted(list(range(samples)) * epochs)
+    indices, sizes = minibatches(samples, settings, torch.Generator().manual_seed(seed))
+    again, _ = minibatches(samples, settings, torch.Generator().manual_seed(seed))
+    assert torch.equal(indices, again)
+    assert sorted(indices.tolist()) == sorted(list(range(samples)) * epochs)
+    by_epoch = [sizes[k * len(sizes) // epochs : (k + 1) * len(sizes) // epochs] for k in range(epochs)]
+    assert all(sum(own) == samples for own in by_epoch)
+    assert all(own[:-1] == [size] * (len(own) - 1) for own in by_epoch)
     if samples > 1 and size > 1:
-        assert min(map(len, made)) > 1
-    assert max(map(len, made)) <= size + 1
+        assert min(sizes) > 1
+    assert max(sizes) <= size + 1
 
 
 def test_packed_tensors_come_back_with_their_shapes_and_types() -> None:

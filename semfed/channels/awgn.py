@@ -11,6 +11,11 @@ class AWGN(Channel):
     Sigma 0.5, as in arXiv 2601.17419's simulation, is an SNR of 6.0206 dB.
     """
 
+    @property
+    def additive(self) -> bool:
+        """True where nothing is normalised; a subclass, which may do anything, has to say so itself."""
+        return type(self) is AWGN and self.settings.power == "none"
+
     def distort(self, x: Tensor, state: ChannelState) -> Tensor:
         """Add the noise; shape (batch, numbers) in and out. Without noise nothing is drawn."""
         if self.settings.noise_std == 0.0:

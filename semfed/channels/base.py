@@ -92,6 +92,11 @@ class Channel(nn.Module, ABC):
         super().__init__()
         self.settings = settings
 
+    @property
+    def additive(self) -> bool:
+        """Whether it only adds what does not depend on the signal, so that gradients pass it unchanged."""
+        return False
+
     def count_uses(self, x: Tensor) -> int:
         """Channel uses that it takes to send `x`.
 

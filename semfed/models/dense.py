@@ -10,6 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+RELU_BACKWARD = torch.ops.aten.threshold_backward.default
+"""(gradient, values, threshold) -> gradient where the values exceed the threshold, 0 elsewhere."""
+
 
 class Dense:
     """Linear layers, each with or without a ReLU, on the parameters of modules.
@@ -76,7 +79,7 @@ class Dense:
         for k in reversed(range(len(self.layers))):
             weight, _, bias = self.layers[k]
             if self.rectified[k]:
-                slope = torch.ops.aten.threshold_backward.default(slope, values[k + 1], 0)
+                slope = RELU_BACKWARD(slope, values[k + 1], 0)
             lower = torch.mm(slope, weight) if k or to_input else slope
             upright = slope.t()
             weight.addmm_(upright, values[k], alpha=-rate)
@@ -86,6 +89,6 @@ class Dense:
 
     def _ones(self, like: Tensor) -> Tensor:
         """Return a vector of ones, one a row: a product with it sums over a batch and subtracts in one call."""
-        if len(self._kept_ones) != len(like):
-            self._kept_ones = like.new_ones(len(like))
+        if self._kept_ones.shape[0] != like.shape[0]:
+            self._kept_ones = like.new_ones(like.shape[0])
         return self._kept_ones

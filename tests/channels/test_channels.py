@@ -5,6 +5,7 @@ import torch
 
 from semfed import plugins
 from semfed.channels import Channel, ChannelState
+from semfed.channels.awgn import AWGN
 from semfed.channels.power import average_power, normalise
 
 SAMPLES = 20_000
@@ -43,6 +44,22 @@ def test_every_channel_is_differentiable_seeded_and_counted(table: dict[str, Any
     assert torch.equal(channel(x, state()), y)
     assert not torch.equal(channel(x, state(1)), y)
     assert used.uses == 5 * (3 if table.get("symbols") == "complex" else 6)
+
+
+def test_gradients_pass_additive_channels_unchanged() -> None:
+    x, slope = torch.randn(5, 6, requires_grad=True), torch.randn(5, 6)
+    for table in (*KINDS, {"name": "awgn", "power": "none"}, {"name": "awgn", "power": "none", "symbols": "complex"}):
+        channel = make(**table)
+        passed_on = torch.autograd.grad(channel(x, state()), x, slope)[0]
+        assert channel.additive == torch.equal(passed_on, slope)
+
+
+def test_a_subclass_is_not_additive_unless_it_says_so() -> None:
+    class Saturated(AWGN):
+        def distort(self, x: torch.Tensor, state: ChannelState) -> torch.Tensor:
+            return super().distort(x, state).clamp(-1, 1)
+
+    assert not Saturated(Saturated.Settings(power="none")).additive
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 6.020599913279624, 20.0])
