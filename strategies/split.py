@@ -192,7 +192,8 @@ class SplitStrategy(FederatedStrategy):
             asked, step = answered - done, step + 1
             replies = self._send(messages)
         lost_names = [self._opened().name(k) for k in range(len(self.halves)) if k not in halves]
-        self.require_quorum(server_round, len(halves), len(self.halves), [repr(name) for name in lost_names])
+        stopped = dict.fromkeys(lost_names, "stopped answering")
+        self.require_quorum(server_round, len(halves), len(self.halves), stopped)
         return halves, batches, losses
 
     def _send(self, messages: list[Message]) -> Iterable[Message]:

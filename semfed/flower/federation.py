@@ -393,5 +393,5 @@ def _cost(name: str, phase: str) -> str:
 
 def sentence(error: Error) -> str:
     """Return the last telling line of an error's reason; Flower packs whole tracebacks into it."""
-    lines = [line.strip(" '>") for line in (error.reason or "").strip().splitlines() if line.strip(" '>")]
-    return lines[-1] if lines else f"error code {error.code}"
+    lines = [line.strip().removesuffix("'>") for line in (error.reason or "").splitlines()]
+    return next(filter(None, reversed(lines)), f"error code {error.code}")

@@ -1,7 +1,8 @@
 """Base of this package's strategies: Flower's `Strategy` plus a federation, checked replies and a quorum."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import INFO
 from typing import Any
 
@@ -18,6 +19,9 @@ from semfed.flower.averaging import Folded, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
 from semfed.settings import StrictModel
+
+MOST_TOLD = 5
+"""How many clients with one problem, and how many problems, an error names."""
 
 
 class StrategySettings(StrictModel):
@@ -136,12 +140,12 @@ class FederatedStrategy(Strategy):
             If fewer than the quorum are usable; it names the others and their reasons.
         """
         federation = self._opened()
-        good, bad, total = 0, [], 0
+        good, bad, total = 0, dict[str, str](), 0
         for reply in replies:
             total += 1
             client = reply.metadata.src_node_id
             if reply.has_error():
-                bad.append(f"{federation.name(client)!r} ({sentence(reply.error)})")
+                bad[federation.name(client)] = sentence(reply.error)
                 continue
             problem, received = None, reply.content.get("arrays")
             if expected is not None and not isinstance(received, Folded):  # who folds has checked
@@ -153,16 +157,16 @@ class FederatedStrategy(Strategy):
                 yield reply
             else:
                 federation.reject(client, reply.metadata.message_type, problem)
-                bad.append(f"{federation.name(client)!r} ({problem})")
+                bad[federation.name(client)] = problem
         self.require_quorum(server_round, good, total, bad)
 
-    def require_quorum(self, server_round: int, good: int, total: int, bad: Sequence[str]) -> None:
-        """Stop the run if too few of the addressed clients are left; `bad` names the others."""
+    def require_quorum(self, server_round: int, good: int, total: int, bad: Mapping[str, str]) -> None:
+        """Stop the run if too few of the addressed clients are left; `bad` has the others' names, with the reasons."""
         needed = max(1, math.ceil(self.quorum * total))
         if good < needed:
             raise FederationError(
                 f"round {server_round}: {good} of {total} clients gave a usable reply and the quorum is {needed}; "
-                f"without one: {', '.join(bad) or 'all'}"
+                f"without one: {_by_reason(bad) or 'all'}"
             )
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
@@ -180,3 +184,16 @@ class FederatedStrategy(Strategy):
         if self.federation is None:
             raise FederationError("a strategy has no clients before start() is called")
         return self.federation
+
+
+def _by_reason(reasons: Mapping[str, str]) -> str:
+    """Tell names with their reasons, those of one reason together; a few of each, for there may be thousands."""
+    names = defaultdict[str, list[str]](list)
+    for name, reason in reasons.items():
+        names[reason].append(repr(name))
+    return _a_few([f"{_a_few(own)} ({reason})" for reason, own in names.items()])
+
+
+def _a_few(items: Sequence[str]) -> str:
+    left = len(items) - MOST_TOLD
+    return ", ".join(items[:MOST_TOLD]) + (f" and {left} more" if left > 0 else "")

@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDic
 
 from semfed.errors import FederationError
 from semfed.flower.arrays import mismatch
-from semfed.flower.federation import Federation
+from semfed.flower.federation import Federation, sentence
 from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.scenario import Scenario
 
@@ -67,6 +67,27 @@ def test_one_bad_reply_is_left_out_and_recorded(strategy: Dummy) -> None:
     assert strategy.federation is not None
     noted = [r for r in strategy.federation.drain(1) if r.metric == "failure/train"]
     assert [(r.client, r.note) for r in noted] == [("Sat 2", "array 'w' has values that are not finite")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Traceback ...\nTypeError: 'int' and 'list'", "TypeError: 'int' and 'list'"),
+        ("<class 'Oops'>:<'Traceback ...\nValueError: tired\n'>", "ValueError: tired"),
+        ("<class 'Oops'>:<'Traceback ...\nValueError: tired'>", "ValueError: tired"),
+        ("", "error code 2"),
+    ],
+    ids=["in process", "Flower, a line ends", "Flower", "nothing said"],
+)
+def test_the_last_line_of_an_errors_reason_is_told(reason: str, told: str) -> None:
+    assert sentence(Error(2, reason)) == told
+
+
+def test_many_clients_with_one_problem_are_told_in_a_few_words(strategy: Dummy) -> None:
+    bad = {f"Sat {k}": "ValueError: tired of 'work'" for k in range(1000)} | {"Sat x": "asleep"}
+    words = "'Sat 0', 'Sat 1', 'Sat 2', 'Sat 3', 'Sat 4' and 995 more (ValueError: tired of 'work'), 'Sat x' (asleep)"
+    with pytest.raises(FederationError, match=re.escape(words)):
+        strategy.require_quorum(1, 0, 1001, bad)
 
 
 def test_fewer_than_the_quorum_stop_the_run_with_names(strategy: Dummy) -> None:
