@@ -1,9 +1,12 @@
 """Compare the engines with a hand-written loop, pfl-research and Flower's own simulation; write ``engines.json``.
 
-    SEMFED_DATA=DIR python bench.py [--quick] [--only W1,W2,W3,scale,startup,scenarios,memory] [--out FILE]
+    SEMFED_DATA=DIR python bench.py [--quick] [--only W1,W2,W3,scale,startup,scenarios,memory] [--patience S]
+        [--out FILE]
 
 Everything runs in fresh processes, one at a time. Implementations take turns, so that other load meets all of them
-alike; the load average before every run is part of the raw results. What is not installed is left out and said so.
+alike. A run begins when two processes get two CPUs, and is taken again if they do not at its end, as long as there is
+patience (seconds, of all runs together); both shares and the load average before are part of the raw results. What is
+not installed is left out and said so.
 Sections that are not asked for keep what the file holds.
 """
 
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import FOLDER, machine, measure
+from quiet import Patience, is_quiet, share
 from summary import FEW, MANY, summarise
 
 from semfed.scenario import built_in
@@ -31,6 +35,7 @@ ENGINES = {
     "flower": ["--engine", "flower"],
 }
 COHORTS = (4, 32)
+PATIENCE_S = 900.0
 QUICK = ("plain-1", "inprocess", "ray-2", "pfl")
 SHORTENED = {
     "iopm-federated": ["learner.common.rounds=1"],
@@ -110,6 +115,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one repetition, fewer rounds, without Flower")
     parser.add_argument("--only", default=None, help=f"some of {','.join(SECTIONS)}; all but scenarios if left out")
     parser.add_argument("--implementations", default=None, help="only these, separated by commas")
+    parser.add_argument("--patience", type=float, default=None, help=f"{PATIENCE_S:g} by default; 0 with --quick")
     parser.add_argument("--out", type=Path, default=None, help=f"{RESULTS.name} by default; nothing with --quick")
     parser.add_argument("--pfl-python", type=Path, default=Path(os.environ.get("PFL_PYTHON", PFL)))
     options = parser.parse_args()
@@ -122,6 +128,7 @@ def main() -> None:
     if not os.environ.get("SEMFED_DATA") and not set(sections) <= {"W3", "startup"}:
         parser.error("SEMFED_DATA is not set: it names the folder with the data sets")
     out = options.out or (None if options.quick else RESULTS)
+    patience = Patience((0.0 if options.quick else PATIENCE_S) if options.patience is None else options.patience)
     commands = available(options.pfl_python)
     if options.implementations:
         commands = {name: commands[name] for name in options.implementations.split(",") if name in commands}
@@ -131,7 +138,7 @@ def main() -> None:
     for section in sections:
         fresh: dict[str, list[dict[str, Any]]] = {}
         for where, facts, command, memory in tasks(section, commands, options.quick):
-            entry = _run(facts, command, memory)
+            entry = _run(facts, command, memory, patience)
             if entry:
                 fresh.setdefault(where, []).append(entry)
             raw |= fresh
@@ -142,15 +149,21 @@ def main() -> None:
     print(json.dumps(summarise(raw), indent=1))
 
 
-def _run(facts: dict[str, Any], command: Sequence[str], memory: bool) -> dict[str, Any] | None:
+def _run(facts: dict[str, Any], command: Sequence[str], memory: bool, patience: Patience) -> dict[str, Any] | None:
     """Measure and tell; a run that fails, a scenario without its data for example, is told and left out."""
-    try:
-        entry = {**facts, **measure(command, memory=memory)}
-    except RuntimeError as error:
-        print(f"left out: {facts}: {error}", file=sys.stderr, flush=True)
-        return None
-    print(json.dumps({key: value for key, value in entry.items() if key != "wall_s"}), flush=True)
-    return entry
+    while True:
+        before = patience.wait()
+        try:
+            entry = {**facts, **measure(command, memory=memory)}
+        except RuntimeError as error:
+            print(f"left out: {facts}: {error}", file=sys.stderr, flush=True)
+            return None
+        entry["cpus"] = [before, share()]
+        print(json.dumps({key: value for key, value in entry.items() if key != "wall_s"}), flush=True)
+        if is_quiet(entry["cpus"][1]) or patience.left <= 0:
+            return entry
+        patience.left -= entry["process_s"]
+        print("again: the machine was not quiet at its end", flush=True)
 
 
 def _command() -> str:

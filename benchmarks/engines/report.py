@@ -167,8 +167,10 @@ def machine_line(results: Mapping[str, Any]) -> str:
         for workload in ("W1", "W2", "W3")
         if (loads := [entry["load"] for entry in results["raw"].get(workload, ())])
     )
+    shares = [value for name in ("W1", "W2", "W3") for e in results["raw"].get(name, ()) for value in e.get("cpus", ())]
+    quiet = f"; two processes got {min(shares):.2f} to {max(shares):.2f} of two CPUs before and after" if shares else ""
     parts = [f"{found['cpu']}, {found['cores']} cores, {found['memory_gb']} GiB", versions]
-    return "; ".join([*parts, f"load average before a run: {load or 'unknown'}"]) + "."
+    return "; ".join([*parts, f"load average before a run: {load or 'unknown'}"]) + f"{quiet}."
 
 
 def main() -> None:

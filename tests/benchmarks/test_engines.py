@@ -158,3 +158,28 @@ def test_implementations_take_turns(monkeypatch: pytest.MonkeyPatch, quick: bool
     once = [name for name in commands if not quick or name in bench.QUICK]
     again = [name for name in once if name != "flower"]  # it takes minutes a run
     assert order == once + again * (0 if quick else 4)
+
+
+def test_a_run_is_taken_again_where_the_machine_was_not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, quiet = module("bench", monkeypatch), module("quiet", monkeypatch)
+    shares = iter([0.6, 1.0, 0.7, 0.95, 1.02])  # before, before, after, before, after
+    told = iter([{"process_s": 5.0, "round_s": 2.0}, {"process_s": 4.0, "round_s": 1.0}])
+    monkeypatch.setattr(quiet, "share", lambda: next(shares))
+    monkeypatch.setattr(quiet, "PAUSE_S", 0.0)
+    monkeypatch.setattr(bench, "share", lambda: next(shares))
+    monkeypatch.setattr(bench, "measure", lambda command, memory: next(told))
+    monkeypatch.setattr(quiet.os, "cpu_count", lambda: 2)
+    entry = bench._run({"implementation": "ray-2"}, [], False, quiet.Patience(100.0))
+    assert (entry["round_s"], entry["cpus"]) == (1.0, [0.95, 1.02])
+
+
+def test_without_patience_a_run_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, quiet = module("bench", monkeypatch), module("quiet", monkeypatch)
+    monkeypatch.setattr(quiet, "share", lambda: 0.5)
+    monkeypatch.setattr(bench, "share", lambda: 0.5)
+    monkeypatch.setattr(bench, "measure", lambda command, memory: {"process_s": 5.0})
+    assert bench._run({}, [], False, quiet.Patience(0.0))["cpus"] == [0.5, 0.5]
+
+
+def test_two_processes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module("quiet", monkeypatch).share() > 0
