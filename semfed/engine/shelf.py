@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, RecordDict
 
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
@@ -24,8 +24,6 @@ ALIGNMENT = 64
 """Arrays start at multiples of this many bytes, as vector instructions like it."""
 AHEAD = 4
 """How many visits before its turn a state is read from the disk."""
-MOST_PARTS = 512
-"""Pieces that one system call takes; Linux's own limit is twice as high."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,34 @@ class Slot:
     room: int
 
 
+class Shelved(wire.LocalArray):
+    """An array that was read from the file, and lies there until its slot is written the next time.
+
+    Parameters
+    ----------
+    ndarray : ndarray
+    start : int
+        Where it lies in the slot of its node.
+    reading : object
+        Tells with which reading it came.
+    """
+
+    start: int
+    reading: object
+
+    def __init__(self, ndarray: npt.NDArray[Any], start: int, reading: object) -> None:
+        super().__init__(ndarray)
+        self.__dict__.update(start=start, reading=reading)
+
+
 class Shelf:
     """Takes the arrays out of states for which there is no room, and puts them back when they are wanted.
 
-    The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads or writes a
-    state, as a rule a copy from or to the page cache. Where that has not kept it, the kernel is asked to read ahead:
-    clients come in the order in which they came last. A thread of its own for that, which has to share Python's lock
-    with the one that works, took longer on two virtual CPUs than it saved.
+    The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads a state, and only
+    arrays that are new are written again: a test changes none. As a rule both are copies from and to the page cache.
+    Where that has not kept a state, the kernel is asked to read ahead: clients come in the order in which they came
+    last. A thread of its own for that, which has to share Python's lock with the one that works, took longer on two
+    virtual CPUs than it saved.
 
     Parameters
     ----------
@@ -74,6 +93,7 @@ class Shelf:
         self._slots: dict[int, Slot] = {}
         self._end = 0
         self._outside: dict[int, tuple[list[Place], int]] = {}
+        self._readings: dict[int, object] = {}
         self._next: dict[int, int] = {}
         self._latest: int | None = None
 
@@ -88,11 +108,12 @@ class Shelf:
         places, size = self._outside[node]
         content = _read(self._open(), self._slots[node].start, size)
         del self._outside[node]
+        reading = self._readings[node] = object()
         for name in dict.fromkeys(place.record for place in places):
             state[name] = ArrayRecord()
         for place in places:
             array: npt.NDArray[Any] = np.ndarray(place.shape, place.dtype, content.data, place.start)
-            state[place.record][place.name] = wire.LocalArray(array)  # type: ignore[assignment]
+            state[place.record][place.name] = Shelved(array, place.start, reading)  # type: ignore[assignment]
 
     def keep(self, node: int, state: RecordDict) -> None:
         """Take note that a node's state was just used; write it out, or others, if there is too much in memory.
@@ -119,6 +140,7 @@ class Shelf:
         """Drop what is kept of a node."""
         self._used -= self._inside.pop(node, (None, 0))[1]
         self._outside.pop(node, None)
+        self._readings.pop(node, None)
         self._last_visit.pop(node, None)
 
     def close(self) -> None:
@@ -149,17 +171,23 @@ class Shelf:
 
     def _send_away(self, node: int, state: RecordDict) -> None:
         records = {name: record for name, record in state.items() if isinstance(record, ArrayRecord)}
-        places, parts, end = list[Place](), list[memoryview](), 0
+        places, arrays, end = list[Place](), list[Array](), 0
         for record, content in records.items():
-            for name, array in wire.views(content).items():
-                places.append(Place(record, name, array.dtype, array.shape, end))
-                filler = bytes(-array.nbytes % ALIGNMENT)
-                parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, memoryview(filler)]
-                end += array.nbytes + len(filler)
-        _write(self._open(), parts, self._slot(node, end).start)
+            for name, array in content.items():
+                view = wire.view(array)
+                start = _aligned(end) if view.nbytes else end
+                places.append(Place(record, name, view.dtype, view.shape, start))
+                arrays.append(array)
+                end = start + view.nbytes
+        before, slot = self._slots.get(node), self._slot(node, end)
+        reading = self._readings.pop(node, None) if slot is before else None
+        for place, array in zip(places, arrays, strict=True):
+            lies_there = isinstance(array, Shelved) and (array.reading, array.start) == (reading, place.start)
+            if not lies_there:
+                _write(self._open(), wire.view(array), slot.start + place.start)
         self._outside[node] = places, end
-        for record in records:
-            del state[record]
+        for name in records:
+            del state[name]
 
     def _open(self) -> int:
         if self._file is None:
@@ -171,9 +199,13 @@ class Shelf:
         """Return the node's part of the file; one that has become too small is left behind."""
         slot = self._slots.get(node)
         if slot is None or slot.room < size:
-            slot = self._slots[node] = Slot(self._end, size)
-            self._end += size
+            slot = self._slots[node] = Slot(self._end, _aligned(size))
+            self._end += slot.room
         return slot
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _read(file: int, start: int, size: int) -> npt.NDArray[np.uint8]:
@@ -186,10 +218,8 @@ def _read(file: int, start: int, size: int) -> npt.NDArray[np.uint8]:
     return content
 
 
-def _write(file: int, parts: list[memoryview], start: int) -> None:
-    for first in range(0, len(parts), MOST_PARTS):
-        some = parts[first : first + MOST_PARTS]
-        size = sum(part.nbytes for part in some)
-        if os.pwritev(file, some, start) != size:
-            raise OSError("the write was cut short")
-        start += size
+def _write(file: int, array: npt.NDArray[Any], start: int) -> None:
+    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    while left:
+        count = os.pwrite(file, left, start)
+        left, start = left[count:], start + count

@@ -45,6 +45,58 @@ def test_states_come_back_whole_in_any_order(tmp_path_factory: pytest.TempPathFa
         shelf.keep(node, states[node])
 
 
+@given(visits=st.lists(st.tuples(st.integers(0, 3), st.sampled_from("mwnr+")), min_size=1, max_size=40))
+def test_what_is_changed_comes_back_changed(
+    tmp_path_factory: pytest.TempPathFactory, visits: list[tuple[int, str]]
+) -> None:
+    shelf = Shelf(tmp_path_factory.mktemp("shelf") / "states", budget_mb=0.03)
+    states, expected = [{node: state(node) for node in range(4)} for _ in range(2)]
+    for step, (node, change) in enumerate(visits):
+        shelf.fetch(node, states[node])
+        assert same(states[node], expected[node])
+        for records in (states[node], expected[node]):
+            if change == "m":
+                records["0/optimizer"] = wire.record({"m": np.full(1000 + node, float(step))})
+            elif change == "w":
+                records.array_records["0/encoder"]["w"] = wire.LocalArray(np.full((1000, 3), step, np.float32))
+            elif change == "r":  # in another order, so that each lies elsewhere
+                first = next(iter(records))
+                records[first] = records.pop(first)
+            elif change == "+":
+                records[f"0/more-{step}"] = wire.record({"x": np.arange(step)})
+        shelf.keep(node, states[node])
+
+
+def test_only_what_is_new_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, part, start: written.append(len(part)) or whole(file, part, start))
+    shelf, own = Shelf(tmp_path / "states", budget_mb=0.0), state(0)
+    shelf.keep(0, own)
+    assert written == [12_000, 8, 8_000]
+    shelf.fetch(0, own)
+    shelf.keep(0, own)
+    assert len(written) == 3
+    shelf.fetch(0, own)
+    own["0/optimizer"] = wire.record({"m": np.ones(1000)})
+    shelf.keep(0, own)
+    assert written[3:] == [8_000]
+    shelf.fetch(0, own)
+    assert own.array_records["0/optimizer"]["m"].numpy().tolist() == [1.0] * 1000
+
+
+def test_an_array_of_an_earlier_reading_is_written_again(tmp_path: Path) -> None:
+    shelf, own = Shelf(tmp_path / "states", budget_mb=0.0), state(0)
+    shelf.keep(0, own)
+    shelf.fetch(0, own)
+    old = own["0/optimizer"]
+    for record in (wire.record({"m": np.ones(1000)}), old):
+        own["0/optimizer"] = record
+        shelf.keep(0, own)
+        shelf.fetch(0, own)
+    assert same(own, state(0))
+
+
 def test_memory_holds_no_more_than_the_budget(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "states", budget_mb=0.1)
     states = {node: state(node) for node in range(20)}
@@ -105,7 +157,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     shelf, states = Shelf(tmp_path / "states", budget_mb=0.001), [state(0), state(1)]
     shelf.keep(0, states[0])
-    monkeypatch.setattr(os, "pwritev", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(EngineError, match=r"client states beyond 0.001 MB .* raise --state-memory"):
         shelf.keep(1, states[1])
     shelf.fetch(0, states[0])
