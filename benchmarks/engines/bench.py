@@ -1,7 +1,7 @@
 """Compare the engines with a hand-written loop, pfl-research and Flower's own simulation; write ``engines.json``.
 
-    SEMFED_DATA=DIR python bench.py [--quick] [--only W1,W2,W3,scale,startup,scenarios,memory] [--patience S]
-        [--out FILE]
+    SEMFED_DATA=DIR python bench.py [--quick] [--only W1,W2,W3,scale,scale-averaged,startup,scenarios,memory]
+        [--patience S] [--out FILE]
 
 Everything runs in fresh processes, one at a time. Implementations take turns, so that other load meets all of them
 alike. A run begins when two processes get two CPUs, and is taken again if they do not at its end, as long as there is
@@ -27,7 +27,7 @@ from semfed.scenario import built_in
 
 RESULTS = FOLDER.parent / "results" / "engines.json"
 PFL = FOLDER / ".venv-pfl" / "bin" / "python"
-SECTIONS = ("W1", "W2", "W3", "scale", "startup", "memory", "scenarios")
+SECTIONS = ("W1", "W2", "W3", "scale", "scale-averaged", "startup", "memory", "scenarios")
 ENGINES = {
     "inprocess": ["--engine", "inprocess"],
     "ray-1": ["--engine", "ray", "--workers", "1"],
@@ -95,9 +95,10 @@ def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator
                     [python, "exchange.py", *options, "--seconds", seconds],
                     False,
                 )
-        elif section == "scale":
+        elif section in ("scale", "scale-averaged"):
+            averaged = ["--averaged"] if section == "scale-averaged" else []
             for clients, rounds in ((FEW, 30), (1000 if quick else MANY, 3)):
-                command = [python, "scale.py", "--clients", str(clients), "--rounds", str(rounds)]
+                command = [python, "scale.py", "--clients", str(clients), "--rounds", str(rounds), *averaged]
                 yield section, {**facts, "implementation": f"inprocess, {clients}"}, command, False
         elif section == "startup":
             for engine in [name for name in ("inprocess", "ray") if name == "inprocess" or "ray-2" in engines]:

@@ -41,8 +41,15 @@ BARS: tuple[tuple[str, tuple[str, ...], str, float, float], ...] = (
     ("W1, `inprocess` / pfl-research", ("W1", "inprocess_to_pfl"), "<=", 0.8, 0.45),
     ("W3, exchanges per second, `inprocess`", ("W3", "inprocess_per_s"), ">=", 2000, 10_000),
     ("W3, exchanges per second, `ray`", ("W3", "ray_per_s"), ">=", 300, 1000),
-    ("seconds per client, 10,000 clients / 100", ("scale", "seconds_per_client_10000_to_100"), "<=", 1.2, 1.05),
-    ("peak memory, 10,000 clients / 100", ("scale", "peak_memory_10000_to_100"), "<=", 1.5, 1.2),
+    (
+        "seconds per client, 10,000 / 100, averaged",
+        ("scale-averaged", "seconds_per_client_10000_to_100"),
+        "<=",
+        1.2,
+        1.05,
+    ),
+    ("the same with private states on disk", ("scale", "seconds_per_client_10000_to_100"), "<=", 1.2, 1.05),
+    ("peak memory, 10,000 / 100, with private states", ("scale", "peak_memory_10000_to_100"), "<=", 1.5, 1.2),
     ("start-up to the first round, `inprocess`, s", ("startup_s", "inprocess"), "<=", 4, 2),
     ("start-up to the first round, `ray`, s", ("startup_s", "ray"), "<=", 8, 5),
 )

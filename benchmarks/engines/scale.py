@@ -1,9 +1,10 @@
 """Many clients with private state: seconds per client and peak memory of one process, in one run of its own.
 
-    python scale.py --data-root DIR --clients N [--rounds R] [--state-memory MB]
+    python scale.py --data-root DIR --clients N [--rounds R] [--state-memory MB] [--averaged]
 
 Everyone trains alone (``exchange = false``) on six images of MNIST, one step of Adam a round, and keeps a network of
-109,386 weights and two moments a weight: 1.3 MB a client, the size of the FedCL preset's encoder with its optimiser.
+109,386 weights and two moments a weight: 1.3 MB a client, the size of the FedCL preset's encoder with its optimiser. Or
+everyone gets an average of the weights and keeps nothing.
 """
 
 import argparse
@@ -21,7 +22,6 @@ SETTINGS = [
     "data.partition.per_client=6",
     "training.optimizer=adam",
     "training.lr=0.001",
-    "arms.W2.strategy.exchange=false",
 ]
 
 
@@ -31,8 +31,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--state-memory", type=float, default=BUDGET_MB)
+    parser.add_argument("--averaged", action="store_true", help="no private states: federated averaging")
     options = parser.parse_args()
-    settings = [*SETTINGS, f"clients.count={options.clients}", f"arms.W2.rounds={options.rounds}"]
+    settings = [
+        *SETTINGS,
+        f"arms.W2.strategy.exchange={str(options.averaged).lower()}",
+        f"clients.count={options.clients}",
+        f"arms.W2.rounds={options.rounds}",
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         run = semfed.run(
             Path(__file__).with_name("mnist-1000.toml"),

@@ -56,19 +56,9 @@ def summarise(raw: Raw) -> dict[str, Any]:
         told["per_s"] = rates
         told["federation_per_s"] = medians(within, lambda entry: entry["federation_per_s"])
         summary["W3"] = told
-    if raw.get("scale"):
-        seconds, memory = (
-            {clients: statistics.median(entry[key] for entry in raw["scale"] if entry["clients"] == clients)
-             for clients in sorted({entry["clients"] for entry in raw["scale"]})}
-            for key in ("seconds_per_client", "peak_rss_mb")
-        )  # fmt: skip
-        most = max(seconds)
-        summary["scale"] = {
-            f"seconds_per_client_{most}_to_{FEW}": ratio(seconds, most, FEW),
-            f"peak_memory_{most}_to_{FEW}": ratio(memory, most, FEW),
-            "seconds_per_client": {str(k): _rounded(v) for k, v in seconds.items()},
-            "peak_rss_mb": {str(k): round(v) for k, v in memory.items()},
-        }
+    for section in ("scale", "scale-averaged"):
+        if raw.get(section):
+            summary[section] = _scale(raw[section])
     if raw.get("startup"):
         times = medians(raw["startup"], lambda entry: entry["first_round_s"])
         summary["startup_s"] = {name: round(value, 2) for name, value in times.items()}
@@ -81,6 +71,21 @@ def summarise(raw: Raw) -> dict[str, Any]:
             for name in dict.fromkeys(entry["scenario"] for entry in raw["scenarios"])
         }
     return summary
+
+
+def _scale(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    seconds, memory = (
+        {clients: statistics.median(entry[key] for entry in entries if entry["clients"] == clients)
+         for clients in sorted({entry["clients"] for entry in entries})}
+        for key in ("seconds_per_client", "peak_rss_mb")
+    )  # fmt: skip
+    most = max(seconds)
+    return {
+        f"seconds_per_client_{most}_to_{FEW}": ratio(seconds, most, FEW),
+        f"peak_memory_{most}_to_{FEW}": ratio(memory, most, FEW),
+        "seconds_per_client": {str(k): _rounded(v) for k, v in seconds.items()},
+        "peak_rss_mb": {str(k): round(v) for k, v in memory.items()},
+    }
 
 
 def _one(entry: Mapping[str, Any]) -> float:

@@ -99,12 +99,13 @@ def test_figures_are_ratios_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
         {"clients": clients, "seconds_per_client": seconds, "peak_rss_mb": 100.0 + clients / 100}
         for clients, seconds in ((100, 0.002), (10_000, 0.003))
     ]
-    found = summarise({"W1": entries, "W2": entries, "startup": startup, "scale": scale})
+    found = summarise({"W1": entries, "W2": entries, "startup": startup, "scale": scale, "scale-averaged": scale[:1]})
     assert found["W1"]["inprocess_to_plain"] == 1.5
     assert found["W1"]["ray2_to_plain"] == 0.5
     assert found["W1"]["inprocess_to_pfl"] is None
     assert found["startup_s"] == {"ray": 4.0}
     assert found["scale"]["seconds_per_client_10000_to_100"] == 1.5
+    assert found["scale-averaged"]["seconds_per_client_100_to_100"] == 1.0
     assert found["scale"]["peak_memory_10000_to_100"] == pytest.approx(200 / 101, rel=1e-3)
     assert found["accuracy_W2"] == {"plain-1": 0.7, "inprocess": 0.7, "ray-2": 0.7}
 
