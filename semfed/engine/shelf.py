@@ -171,20 +171,20 @@ class Shelf:
 
     def _send_away(self, node: int, state: RecordDict) -> None:
         records = {name: record for name, record in state.items() if isinstance(record, ArrayRecord)}
-        places, arrays, end = list[Place](), list[Array](), 0
+        places, arrays, end = list[Place](), list[tuple[Array, npt.NDArray[Any]]](), 0
         for record, content in records.items():
             for name, array in content.items():
                 view = wire.view(array)
                 start = _aligned(end) if view.nbytes else end
                 places.append(Place(record, name, view.dtype, view.shape, start))
-                arrays.append(array)
+                arrays.append((array, view))
                 end = start + view.nbytes
         before, slot = self._slots.get(node), self._slot(node, end)
         reading = self._readings.pop(node, None) if slot is before else None
-        for place, array in zip(places, arrays, strict=True):
+        for place, (array, view) in zip(places, arrays, strict=True):
             lies_there = isinstance(array, Shelved) and (array.reading, array.start) == (reading, place.start)
             if not lies_there:
-                _write(self._open(), wire.view(array), slot.start + place.start)
+                _write(self._open(), view, slot.start + place.start)
         self._outside[node] = places, end
         for name in records:
             del state[name]
