@@ -24,6 +24,7 @@ import tomli_w
 from semfed.callbacks import Callback, Outcome
 from semfed.checkpoint import CLIENTS, FOLDER, Checkpoint
 from semfed.errors import EngineError
+from semfed.flower.server import told_of_run
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -65,29 +66,20 @@ def simulate(
     EngineError
         If Flower does not start, or ends the run without success.
     """
-    error: BaseException | None = None
     if resume is not None:
         (folder / "summary.json").unlink(missing_ok=True)
-    for callback in callbacks:
-        if resume is not None:
-            callback.on_resume(resume)
-        callback.on_run_start(scenario)
-    try:
-        with tempfile.TemporaryDirectory(prefix="semfed-flower-") as scratch:
-            app = _write_app(Path(scratch) / "app", scenario, folder, data_root, resume=resume is not None)
-            log = Path(scratch) / LOG
-            try:
-                with _superlink(Path(scratch), log) as environment:
-                    run_id = _submit(app, len(scenario.clients), environment)
-                    _follow(run_id, _Tail(folder, callbacks, resume), log, environment)
-            finally:
-                shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
-    except BaseException as problem:
-        error = problem
-        raise
-    finally:
-        for callback in callbacks:
-            callback.on_run_end(error)
+    with (
+        told_of_run(callbacks, scenario, resume) as told,
+        tempfile.TemporaryDirectory(prefix="semfed-flower-") as scratch,
+    ):
+        app = _write_app(Path(scratch) / "app", scenario, folder, data_root, resume=resume is not None)
+        log = Path(scratch) / LOG
+        try:
+            with _superlink(Path(scratch), log) as environment:
+                run_id = _submit(app, len(scenario.clients), environment)
+                _follow(run_id, _Tail(folder, told, resume), log, environment)
+        finally:
+            shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
 
 
 def _write_app(app: Path, scenario: Scenario, folder: Path, data_root: Path | None, *, resume: bool) -> Path:

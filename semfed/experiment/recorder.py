@@ -49,6 +49,7 @@ class Recorder(Callback):
         self.folder = folder
         self.engine = engine
         self._scenario: Scenario | None = None
+        self._digest = ""
         self._resume: Checkpoint | None = None
         self._history = History(folder)
         self._lock: IO[str] | None = None
@@ -64,17 +65,18 @@ class Recorder(Callback):
         folders.create(self.folder, resume=self._resume is not None)
         (self.folder / folders.SUMMARY).unlink(missing_ok=True)
         path = self.folder / folders.ENVIRONMENT
-        described = environment(self.engine, scenario.digest)
+        self._digest = scenario.digest
+        described = environment(self.engine, self._digest)
         if self._resume is not None:
             self._history.cut(self._resume)
             if path.is_file():
                 first = folders.read_json(path)
                 again = {name: described[name] for name in ("started", "engine", "command", "packages")}
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
-        self._scenario = scenario
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
         folders.write_atomically(path, json.dumps(described, indent=2) + "\n")
         self._history.append(folders.METRICS, [])
+        self._scenario = scenario  # from here on there is something to summarise
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Append the round's records, then its time: who sees the time sees all records."""
@@ -84,10 +86,9 @@ class Recorder(Callback):
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it what the run goes on from."""
-        assert self._scenario is not None
         complete = replace(checkpoint, history=self._history.extents())
         with told_clearly(self.folder):
-            checkpoints.write(self.folder, complete, self._scenario.digest)
+            checkpoints.write(self.folder, complete, self._digest)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep the final arrays and what the strategy found out."""
@@ -109,11 +110,13 @@ class Recorder(Callback):
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Write the summary of what there is, and let other processes have the folder."""
-        if self._scenario is not None:
-            with suppress(OSError) if error is not None else told_clearly(self.folder):
-                self._summarise(self._scenario, error)
-        if self._lock is not None:
-            self._lock.close()
+        try:
+            if self._scenario is not None:
+                with suppress(OSError) if error is not None else told_clearly(self.folder):
+                    self._summarise(self._scenario, error)
+        finally:
+            if self._lock is not None:
+                self._lock.close()
 
     def _summarise(self, scenario: Scenario, error: BaseException | None) -> None:
         outcomes = [json.loads(line) for line in folders.read_lines(self.folder / folders.OUTCOMES)]

@@ -1,7 +1,8 @@
 """The server's side of a run: every arm with every seed, one after the other, over one grid."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from semfed.flower.checkpoints import Checkpoints
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
+from semfed.interruption import Interruption
 from semfed.scenario import Scenario
 
 OPENING_S = 120.0
@@ -43,21 +45,47 @@ def conduct(grid: Grid, scenario: Scenario, callbacks: Sequence[Callback], *, re
     """
     before = resume or Checkpoint(uuid4().hex)
     midway = None if before.round is None else before
+    with told_of_run(callbacks, scenario, resume) as told:
+        for seed, arm in before.remaining(scenario):
+            run_arm(grid, Experiment(scenario.arm(arm), arm, seed), told, run=before.run, resume=midway)
+            midway = None
+
+
+@contextmanager
+def told_of_run(
+    callbacks: Sequence[Callback], scenario: Scenario, resume: Checkpoint | None
+) -> Iterator[Sequence[Callback]]:
+    """Tell callbacks that a run starts and, in any case, how it ended; the first problem is the one that is raised.
+
+    Parameters
+    ----------
+    callbacks : sequence of Callback
+    scenario : Scenario
+    resume : Checkpoint or None
+        What the run goes on from.
+
+    Yields
+    ------
+    sequence of Callback
+        Whom to tell of all that happens in between.
+    """
     problem: BaseException | None = None
     try:
-        for callback in callbacks:
-            if resume is not None:
-                callback.on_resume(resume)
-            callback.on_run_start(scenario)
-        for seed, arm in before.remaining(scenario):
-            run_arm(grid, Experiment(scenario.arm(arm), arm, seed), callbacks, run=before.run, resume=midway)
-            midway = None
+        with Interruption() as interruption:
+            for callback in callbacks:
+                if resume is not None:
+                    callback.on_resume(resume)
+                callback.on_run_start(scenario)
+            yield [*callbacks, interruption]
     except BaseException as error:
         problem = error
-        raise
-    finally:
-        for callback in callbacks:
+    for callback in callbacks:
+        try:
             callback.on_run_end(problem)
+        except Exception as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 def run_arm(
