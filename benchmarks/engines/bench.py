@@ -97,7 +97,7 @@ def tasks(section: str, commands: dict[str, list[str]], quick: bool) -> Iterator
                 )
         elif section in ("scale", "scale-averaged"):
             averaged = ["--averaged"] if section == "scale-averaged" else []
-            for clients, rounds in ((FEW, 30), (1000 if quick else MANY, 3)):
+            for clients, rounds in ((FEW, 60), (1000 if quick else MANY, 8)):
                 command = [python, "scale.py", "--clients", str(clients), "--rounds", str(rounds), *averaged]
                 yield section, {**facts, "implementation": f"inprocess, {clients}"}, command, False
         elif section == "startup":

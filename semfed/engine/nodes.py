@@ -9,6 +9,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from semfed.engine.allocator import keep_freed_memory
 from semfed.engine.shelf import Shelf
 from semfed.flower.adapter import share_text
 
@@ -53,6 +54,7 @@ class Nodes:
         together: Together | None = None,
         cohort: int = 1,
     ) -> None:
+        keep_freed_memory()
         self._together, self._cohort = together, cohort if together else 1
         self._client_app = client_app
         self._shelf = shelf
