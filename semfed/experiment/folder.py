@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -101,8 +101,8 @@ def read_lines(path: Path) -> list[str]:
     return text[: text.rfind("\n") + 1].splitlines()
 
 
-def read_records(folder: Path) -> list[Record]:
-    """Return the history of a run.
+def each_record(folder: Path) -> Iterator[Record]:
+    """Give the records of a run one after the other: a long run with many clients has millions.
 
     Raises
     ------
@@ -113,9 +113,17 @@ def read_records(folder: Path) -> list[Record]:
     if not path.is_file():
         raise RunFolderError(f"'{folder}' is not a run folder: it has no {METRICS}")
     try:
-        return [Record.from_json(line) for line in read_lines(path)]
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):  # otherwise it is still being written
+                    yield Record.from_json(line)
     except (ValueError, TypeError) as error:
         raise RunFolderError(f"'{path}' is damaged: {error}") from error
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the history of a run; see `each_record`."""
+    return list(each_record(folder))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def plot(folder: Path) -> list[Path]:
     """
     scenario = validate(read(folder / folders.SCENARIO))
     summary = folders.read_json(folder / folders.SUMMARY)
-    by_arm = curves(folders.read_records(folder))
+    by_arm = curves(folders.each_record(folder))
     figures: dict[str, Figure] = {}
     with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
         for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:

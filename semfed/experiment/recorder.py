@@ -120,7 +120,7 @@ class Recorder(Callback):
 
     def _summarise(self, scenario: Scenario, error: BaseException | None) -> None:
         outcomes = [json.loads(line) for line in folders.read_lines(self.folder / folders.OUTCOMES)]
-        records = folders.read_records(self.folder)
+        records = folders.each_record(self.folder)
         reason = None if error is None else (str(error) or type(error).__name__)
         summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
         folders.write_atomically(self.folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """From the history of a run to its figures of merit: pure functions over records."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +23,15 @@ def curves(records: Iterable[Record]) -> Curves:
     dict
         arm -> metric -> seed -> round -> value, in the order of the records.
     """
-    gathered: dict[tuple[str, str, int, int], list[float]] = defaultdict(list)
+    sums: defaultdict[tuple[str, str, int, int], float] = defaultdict(float)
+    counts: Counter[tuple[str, str, int, int]] = Counter()
     for record in records:
-        gathered[record.arm, record.metric, record.seed, record.round].append(record.value)
+        key = record.arm, record.metric, record.seed, record.round
+        sums[key] += record.value
+        counts[key] += 1
     combined: Curves = {}
-    for (arm, metric, seed, round_), values in gathered.items():
-        value = sum(values) if is_total(metric) else sum(values) / len(values)
+    for (arm, metric, seed, round_), total in sums.items():
+        value = total if is_total(metric) else total / counts[arm, metric, seed, round_]
         combined.setdefault(arm, {}).setdefault(metric, {}).setdefault(seed, {})[round_] = value
     return combined
 

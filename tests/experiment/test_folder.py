@@ -4,6 +4,7 @@ import pytest
 
 from semfed.errors import RunFolderError
 from semfed.experiment import folder
+from semfed.records import Record
 
 
 def test_an_empty_folder_is_taken_and_a_used_one_is_not(tmp_path: Path) -> None:
@@ -26,6 +27,9 @@ def test_only_complete_lines_are_read(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("thr")
     assert folder.read_lines(path) == ["one", "two"]
+    record = Record("arm", 0, 1, None, "accuracy/average", 0.5)
+    (tmp_path / folder.METRICS).write_text(f"{record.to_json()}\n{record.to_json()[:-1]}")
+    assert folder.read_records(tmp_path) == [record]
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from semfed.experiment import report
@@ -57,3 +59,13 @@ def test_the_average_stands_last() -> None:
         "s", ["x"], [Record("x", 0, 1, None, f"accuracy/{n}", 0.5) for n in ("average", "t2", "t1")], []
     )
     assert shown_metrics(summary) == ["accuracy/t1", "accuracy/t2", "accuracy/average"]
+
+
+def test_a_long_history_is_not_held_in_memory() -> None:
+    history = (Record("x", 0, k // 10_000, f"client {k % 10_000}", "loss/a", float(k)) for k in range(50_000))
+    tracemalloc.start()
+    found = curves(history)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found["x"]["loss/a"][0] == {k: 10_000 * k + 4_999.5 for k in range(5)}
+    assert peak < 100_000
