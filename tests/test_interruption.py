@@ -49,13 +49,11 @@ class At(Callback):
         self.ended.append(error)
 
 
-def run(folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Any]:
+def run(folder: Path, *callbacks: Callback) -> dict[str, Any]:
     """Run until it is interrupted, and return the summary."""
     overrides = ["rounds=5", "training.epochs=1"]
     with pytest.raises(KeyboardInterrupt) as caught:
-        semfed.run(
-            "digits", seeds=[0], arms=["clustered"], overrides=overrides, out=folder, callbacks=callbacks, **options
-        )
+        semfed.run("digits", seeds=[0], arms=["clustered"], overrides=overrides, out=folder, callbacks=callbacks)
     assert any("go on with: semfed run --resume" in note for note in caught.value.__notes__)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -86,19 +86,14 @@ def write_atomically(path: Path, text: str) -> None:
     durable.write(path, text.encode())
 
 
-def append(path: Path, lines: Iterable[str]) -> None:
-    """Append lines to a file in one write."""
-    text = "".join(f"{line}\n" for line in lines)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def read_lines(path: Path) -> list[str]:
-    """Return the complete lines of a file, none if it does not exist; a line still being written is left out."""
+def each_line(path: Path) -> Iterator[str]:
+    """Give the complete lines of a file, none if it does not exist; a line still being written is left out."""
     if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield line.removesuffix("\n")
 
 
 def each_record(folder: Path) -> Iterator[Record]:
@@ -113,10 +108,8 @@ def each_record(folder: Path) -> Iterator[Record]:
     if not path.is_file():
         raise RunFolderError(f"'{folder}' is not a run folder: it has no {METRICS}")
     try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):  # otherwise it is still being written
-                    yield Record.from_json(line)
+        for line in each_line(path):
+            yield Record.from_json(line)
     except (ValueError, TypeError) as error:
         raise RunFolderError(f"'{path}' is damaged: {error}") from error
 

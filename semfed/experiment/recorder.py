@@ -119,7 +119,7 @@ class Recorder(Callback):
                 self._lock.close()
 
     def _summarise(self, scenario: Scenario, error: BaseException | None) -> None:
-        outcomes = [json.loads(line) for line in folders.read_lines(self.folder / folders.OUTCOMES)]
+        outcomes = [json.loads(line) for line in folders.each_line(self.folder / folders.OUTCOMES)]
         records = folders.each_record(self.folder)
         reason = None if error is None else (str(error) or type(error).__name__)
         summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)

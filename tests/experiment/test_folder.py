@@ -22,11 +22,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_only_complete_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    assert folder.read_lines(path) == []
-    folder.append(path, ["one", "two"])
-    with path.open("a") as file:
-        file.write("thr")
-    assert folder.read_lines(path) == ["one", "two"]
+    assert list(folder.each_line(path)) == []
+    path.write_text("one\ntwo\nthr")
+    assert list(folder.each_line(path)) == ["one", "two"]
     record = Record("arm", 0, 1, None, "accuracy/average", 0.5)
     (tmp_path / folder.METRICS).write_text(f"{record.to_json()}\n{record.to_json()[:-1]}")
     assert folder.read_records(tmp_path) == [record]
