@@ -1,4 +1,4 @@
-"""Many clients with private state: seconds per client and peak memory of one process, in one run of its own.
+"""Many clients, with private state or without: seconds per client and peak memory of one process, in a run of its own.
 
     python scale.py --data-root DIR --clients N [--rounds R] [--state-memory MB] [--averaged]
 
