@@ -16,7 +16,7 @@ from semfed.alignment.reference import reference_channel, reference_equalizer
 from semfed.alignment.transmission import POWER, Radio
 from semfed.alignment.updates import Link, equalizer, into_ball, objective, user_step
 from semfed.alignment.wire import from_wire, to_wire
-from semfed.channels import ChannelState
+from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
 from semfed.flower.client import Arrays, Learner, Session
 from semfed.information import empirical_pmf
@@ -140,12 +140,13 @@ class AlignedUser(Learner):
             Test images.
         metrics : dict
             ``accuracy``, a fraction; ``mse`` per real feature of the user's latents; ``nmse``, where 1 is what the
-            pilots' mean alone reaches; ``objective/user``, the user's part of J; ``channel-uses``.
+            pilots' mean alone reaches; ``objective/user``, the user's part of J; those of
+            `ChannelState.metrics`, where a power of 1 is the whole P of a message.
         """
         mode, user = str(config["mode"]), self._user()
         radio, seed = self._radio(mode), self.session.experiment.seed
         state = ChannelState(
-            seeding.torch_generator(seed, "evaluation", self.session.client, int(config["server-round"]))
+            seeding.torch_generator(seed, "evaluation", self.session.client, int(config["server-round"])), Meter()
         )
         metrics: dict[str, Any] = {}
         if parameters:
@@ -162,7 +163,7 @@ class AlignedUser(Learner):
         mse = float((latents - user.test).square().mean())
         scatter = float((user.test - user.receiver.pilots.mean(dim=1, keepdim=True)).square().mean())
         accuracy = float((logits.argmax(1) == values).double().mean())
-        metrics |= {"accuracy": accuracy, "mse": mse, "nmse": mse / scatter, "channel-uses": state.uses}
+        metrics |= {"accuracy": accuracy, "mse": mse, "nmse": mse / scatter, **state.metrics()}
         return mse, len(values), metrics
 
     def _user(self) -> User:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from semfed import models, seeding, training, weights
 from semfed.callbacks import array_digest
+from semfed.channels import Meter
 from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.flower.client import Arrays, Learner, Session
@@ -179,8 +180,9 @@ class CooperativeClient(Learner):
         num_examples : int
         metrics : dict
             ``error/<task>`` and ``error/average``, fractions, through the noisy channel; ``rate/<task>`` and
-            ``rate/average`` in nats per image; ``channel-uses``. In rounds of the common unit alone there is only
-            ``common_error/<task>``, that of its auxiliary decoders, which no channel disturbs.
+            ``rate/average`` in nats per image; ``channel-uses`` and those of `Meter.metrics`, of all tasks together.
+            In rounds of the common unit alone there is only ``common_error/<task>``, that of its auxiliary decoders,
+            which no channel disturbs.
         """
         round_, unit = int(config["server-round"]), self._named(parameters)
         values = tasks.joint_values(self.session.dataset.test.labels, self.tasks, self.session.dataset.classes)
@@ -191,7 +193,7 @@ class CooperativeClient(Learner):
                 metrics[f"common_error/{name}"] = error
                 losses.append(loss)
         if self._trains_specific(round_):
-            inputs, uses = self._inputs(unit, "test"), 0
+            inputs, uses, meter = self._inputs(unit, "test"), 0, Meter()
             found = {}
             for index, name in enumerate(self.tasks):
                 generator = self.session.generator(f"evaluation/{name}", round_)
@@ -202,6 +204,7 @@ class CooperativeClient(Learner):
                     values[:, index],
                     rate_samples=self.settings.rate_samples,
                     generator=generator,
+                    meter=meter,
                 )
                 uses += sent
             for quantity in ("error", "rate"):
@@ -209,7 +212,7 @@ class CooperativeClient(Learner):
                 metrics |= {f"{quantity}/{name}": value for name, value in per_task.items()}
                 metrics[f"{quantity}/average"] = sum(per_task.values()) / len(per_task)
             losses = [result["loss"] for result in found.values()]
-            metrics["channel-uses"] = uses
+            metrics |= {"channel-uses": uses, **meter.metrics()}
         return sum(losses) / max(1, len(losses)), len(values), metrics
 
     # -- the common unit ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, training, weights
-from semfed.channels import Channel, ChannelState
+from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
@@ -208,13 +208,14 @@ class MultiReceiverClient(Learner):
         metrics : dict
             ``accuracy/<task>`` and ``accuracy/average``, fractions; the same as ``accuracy-at-<snr>dB/...`` for every
             SNR of ``test_snr_db``; ``uses_per_image/broadcast`` (MTOC) and ``uses_per_image/one-by-one`` (STOC to
-            every receiver in turn); ``power/raw`` of the encoder's output and ``power/transmitted`` per real number;
-            ``channel-uses``.
+            every receiver in turn); ``power/raw`` of the encoder's output per symbol, before it is scaled;
+            ``snr/received-db/<task>`` of every receiver, and those of `ChannelState.metrics`, all receivers together.
         """
         session = self.session
         self._load(parameters)
         self.encoder.eval()
-        state = ChannelState(session.generator("evaluation", int(config["server-round"])))
+        generator, meter = session.generator("evaluation", int(config["server-round"])), Meter()
+        state = ChannelState(generator, meter)
         values = tasks.joint_values(session.dataset.test.labels, self.tasks, session.dataset.classes)
         raw = torch.cat([self.encoder(part) for part in torch.split(session.images(), EVALUATION_BATCH)])
         sent = self.channels[0].transmit(raw, state)
@@ -222,22 +223,25 @@ class MultiReceiverClient(Learner):
         metrics: dict[str, Any] = {
             "uses_per_image/broadcast": uses,
             "uses_per_image/one-by-one": uses * len(self.tasks),
-            "power/raw": float(average_power(raw)),
-            "power/transmitted": float(average_power(sent)),
-            "channel-uses": state.uses,
+            "power/raw": float(average_power(raw)) * self.channels[0].settings.reals_per_symbol,
         }
         points = {"accuracy": self.channels}
         points |= {f"accuracy-at-{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
         correct: dict[str, list[float]] = {point: [] for point in points}
         losses = []
         for k, (name, decoder) in enumerate(zip(self.tasks, self.decoders, strict=True)):
-            received = torch.cat([channels[k].distort(sent, state) for channels in points.values()])
+            heard = Meter()
+            states = {point: ChannelState(generator, heard if point == "accuracy" else None) for point in points}
+            received = torch.cat([channels[k].distort(sent, states[point]) for point, channels in points.items()])
+            meter += heard
+            metrics |= {f"{metric}/{name}": value for metric, value in heard.metrics().items()}
             for point, logits in zip(points, decoder(received).split(len(sent)), strict=True):
                 correct[point].append(1 - error_rate(logits, values[:, k]))
                 metrics[f"{point}/{name}"] = correct[point][-1]
                 if point == "accuracy":
                     losses.append(float(cross_entropy(logits, values[:, k])))
         metrics |= {f"{point}/average": sum(found) / len(found) for point, found in correct.items()}
+        metrics |= {"channel-uses": state.uses, **meter.metrics()}
         return sum(losses) / len(losses), len(values), metrics
 
     @cached_property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, training, weights
-from semfed.channels import Channel, ChannelState
+from semfed.channels import Channel, ChannelState, Meter
 from semfed.data import tasks
 from semfed.flower.client import Arrays, Learner, Session
 from semfed.information import empirical_pmf
@@ -134,14 +134,14 @@ class MultitaskClient(Learner):
             Mean cross-entropy in nats.
         num_examples : int
         metrics : dict
-            ``accuracy``, a fraction, and ``channel-uses``.
+            ``accuracy``, a fraction, and those of `ChannelState.metrics`.
         """
         self._load(parameters)
         rows, labels = tasks.values(self.session.dataset.test.labels, self._label_map())
         images = self.session.images()
         if len(rows) < len(images):
             images = images[rows]
-        state = ChannelState(self.session.generator("evaluation", int(config["server-round"])))
+        state = ChannelState(self.session.generator("evaluation", int(config["server-round"])), Meter())
         with torch.no_grad():
             logits = torch.cat(
                 [
@@ -151,7 +151,7 @@ class MultitaskClient(Learner):
             )
             loss = float(cross_entropy(logits, labels))
             correct = int((logits.argmax(1) == labels).sum())
-        return loss, len(labels), {"accuracy": correct / len(labels), "channel-uses": state.uses}
+        return loss, len(labels), {"accuracy": correct / len(labels), **state.metrics()}
 
     def _label_map(self) -> Tensor:
         return tasks.label_map(self.task, self.session.spec.task, self.session.dataset.classes)

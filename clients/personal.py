@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, split, training, weights
-from semfed.channels import Channel, ChannelState
+from semfed.channels import Channel, ChannelState, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.flower.client import Learner, Session
@@ -175,18 +175,19 @@ class PersonalClient(Learner):
             Mean cross-entropy in nats.
         num_examples : int
         metrics : dict
-            ``accuracy`` and ``channel-uses``; in the last round an accuracy at every further SNR and, if the settings
-            ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape (images,), int64.
+            ``accuracy`` and those of `ChannelState.metrics`; in the last round an accuracy at every further SNR and,
+            if the settings ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape
+            (images,), int64.
         """
         encoder.eval()
         decoder.eval()
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
-        state = ChannelState(self.session.generator("evaluation", round_))
+        state = ChannelState(self.session.generator("evaluation", round_), Meter())
         with torch.no_grad():
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
-            metrics: dict[str, Any] = {"accuracy": _accuracy(logits, labels), "channel-uses": state.uses}
+            metrics: dict[str, Any] = {"accuracy": _accuracy(logits, labels), **state.metrics()}
             if round_ == self.session.scenario.rounds:
                 if self.settings.show_features:
                     shown = torch.cat(

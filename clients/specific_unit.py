@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from semfed import density_ratio, priors, training
-from semfed.channels import Channel, ChannelState
+from semfed.channels import Channel, ChannelState, Meter
 from semfed.decisions import decision_loss, error_rate
 from semfed.models.gaussian import GaussianEncoder, sample
 from semfed.rate import rate
@@ -151,7 +151,14 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    link: Link, source: Source, inputs: Tensor, values: Tensor, *, rate_samples: int, generator: torch.Generator
+    link: Link,
+    source: Source,
+    inputs: Tensor,
+    values: Tensor,
+    *,
+    rate_samples: int,
+    generator: torch.Generator,
+    meter: Meter | None = None,
 ) -> tuple[dict[str, float], int]:
     """Decide all samples through the noisy channel, and estimate the rate.
 
@@ -162,6 +169,8 @@ def evaluate(
     rate_samples : int
         How many of the samples estimate the rate; all are components of the mixture.
     generator : torch.Generator
+    meter : Meter, optional
+        Measures the transmission.
 
     Returns
     -------
@@ -169,7 +178,7 @@ def evaluate(
         ``error``, a fraction; ``rate`` in nats per sample; ``loss``, the cross-entropy in nats.
     uses : int
     """
-    state = ChannelState(generator)
+    state = ChannelState(generator, meter)
     mean, log_variance = link.encoder(source(inputs, generator))
     x = sample(mean, log_variance, generator)
     logits = link.decoder(link.channel(x, state))

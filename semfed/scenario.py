@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -133,14 +133,14 @@ class Task(StrictModel):
     rest: str | None = None
     """Name of the value that all other classes have (the complement); without it, they may not occur."""
 
-    @cached_property
+    @property
     def named(self) -> dict[str, tuple[Label, ...]]:
         """The named values and their classes, in order."""
         if isinstance(self.values, dict):
             return self.values
         return {str(label): (label,) for label in self.values}
 
-    @cached_property
+    @property
     def symbols(self) -> tuple[str, ...]:
         """All values in the order of their labels: the complement is label 0 where there is one."""
         return tuple(self.named) if self.rest is None else (self.rest, *self.named)

@@ -1,8 +1,11 @@
 """Strict, frozen settings: the base of every table of a scenario, of a plugin's own options too."""
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from functools import cached_property
+from inspect import getattr_static
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,9 +29,37 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
 
 class StrictModel(BaseModel):
-    """A table of settings in which an unknown key is an error that names the nearest valid one."""
+    """A table of settings in which an unknown key is an error that names the nearest valid one.
+
+    What follows from settings is a property, computed anew whenever it is asked for: a cached one would outlive the
+    values it was made from when a copy gets others.
+
+    Raises
+    ------
+    TypeError
+        From the definition of a subclass with a `functools.cached_property`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="constants")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse cached properties, inherited ones too."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name in dir(cls):
+            if isinstance(getattr_static(cls, name), cached_property):
+                raise TypeError(f"{cls.__qualname__}.{name} is a cached property of settings: make it a property")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, perhaps with other values, validated like settings that a scenario gives.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If the other values are not valid.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return self.model_validate((deepcopy(given) if deep else given) | dict(update or {}))
 
     @model_validator(mode="before")
     @classmethod

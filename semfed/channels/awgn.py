@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from semfed.channels.base import Channel, ChannelState, gaussian
+from semfed.channels.base import Channel, ChannelState
 
 
 class AWGN(Channel):
@@ -17,7 +17,5 @@ class AWGN(Channel):
         return type(self) is AWGN and self.settings.power == "none"
 
     def distort(self, x: Tensor, state: ChannelState) -> Tensor:
-        """Add the noise; shape (batch, numbers) in and out. Without noise nothing is drawn."""
-        if self.settings.noise_std == 0.0:
-            return x
-        return x + self.settings.noise_std * gaussian(x, state)
+        """Add the noise; shape (batch, numbers) in and out."""
+        return self.add_noise(x, state)

@@ -6,19 +6,19 @@ A channel use carries one symbol: a real number, or a complex number packed as t
 or ``"batch"`` the average power is 1 per symbol, so 1 per real number or 1/2 per real of a complex pair. The noise
 variance is ``10 ** (-snr_db / 10)`` per symbol: all of it on a real symbol, half of it on each real dimension of a
 complex one. With ``power = "none"`` the SNR refers to a signal of unit power, so it fixes the noise, whatever the
-encoder sends.
+encoder sends. What is really sent and received is measured where the state of a transmission has a `Meter`.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
 from semfed.settings import StrictModel
 
@@ -45,7 +45,7 @@ class ChannelSettings(StrictModel):
         """Real numbers that the encoder gives out per sample, None if the model decides."""
         return None if self.uses is None else self.uses * self.reals_per_symbol
 
-    @cached_property
+    @property
     def noise_std(self) -> float:
         """Standard deviation of the noise per real number, for unit power per symbol."""
         return float(10.0 ** (-self.snr_db / 20.0) / math.sqrt(self.reals_per_symbol))
@@ -58,6 +58,8 @@ class ChannelState:
     ----------
     generator : torch.Generator or callable
         Source of noise and fading, on the device of the signal; a callable makes it when it is needed first.
+    meter : Meter, optional
+        Measures power and noise, as is done in evaluation; several states may share one. Nothing is measured without.
 
     Attributes
     ----------
@@ -65,8 +67,9 @@ class ChannelState:
         Channel uses so far: every transmission adds its own.
     """
 
-    def __init__(self, generator: torch.Generator | Callable[[], torch.Generator]) -> None:
+    def __init__(self, generator: torch.Generator | Callable[[], torch.Generator], meter: Meter | None = None) -> None:
         self._source = generator
+        self.meter = meter
         self.uses = 0
 
     @property
@@ -75,6 +78,10 @@ class ChannelState:
         if not isinstance(self._source, torch.Generator):
             self._source = self._source()
         return self._source
+
+    def metrics(self) -> dict[str, float]:
+        """Return what a client tells of its transmissions: ``channel-uses``, and what `Meter.metrics` says."""
+        return {"channel-uses": self.uses, **(self.meter.metrics() if self.meter is not None else {})}
 
 
 class Channel(nn.Module, ABC):
@@ -127,13 +134,34 @@ class Channel(nn.Module, ABC):
         return self.distort(self.transmit(x, state), state)
 
     def transmit(self, x: Tensor, state: ChannelState) -> Tensor:
-        """Return what the antenna sends, and count its channel uses; several receivers may each `distort` it."""
+        """Return what the antenna sends, count its channel uses and measure it; several receivers may `distort` it."""
         state.uses += self.count_uses(x)
-        return normalise(x, self.settings.power, power=1 / self.settings.reals_per_symbol)
+        sent = normalise(x, self.settings.power, power=1 / self.settings.reals_per_symbol)
+        if state.meter is not None:
+            state.meter.note_sent(sent, sent.numel() // self.settings.reals_per_symbol)
+        return sent
 
     @abstractmethod
     def distort(self, x: Tensor, state: ChannelState) -> Tensor:
-        """Apply fading and noise to a batch of transmitted numbers; shapes as in `forward`."""
+        """Apply fading and noise to a batch of transmitted numbers; shapes as in `forward`.
+
+        Noise comes from `add_noise`, which measures the received SNR; a channel that makes its own noise has none.
+        """
+
+    def add_noise(self, signal: Tensor, state: ChannelState) -> Tensor:
+        """Add the noise of the settings to what arrives, and measure both; without noise nothing is drawn.
+
+        Parameters
+        ----------
+        signal : Tensor, any shape, float
+            After fading, before any equalisation.
+        state : ChannelState
+        """
+        deviation = self.settings.noise_std
+        noise = deviation * gaussian(signal, state) if deviation else None
+        if state.meter is not None:
+            state.meter.note_received(signal, noise)
+        return signal if noise is None else signal + noise
 
 
 def gaussian(like: Tensor, state: ChannelState) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from semfed.channels.base import Channel, ChannelSettings, ChannelState, gaussian
+from semfed.channels.base import Channel, ChannelSettings, ChannelState
 from semfed.channels.power import Normalisation
 
 
@@ -27,8 +27,10 @@ class MIMO(Channel):
     """y = H x + n for every channel use, with N_T complex symbols in x and N_R in y.
 
     Numbers are packed as pairs of neighbouring reals, N_T pairs a use. With unit power per transmitted symbol the
-    noise variance is ``10 ** (-snr_db / 10)`` per received complex symbol, half of it per real dimension. The matrix
-    is the one given to `fix`; without one, every call draws its own from the state's generator.
+    noise variance is ``10 ** (-snr_db / 10)`` per received complex symbol, half of it per real dimension:
+    of N_T symbols at once arrives N_T times the power of one, on average over H, so the received SNR is snr_db +
+    10 log10(N_T) then. The matrix is the one given to `fix`; without one, every call draws its own from the state's
+    generator.
     """
 
     class Settings(ChannelSettings):
@@ -77,7 +79,7 @@ class MIMO(Channel):
         response = self.response if self.response is not None else draw_response(receive, transmit, state.generator)
         symbols = torch.view_as_complex(x.reshape(len(x), -1, transmit, 2))
         mixed = torch.view_as_real(symbols @ response.to(symbols).mT)
-        return (mixed + self.settings.noise_std * gaussian(mixed, state)).flatten(1)
+        return self.add_noise(mixed, state).flatten(1)
 
 
 def block_diagonal(response: Tensor, uses: int) -> Tensor:

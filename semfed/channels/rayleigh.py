@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semfed.channels.base import Channel, ChannelSettings, ChannelState, gaussian
+from semfed.channels.base import Channel, ChannelSettings, ChannelState
 
 
 class Rayleigh(Channel):
@@ -37,7 +37,7 @@ class Rayleigh(Channel):
         amplitude = parts.square().sum(0).sqrt()
         turning = width == 2 and self.settings.receiver == "raw"
         faded = _turn(symbols, parts[0], parts[1]) if turning else amplitude * symbols
-        received = faded + self.settings.noise_std * gaussian(symbols, state)
+        received = self.add_noise(faded, state)
         if self.settings.receiver == "mmse":
             noise = self.settings.noise_std**2 * width
             received = received * (amplitude / (amplitude.square() + noise))

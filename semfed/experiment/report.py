@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from semfed.callbacks import Callback
+from semfed.channels.meter import LIMIT_DB
 from semfed.experiment import folder as folders
 from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
 MILLION = 1e6
 COSTS = {"bytes_up": "MB up", "bytes_down": "MB down", "channel_uses": "million channel uses"}
+SIGNALS = {"power/transmit": "transmit power per symbol", "snr/received-db": "received SNR, dB"}
 
 
 def percent(entry: Mapping[str, Any] | None) -> str:
@@ -58,10 +60,37 @@ def cost_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def measured(metric: str, entry: Mapping[str, Any] | None) -> str:
+    """Write mean and spread of a power or of a ratio in dB."""
+    if entry is None:
+        return "-"
+    if metric.endswith("-db") and abs(entry["mean"]) >= LIMIT_DB:
+        return "no noise" if entry["mean"] > 0 else "no signal"
+    spread = "" if entry["sd"] is None else f" ± {entry['sd']:.2f}"
+    return f"{entry['mean']:.2f}{spread}"
+
+
+def signal_table(summary: Mapping[str, Any]) -> Table | None:
+    """Return what was sent and received in the last test, mean over clients; None if nothing was measured."""
+    if not any(metric in arm["final"] for arm in summary["arms"].values() for metric in SIGNALS):
+        return None
+    title = "signal of the last test, mean over clients"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
+    for heading in SIGNALS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, arm in summary["arms"].items():
+        table.add_row(name, *(measured(metric, arm["final"].get(metric)) for metric in SIGNALS))
+    return table
+
+
 def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None:
     """Print the tables, and the clusters with the clients' names."""
     console.print(accuracy_table(summary))
     console.print(cost_table(summary))
+    signals = signal_table(summary)
+    if signals is not None:
+        console.print(signals)
     if summary["clusters"]:
         threshold = summary["threshold"]
         console.print("clusters" + ("" if threshold is None else f" (similarity threshold {threshold:.6f})"))

@@ -1,5 +1,6 @@
 """From the history of a run to its figures of merit: pure functions over records."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 def curves(records: Iterable[Record]) -> Curves:
     """Combine clients: costs are summed, everything else is averaged over the clients that have it.
 
+    Ratios in dB are averaged as ratios: two clients at 0 and 20 dB have 10 log10((1 + 100) / 2) = 17.03 dB.
+
     Parameters
     ----------
     records : iterable of Record
@@ -27,11 +30,12 @@ def curves(records: Iterable[Record]) -> Curves:
     counts: Counter[tuple[str, str, int, int]] = Counter()
     for record in records:
         key = record.arm, record.metric, record.seed, record.round
-        sums[key] += record.value
+        sums[key] += 10 ** (record.value / 10) if is_decibel(record.metric) else record.value
         counts[key] += 1
     combined: Curves = {}
     for (arm, metric, seed, round_), total in sums.items():
         value = total if is_total(metric) else total / counts[arm, metric, seed, round_]
+        value = 10 * math.log10(value) if is_decibel(metric) else value
         combined.setdefault(arm, {}).setdefault(metric, {}).setdefault(seed, {})[round_] = value
     return combined
 
@@ -39,6 +43,11 @@ def curves(records: Iterable[Record]) -> Curves:
 def is_total(metric: str) -> bool:
     """Say whether a metric adds up over clients and rounds, as costs, failures and retries do."""
     return metric.startswith(("cost/", "failure/", "retry/"))
+
+
+def is_decibel(metric: str) -> bool:
+    """Say whether a metric is a ratio of powers in dB: ``snr/received-db``, also that of one receiver."""
+    return metric.startswith("snr/received-db")
 
 
 def spread(values: Mapping[int, float]) -> dict[str, Any]:
@@ -62,9 +71,9 @@ def summarise(
     """Return the content of ``summary.json``.
 
     ``final`` holds, for every metric, its value in the last round, or the total over the run if it is a cost;
-    ``round_mean`` its mean over the rounds from 1 on. Both have mean, standard deviation and values over seeds.
-    ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has the others where
-    they differ.
+    ``round_mean`` its mean over the rounds from 1 on. Both have mean, standard deviation and values over seeds; over
+    rounds and seeds, dB are averaged as they are. ``clusters``, ``similarity`` and ``threshold`` are those of the first
+    seed; ``by_seed`` has the others where they differ.
 
     Parameters
     ----------
