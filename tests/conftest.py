@@ -1,13 +1,20 @@
+import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from semfed import overrides
+from semfed import overrides, plugins
+from semfed.channels import Channel, ChannelState
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.adapter import make_client_app
+from semfed.flower.client import Session
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.scenario import Scenario
@@ -64,3 +71,64 @@ def open_federation(identity: None) -> Callable[..., Federation]:
         return Federation(grid, Experiment(scenario.arm(name), name, seed), timeout=5.0)
 
     return opened
+
+
+@dataclass(frozen=True)
+class Transmission:
+    """Of one batch: powers per symbol, and how many symbols arrived."""
+
+    sent: float
+    arrived: float
+    noise: float
+    symbols: int
+
+    @property
+    def snr_db(self) -> float:
+        """Of the noise, for the power that was sent per symbol."""
+        return 10 * math.log10(self.sent / self.noise)
+
+    @property
+    def tolerance_db(self) -> float:
+        """Five standard deviations of the measurement of the noise's power, in dB."""
+        return 5 * 10 / math.log(10) * math.sqrt(2 / self.symbols)
+
+
+Capture = Callable[[pytest.MonkeyPatch, str], dict[float, list[Transmission]]]
+
+
+@pytest.fixture(scope="session")
+def capture() -> Capture:
+    """Note what really goes through channels of a name, by the SNR asked for and without the library's own meters.
+
+    The noise of the scenario's own settings is asked for before anything is copied.
+    """
+    return _capture
+
+
+def _capture(patch: pytest.MonkeyPatch, name: str) -> dict[float, list[Transmission]]:
+    kind, noted = plugins.load("channels", name), defaultdict[float, list[Transmission]](list)
+    original = kind.distort
+
+    def distort(self: Channel, x: Tensor, state: ChannelState) -> Tensor:
+        again = torch.Generator(device=state.generator.device)
+        again.set_state(state.generator.get_state())
+        received = original(self, x, state)
+        quiet = kind(type(self.settings).model_validate({**self.settings.model_dump(), "snr_db": math.inf}))
+        quiet.response = getattr(self, "response", None)
+        with torch.no_grad():
+            arrived = original(quiet, x, ChannelState(again))
+            per_symbol = self.settings.reals_per_symbol
+            sent, signal, noise = (
+                float(part.square().mean()) * per_symbol for part in (x, arrived, received - arrived)
+            )
+        noted[self.settings.snr_db].append(Transmission(sent, signal, noise, received.numel() // per_symbol))
+        return received
+
+    def scenario(session: Session) -> Scenario:
+        found = session.experiment.scenario
+        assert found.channel.settings.noise_std > 0  # type: ignore[attr-defined]
+        return found
+
+    patch.setattr(kind, "distort", distort)
+    patch.setattr(Session, "scenario", property(scenario))
+    return noted

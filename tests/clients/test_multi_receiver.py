@@ -61,11 +61,11 @@ def test_fading_has_unit_power_and_noise_the_requested_snr(fading: str, symbols:
 
 def test_the_transmitter_keeps_its_power_and_a_broadcast_counts_once() -> None:
     metrics = trained(make("mtoc"))
-    assert metrics["power/transmitted"] == pytest.approx(1, abs=1e-4)
+    assert metrics["power/transmit"] == pytest.approx(1, abs=1e-4)
     assert metrics["power/raw"] != pytest.approx(1, abs=0.1)
     assert (metrics["uses_per_image/broadcast"], metrics["uses_per_image/one-by-one"]) == (20, 40)
     assert metrics["channel-uses"] == 539 * 20
-    assert trained(make("mtoc", "channel.power=none"))["power/transmitted"] != pytest.approx(1, abs=0.1)
+    assert trained(make("mtoc", "channel.power=none"))["power/transmit"] != pytest.approx(1, abs=0.1)
 
 
 def test_both_receivers_learn_and_stoc_serves_one() -> None:

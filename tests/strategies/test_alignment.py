@@ -1,6 +1,7 @@
 """The federation against the same alignment in one process, on latents from files."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,18 @@ def test_both_engines_give_the_same_numbers(root: Path, tmp_path: Path) -> None:
         histories.append(sorted((done.folder / "metrics.jsonl").read_text().splitlines()))
     assert digests[0] == digests[1]
     assert [h for h in histories[0] if "cost" not in h] == [h for h in histories[1] if "cost" not in h]
+
+
+def test_every_user_has_the_noise_of_its_own_snr(root: Path, capture: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of 10 ** (-snr / 10) a received symbol, for unit power per transmitted one; what is told agrees."""
+    noted = capture(monkeypatch, "mimo")
+    asked = {"MLP-24": -10.0, "MLP-16": 0.0, "CNN-32": 10.0, "tanh-MLP-24": 20.0}
+    collector, _ = run(load("rounds=2", f"channel.user_snr_db={list(asked.values())}"), root)
+    for name, snr_db in asked.items():
+        assert noted[snr_db]
+        for one in noted[snr_db]:
+            assert -10 * math.log10(one.noise) == pytest.approx(snr_db, abs=one.tolerance_db)
+        last = noted[snr_db][-1]
+        assert collector.values("power/transmit", name)[-1] == pytest.approx(last.sent, rel=1e-4)
+        told = collector.values("snr/received-db", name)[-1]
+        assert told == pytest.approx(10 * math.log10(last.arrived / last.noise), abs=1e-3)
