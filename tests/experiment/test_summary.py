@@ -1,6 +1,7 @@
 import tracemalloc
 
 import pytest
+from rich.console import Console
 
 from semfed.experiment import report
 from semfed.experiment.summary import curves, shown_metrics, summarise
@@ -69,3 +70,43 @@ def test_a_long_history_is_not_held_in_memory() -> None:
     tracemalloc.stop()
     assert found["x"]["loss/a"][0] == {k: 10_000 * k + 4_999.5 for k in range(5)}
     assert peak < 100_000
+
+
+def signals(snr_a: float, snr_b: float, power: float = 2.0) -> list[Record]:
+    told = [("a", "snr/received-db", snr_a), ("b", "snr/received-db", snr_b)]
+    told += [("a", "snr/received-db/t1", snr_a), ("b", "snr/received-db/t1", snr_b)]
+    told += [("a", "power/transmit", power), ("b", "power/transmit", 3 * power)]
+    return [Record("x", 0, 1, client, metric, value) for client, metric, value in told]
+
+
+def test_ratios_in_decibels_are_averaged_as_ratios() -> None:
+    """(1 + 100) / 2 = 50.5, that is 17.03 dB, not 10."""
+    found = curves(signals(0.0, 20.0))["x"]
+    assert found["snr/received-db"][0][1] == pytest.approx(17.0329, abs=1e-4)
+    assert found["snr/received-db/t1"][0][1] == pytest.approx(17.0329, abs=1e-4)
+    assert found["power/transmit"][0][1] == 4.0
+    assert curves(signals(-300.0, -300.0))["x"]["snr/received-db"][0][1] == pytest.approx(-300)
+    assert curves(signals(300.0, 0.0))["x"]["snr/received-db"][0][1] == pytest.approx(300 - 3.0103, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("records", "row"),
+    [
+        (signals(0.0, 20.0), "x 4.00 17.03"),
+        (signals(300.0, 300.0), "x 4.00 no noise"),
+        (signals(-300.0, -300.0, 0.0), "x 0.00 no signal"),
+        (signals(0.0, 0.0)[-2:], "x 4.00 -"),
+    ],
+)
+def test_the_table_shows_what_was_sent_and_received(records: list[Record], row: str) -> None:
+    console = Console(width=100, record=True)
+    report.show(summarise("s", ["x"], records, []), console, [])
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert "signal of the last test, mean over clients" in lines
+    assert row in lines
+
+
+def test_without_transmissions_there_is_no_table_of_them() -> None:
+    console = Console(width=100, record=True)
+    report.show(summarise("s", ["x"], records(), []), console, [])
+    assert "signal" not in console.export_text()

@@ -76,6 +76,21 @@ def test_committed_results_are_of_this_preset_and_meet_the_bars() -> None:
     check_bars(result["arms"])
 
 
+UNIT_POWER = ("clustered-unit-power", "unclustered-unit-power", "individual-unit-power")
+
+
+def test_arms_at_unit_power_are_received_at_the_nominal_snr(data_root: Path, tmp_path: Path) -> None:
+    """Sigma 0.5 on unit power is 6.02 dB; an image whose features are all 0 sends nothing, hence the tolerance."""
+    short = ["rounds=1", "training.epochs=1"]
+    done = semfed.run("clustered-mnist", arms=["clustered", *UNIT_POWER], seeds=[0], overrides=short,
+                      data_root=data_root, out=tmp_path / "run")  # fmt: skip
+    final = {arm: found["final"] for arm, found in done.summary["arms"].items()}
+    for arm in UNIT_POWER:
+        assert final[arm]["power/transmit"]["mean"] == pytest.approx(1, abs=0.02)
+        assert final[arm]["snr/received-db"]["mean"] == pytest.approx(6.0206, abs=0.1)
+    assert abs(final["clustered"]["power/transmit"]["mean"] - 1) > 0.1
+
+
 @pytest.mark.slow
 def test_the_bars_hold(data_root: Path, tmp_path: Path) -> None:
     done = semfed.run("clustered-mnist", data_root=data_root, out=tmp_path / "run")
