@@ -58,7 +58,8 @@ class Meter:
             return LIMIT_DB
         if self.arrived == 0.0:
             return -LIMIT_DB
-        return min(LIMIT_DB, max(-LIMIT_DB, 10 * math.log10(self.arrived / self.noise)))
+        ratio = 10 * math.log10(self.arrived / self.noise)
+        return min(max(ratio, -LIMIT_DB), LIMIT_DB)  # in this order, so that not a number stays that
 
     def metrics(self) -> dict[str, float]:
         """Return what a client tells of it.

@@ -27,10 +27,9 @@ class MIMO(Channel):
     """y = H x + n for every channel use, with N_T complex symbols in x and N_R in y.
 
     Numbers are packed as pairs of neighbouring reals, N_T pairs a use. With unit power per transmitted symbol the
-    noise variance is ``10 ** (-snr_db / 10)`` per received complex symbol, half of it per real dimension:
-    of N_T symbols at once arrives N_T times the power of one, on average over H, so the received SNR is snr_db +
-    10 log10(N_T) then. The matrix is the one given to `fix`; without one, every call draws its own from the state's
-    generator.
+    noise variance is ``10 ** (-snr_db / 10)`` per received complex symbol, half of it per real dimension. A
+    received symbol is a sum over N_T antennas, so on average over H its SNR is 10 log10(N_T) dB above `snr_db`. The
+    matrix is the one given to `fix`; without one, every call draws its own from the state's generator.
     """
 
     class Settings(ChannelSettings):

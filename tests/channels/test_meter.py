@@ -121,6 +121,12 @@ def test_no_noise_and_no_signal_are_numbers_that_json_can_hold(x: float, snr_db:
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
+def test_what_is_not_a_number_is_not_told_as_one() -> None:
+    told = measure(make(name="awgn", power="none"), torch.tensor([[math.nan, 1.0]]))
+    assert math.isnan(told["power/transmit"])
+    assert math.isnan(told["snr/received-db"])
+
+
 def test_nothing_sent_is_nothing_told() -> None:
     assert Meter().metrics() == {}
 
