@@ -16,7 +16,6 @@ from semfed.experiment.terminal import escape_what_cannot_be_encoded
 from semfed.interruption import Interruption, exit_code
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Federated semantic communication on Flower.",
@@ -31,6 +30,23 @@ DataRoot = Annotated[
     Path | None, typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out.")
 ]
 Workers = Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from semfed import __version__
+
+        print(f"semfed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Federated semantic communication on Flower."""
 
 
 @contextmanager
