@@ -2,24 +2,25 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from semfed.errors import SemfedError
+from semfed.experiment.terminal import console as make_console
+from semfed.experiment.terminal import escape_what_cannot_be_encoded
+from semfed.interruption import Interruption, exit_code
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Federated semantic communication on Flower.",
 )
-console = Console()
+console = make_console()
 
 ScenarioName = Annotated[str, typer.Argument(help="A built-in's name (see `semfed list`), a folder, or a TOML file.")]
 Overrides = Annotated[
@@ -31,23 +32,42 @@ DataRoot = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from semfed import __version__
+
+        print(f"semfed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Federated semantic communication on Flower."""
+
+
 @contextmanager
 def _told_clearly() -> Iterator[None]:
-    """Print errors that are the user's to mend without a traceback."""
+    """Print errors that are the user's to mend without a traceback, and end with a code that says what happened."""
+    escape_what_cannot_be_encoded()
     try:
-        yield
+        with Interruption():
+            yield
     except SemfedError as error:
         _complain("error:", str(error), *getattr(error, "__notes__", ()))
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         notes = getattr(error, "__notes__", ())
         _complain("interrupted:", "what was measured is kept in the run folder", *notes)
-        raise typer.Exit(130) from error
+        raise typer.Exit(exit_code(error)) from error
 
 
 def _complain(kind: str, *sentences: str) -> None:
-    text = "\n".join(escape(sentence) for sentence in sentences)
-    Console(stderr=True).print(f"[red]{kind}[/red] {text}", highlight=False, soft_wrap=True)
+    with suppress(OSError):  # a terminal that has gone away
+        make_console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
 
 
 @app.command()
@@ -107,7 +127,6 @@ def run(
         plots.plot(done.folder)
         console.print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",
-            highlight=False,
             soft_wrap=True,
         )
 
@@ -167,7 +186,7 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
         from semfed.experiment import plots
 
         for path in plots.plot(folder):
-            console.print(str(path), highlight=False, soft_wrap=True)
+            console.print(str(path), soft_wrap=True)
 
 
 @app.command()

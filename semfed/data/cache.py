@@ -25,9 +25,21 @@ ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
 
 
 def default_folder() -> Path:
-    """Return where decoded data sets are kept: ``SEMFED_CACHE``, or a folder of the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SEMFED_CACHE") or cache / "semfed")
+    """Return where decoded data sets are kept: ``SEMFED_CACHE``, or a folder of the user's cache.
+
+    Raises
+    ------
+    DataError
+        If neither is set and the user has no home, as an unknown user of a container.
+    """
+    given = os.environ.get("SEMFED_CACHE")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(cache or Path.home() / ".cache") / "semfed"
+    except RuntimeError as error:
+        raise DataError("there is no home folder to keep decoded images in: set SEMFED_CACHE to a folder") from error
 
 
 def open_dataset(

@@ -2,7 +2,8 @@
 
 ``flwr run`` returns 0 even when the run failed, reuses whatever SuperLink listens on its port, and installs an app's
 dependencies at every run. This runner starts a SuperLink of its own in a private home, on a free port and in an
-empty working directory, waits for the run's terminal status, reports it, and leaves no process behind.
+empty working directory, waits for the run's terminal status, reports it, and leaves no process behind, not even if
+this process is killed.
 """
 
 import json
@@ -10,19 +11,20 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import tomli_w
 
 from semfed.callbacks import Callback, Outcome
 from semfed.checkpoint import CLIENTS, FOLDER, Checkpoint
+from semfed.engine.sockets import socket_folder
 from semfed.errors import EngineError
 from semfed.flower.server import told_of_run
 from semfed.records import Record
@@ -33,8 +35,8 @@ STATUS_EVERY_S = 5.0
 STATUS_SHARE = 0.1
 """Part of the time that may go to asking for the status, for which a process has to import Flower each time."""
 POLL_S = 0.25
-END_S = 10.0
 CONNECTION = "semfed"
+LOOPBACK = "127.0.0.1,localhost,::1"
 LOG = "flower.log"
 TAILED = ("timing.jsonl", "metrics.jsonl", "outcomes.jsonl")
 
@@ -109,7 +111,7 @@ def _superlink(scratch: Path, log: Path) -> Iterator[dict[str, str]]:
                                 CONNECTION: {"address": f"127.0.0.1:{port}", "insecure": True}}}  # fmt: skip
     (home / "config.toml").write_text(tomli_w.dumps(connection), encoding="utf-8")
     environment = {
-        **os.environ,
+        **_handed_on(os.environ),
         "PATH": _search_path(),  # the SuperLink starts its helpers by name
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -123,14 +125,27 @@ def _superlink(scratch: Path, log: Path) -> Iterator[dict[str, str]]:
                "--host", "127.0.0.1", "--port", str(port), "--disable-runtime-dependency-installation"]  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=neutral, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "semfed.engine.guardian", *command],
+            cwd=neutral, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
         try:
             _await_port(port, process, log)
             yield environment
         finally:
-            _end(process)
+            process.terminate()
+            process.wait()
+
+
+def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an environment Flower's processes get: all but what would send them to somebody else's servers.
+
+    Variables of Ray and Flower may name clusters, homes and ports of the user's other work; a proxy cannot reach this
+    machine's loopback, so that is exempt.
+    """
+    kept = {name: value for name, value in environment.items() if not name.startswith(("RAY_", "FLWR_"))}
+    exempt = ",".join(filter(None, [environment.get("no_proxy") or environment.get("NO_PROXY"), LOOPBACK]))
+    return {**kept, "no_proxy": exempt, "NO_PROXY": exempt, "RAY_TMPDIR": socket_folder(environment)}
 
 
 def _search_path() -> str:
@@ -262,20 +277,3 @@ class _Tail:
         complete = text[: text.rfind(b"\n") + 1]
         self._seen[name] += len(complete)
         return complete.decode().splitlines()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the SuperLink and everything that it started; Ray's processes have sessions of their own."""
-    try:
-        parent = psutil.Process(process.pid)
-        family = [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        family = []
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, stubborn = psutil.wait_procs(family, timeout=END_S)
-    for member in stubborn:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()

@@ -15,17 +15,17 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import ray
 from flwr.app import ArrayRecord, Error, Message, RecordDict
-from ray._private import ray_constants
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
 from semfed.engine.placement import SLACK, Placed, longest, place, rows
+from semfed.engine.ray_cluster import SMALL_BYTES, connect, count_actors
 from semfed.engine.schedule import Schedule
 from semfed.engine.shelf import BUDGET_MB, Shelf
 from semfed.errors import EngineError
@@ -33,9 +33,6 @@ from semfed.flower import arrays as wire
 from semfed.flower.adapter import make_client_app
 from semfed.flower.folding import fold
 
-SMALL_BYTES = 2**20
-"""What is smaller travels with the tasks and not through the object store, where an object costs Ray's processes
-milliseconds, whatever its size."""
 BATCH_S = 0.2
 """How long a batch of messages should keep an actor busy: a task costs Ray milliseconds, and replies stream in."""
 LEAST_S = 0.1
@@ -46,14 +43,6 @@ MOST_IN_BATCH = 128
 """Messages in one batch: a round's replies need the memory of a few batches, however many clients there are."""
 AHEAD = 2
 """Batches that an actor has: one that it works on, and the next."""
-SETTINGS = {
-    "free_objects_period_milliseconds": 100,
-    "max_direct_call_object_size": SMALL_BYTES,
-    "task_events_report_interval_ms": 0,
-}
-"""Of a private cluster. Its object store forgets replies that were read sooner than after Ray's own second: it would
-grow by ten rounds of a small model, and every reply would land on memory that nobody has touched yet, which costs much
-more. Events of single tasks are not collected: nobody looks at them, and short ones notice."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
 
@@ -146,9 +135,15 @@ class RayGrid(ServerlessGrid):
         self._run_config = dict(run_config or {})
         self._owns_cluster = not ray.is_initialized()
         if self._owns_cluster:
-            _connect(address, workers)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        count = min(len(sizes), workers or int(resources.get("CPU", 1)))
+            connect(address, workers)
+        elif address is not None:
+            raise EngineError(f"ray_address = {address!r}: this process has joined a Ray cluster already; leave it out")
+        try:
+            count = count_actors(len(sizes), workers, gpus_per_worker, ray.nodes())  # type: ignore[no-untyped-call]
+        except EngineError:
+            if self._owns_cluster:
+                ray.shutdown()
+            raise
         self._options = {"num_cpus": 1, "num_gpus": gpus_per_worker}
         self._sizes = list(sizes)
         placed = place(sizes, count)
@@ -293,39 +288,6 @@ class RayGrid(ServerlessGrid):
         kept = {reference: entry for reference, entry in pending.items() if entry[0] != host}
         self._hosts[host] = self._start(host)
         return {**kept, **dict(self._submit(host, again) for again in lost)}
-
-
-def _connect(address: str | None, workers: int | None) -> None:
-    try:
-        if address is None:
-            with _on_loopback():
-                ray.init(
-                    num_cpus=workers,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _system_config=SETTINGS,
-                )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at {address!r} cannot be joined" if address else "Ray does not start"
-        raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let a private cluster listen on 127.0.0.1 only.
-
-    Ray listens on all interfaces, whatever address it is given, unless clusters are off, which is its default on macOS.
-    The environment variable for that is read when Ray is imported, which may have happened long ago.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 class CommonArrays:

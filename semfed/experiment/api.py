@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from semfed.engine.shelf import BUDGET_MB
 from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.history import History
-from semfed.experiment.recorder import Recorder
+from semfed.experiment.recorder import Recorder, write_summary
 from semfed.flower import preflight
 from semfed.flower.worker import Worker
 from semfed.overrides import load
@@ -143,6 +144,9 @@ def run(
             with local_grid(engine, sizes, root, states, worker=worker, **options) as grid:
                 conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
     except BaseException as error:
+        if not (folder / folders.SUMMARY).exists() and (folder / folders.METRICS).exists():
+            with suppress(OSError):  # of an engine whose server was ended from here
+                write_summary(folder, resolved, error)
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))

@@ -10,7 +10,9 @@
 """
 
 import fcntl
+import itertools
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,13 +31,24 @@ LOCK = ".lock"
 
 
 def default_folder(scenario: str, parent: Path) -> Path:
-    """Return a fresh name below `parent` for a run that starts now."""
+    """Make a new folder below `parent` for a run that starts now; no two runs get the same one.
+
+    Raises
+    ------
+    RunFolderError
+        If it cannot be made.
+    """
     stamp = f"{scenario}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, attempt = parent / stamp, 1
-    while folder.exists():
-        attempt += 1
-        folder = parent / f"{stamp}-{attempt}"
-    return folder
+    for attempt in itertools.count(1):
+        folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunFolderError(f"run folder '{folder}' cannot be made ({error}): give another --out") from error
+        return folder
+    raise AssertionError("there is always a next number")
 
 
 def create(folder: Path, *, resume: bool = False) -> Path:
@@ -65,16 +78,25 @@ def lock(folder: Path) -> IO[str]:
     RunFolderError
         If another process writes it.
     """
-    file = (folder / LOCK).open("a+", encoding="utf-8")
+    try:
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"run folder '{folder}' cannot be written ({error}): give another --out") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
         raise RunFolderError(
             f"run folder '{folder}' is being written by process {owner}: wait for it, or give another --out"
         ) from error
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "run folder '%s' lies on a file system without locks (%s): see to it that no other run writes it",
+            folder,
+            error.strerror,
+        )
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

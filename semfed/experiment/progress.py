@@ -9,6 +9,7 @@ from rich.text import Text
 
 from semfed.callbacks import Callback, Outcome, Tally
 from semfed.checkpoint import Checkpoint
+from semfed.experiment import terminal
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -25,6 +26,8 @@ class ClientsColumn(ProgressColumn):
 class Progress(Callback):
     """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, accuracy.
 
+    Without a terminal, as in the log of a batch system, it is a line a round.
+
     Parameters
     ----------
     console : Console, optional
@@ -32,14 +35,14 @@ class Progress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or terminal.console(stderr=True)
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("rounds, left"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[last]}"),
+            TextColumn("{task.fields[last]}", markup=False),
             ClientsColumn(),
             console=self.console,
             transient=True,
@@ -55,7 +58,8 @@ class Progress(Callback):
         """Show the bar."""
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
-        self._bars.start()
+        if self.console.is_terminal:
+            self._bars.start()
 
     def on_arm_start(self, arm: str, seed: int) -> None:
         """Say what runs now."""
@@ -69,16 +73,15 @@ class Progress(Callback):
         """Move on; print who was missing."""
         for record in records:
             if record.metric.startswith("failure/"):
-                self.console.print(
-                    f"[yellow]{arm}, seed {seed}, round {round_}: {record.client!r} gave no usable reply "
-                    f"({record.note})[/yellow]",
-                    highlight=False,
-                )
+                missing = f"{record.client!r} gave no usable reply ({record.note})"
+                self.console.print(Text(f"{arm}, seed {seed}, round {round_}: {missing}", style="yellow"))
         if round_ == 0:
             return
         last = next((r.value for r in records if r.metric == "accuracy/average"), None)
         shown = f"{seconds:.2f} s/round" + ("" if last is None else f", {100 * last:.1f} % right")
         self._bars.update(self._all, advance=1, last=shown)
+        if not self.console.is_terminal:  # a log: bars leave no trace there
+            self.console.print(f"{arm}, seed {seed}, round {round_}: {shown}", soft_wrap=True)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Nothing to show: the table at the end has it."""

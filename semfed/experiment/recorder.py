@@ -113,17 +113,19 @@ class Recorder(Callback):
         try:
             if self._scenario is not None:
                 with suppress(OSError) if error is not None else told_clearly(self.folder):
-                    self._summarise(self._scenario, error)
+                    write_summary(self.folder, self._scenario, error)
         finally:
             if self._lock is not None:
                 self._lock.close()
 
-    def _summarise(self, scenario: Scenario, error: BaseException | None) -> None:
-        outcomes = [json.loads(line) for line in folders.each_line(self.folder / folders.OUTCOMES)]
-        records = folders.each_record(self.folder)
-        reason = None if error is None else (str(error) or type(error).__name__)
-        summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
-        folders.write_atomically(self.folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+def write_summary(folder: Path, scenario: Scenario, error: BaseException | None) -> None:
+    """Write ``summary.json`` of what a run folder holds; `error` is what ended the run early."""
+    outcomes = [json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
+    reason = None if error is None else (str(error) or type(error).__name__)
+    records = folders.each_record(folder)
+    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
+    folders.write_atomically(folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
 def environment(engine: str, digest: str) -> dict[str, Any]:

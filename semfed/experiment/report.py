@@ -7,10 +7,12 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from semfed.callbacks import Callback
 from semfed.channels.meter import LIMIT_DB
 from semfed.experiment import folder as folders
+from semfed.experiment import terminal
 from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
@@ -97,9 +99,9 @@ def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None
         width = max(map(len, summary["clusters"]))
         for arm, clusters in summary["clusters"].items():
             text = "  ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in clusters)
-            console.print(f"  {arm:<{width}}  {text}", highlight=False)
+            console.print(f"  {arm:<{width}}  {text}")
     if not summary["complete"]:
-        console.print(f"[red]incomplete:[/red] {summary['error']}", highlight=False)
+        console.print(Text("incomplete:", style="red"), summary["error"])
 
 
 class Report(Callback):
@@ -127,7 +129,7 @@ class Report(Callback):
         from semfed.experiment.plots import plot
 
         if (self.folder / folders.SUMMARY).is_file():
-            show(folders.read_json(self.folder / folders.SUMMARY), Console(width=120), self._names)
+            show(folders.read_json(self.folder / folders.SUMMARY), terminal.console(width=120), self._names)
             if error is None:
                 plot(self.folder)
         print(f"run folder: {self.folder}", flush=True)

@@ -20,7 +20,7 @@ from flwr.superlink.grid import HttpGrid
 from semfed import checkpoint, plugins
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
-from semfed.errors import DataError
+from semfed.errors import DataError, RunFolderError
 from semfed.flower import preflight
 from semfed.flower.delivery import Delivery
 from semfed.flower.server import conduct
@@ -43,8 +43,7 @@ def main(grid: Grid, context: Context) -> None:
     except DataError:
         if given:  # without a data root the data may still be where the clients are, and they check them too
             raise
-    parent = Path(os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs")
-    folder = Path(str(config.get("out") or parent / f"{scenario.name}-{context.run_id}")).expanduser()
+    folder = _run_folder(config, f"{scenario.name}-{context.run_id}")
     resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
     grid = Delivery(grid) if isinstance(grid, HttpGrid) else grid
     conduct(grid, scenario, _callbacks(config, folder), resume=resume)
@@ -77,6 +76,15 @@ def _find(name: str) -> str:
         if name.endswith(".toml") and candidate.is_file():
             return str(candidate)
     return name
+
+
+def _run_folder(config: Mapping[str, Any], name: str) -> Path:
+    """Return where the run goes: ``out``, or a folder of that name below ``SEMFED_RUNS`` or the user's home."""
+    try:
+        parent = os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs"
+        return Path(str(config.get("out") or Path(parent) / name)).expanduser()
+    except RuntimeError as error:
+        raise RunFolderError("there is no home folder for run folders: set SEMFED_RUNS or give out") from error
 
 
 def _toml(value: Any) -> str:

@@ -1,3 +1,6 @@
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,7 +43,19 @@ def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
         folder.read_json(tmp_path / "summary.json")
 
 
-def test_default_folders_do_not_collide(tmp_path: Path) -> None:
-    first = folder.default_folder("digits", tmp_path)
-    first.mkdir()
-    assert folder.default_folder("digits", tmp_path) != first
+def test_runs_that_start_together_get_folders_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: folder.default_folder("digits", tmp_path / "runs"), range(24)))
+    assert len(set(made)) == 24
+    assert all(path.is_dir() for path in made)
+
+
+def test_a_file_system_without_locks_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    folder.lock(tmp_path).close()
+    assert "lies on a file system without locks (No locks available)" in caplog.text

@@ -1,0 +1,29 @@
+"""Text on the terminal: what users, scenarios, plugins and paths say is shown as it stands."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Return a console that takes nothing for markup, for emoji or for something to highlight.
+
+    Styles come from `rich.text.Text` and from tables' columns.
+
+    Parameters
+    ----------
+    stderr : bool, default False
+        Where to write.
+    width : int, optional
+        Columns; the terminal's by default.
+    """
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def escape_what_cannot_be_encoded() -> None:
+    r"""Let standard output and error write a character that their encoding lacks as ``\u...`` instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
