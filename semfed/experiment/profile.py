@@ -46,7 +46,7 @@ FUNCTIONS = {
     "semfed.flower.federation:Federation._replies": "broadcast",
     "semfed.flower.exchange:Exchange.ask": "broadcast",
     "semfed.flower.exchange:Exchange._send": "broadcast",
-    "semfed.flower.exchange:Exchange._wire": "broadcast",
+    "semfed.flower.exchange:_wire": "broadcast",
     "semfed.flower.federation:Federation._take_note": "reply",
     "semfed.flower.federation:Federation.drain": "records",
     "semfed.flower.adapter:_reply": "reply",

@@ -84,7 +84,9 @@ class Continued(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the true round."""
-        return self.strategy.aggregate_train(self.done + server_round, replies)
+        aggregated = self.strategy.aggregate_train(self.done + server_round, replies)
+        _exhaust(replies)
+        return aggregated
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -95,11 +97,19 @@ class Continued(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Aggregate the true round."""
-        return self.strategy.aggregate_evaluate(self.done + server_round, replies)
+        aggregated = self.strategy.aggregate_evaluate(self.done + server_round, replies)
+        _exhaust(replies)
+        return aggregated
 
     def summary(self) -> None:
         """Log the strategy's own summary."""
         self.strategy.summary()
+
+
+def _exhaust(replies: Iterable[Message]) -> None:
+    """Let all messages travel, also those of which a strategy did not want the replies."""
+    for _ in replies:
+        pass
 
 
 def require_word(kind: type[Strategy]) -> None:

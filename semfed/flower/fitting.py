@@ -8,6 +8,7 @@ from flwr.serverapp.strategy import Strategy
 from semfed.errors import ScenarioError
 from semfed.flower.continued import require_word
 from semfed.flower.strategy import FederatedStrategy, require_one_architecture
+from semfed.plugins import available, load
 from semfed.scenario import Scenario
 
 
@@ -43,13 +44,17 @@ def check(scenario: Scenario) -> None:
 
 
 def _require_phases(scenario: Scenario, phases: tuple[str, ...]) -> None:
-    learner = scenario.learner.load()
-    missing = [phase for phase in phases if getattr(learner, phase, None) in (None, NumPyClient.fit)]
+    missing = _missing(scenario.learner.load(), phases)
     if missing:
+        fitting = [name for name in available("clients") if not _missing(load("clients", name), phases)]
         raise ScenarioError(
             f"learner {scenario.learner.name!r} has no method {missing[0]!r}, by which strategy "
-            f"{scenario.strategy.name!r} trains: take a learner and a strategy that fit"
+            f"{scenario.strategy.name!r} trains: take another strategy, or one of the learners {fitting}"
         )
+
+
+def _missing(learner: Any, phases: tuple[str, ...]) -> list[str]:
+    return [phase for phase in phases if getattr(learner, phase, None) in (None, NumPyClient.fit)]
 
 
 def _check_stock(strategy: Any, scenario: Scenario) -> None:
@@ -59,12 +64,17 @@ def _check_stock(strategy: Any, scenario: Scenario) -> None:
     except ValueError as error:
         raise ScenarioError(str(error)) from error
     clients = len(scenario.clients)
-    asked = {
-        name: getattr(strategy, name, 0) for name in ("min_available_nodes", "min_train_nodes", "min_evaluate_nodes")
-    }
-    for name, nodes in asked.items():
+    for name in ("min_available_nodes", "min_train_nodes", "min_evaluate_nodes"):
+        nodes = getattr(strategy, name, 0)
         if nodes > clients:
             raise ScenarioError(
-                f"strategy.{name} = {nodes} is more than the scenario's {clients} clients, so that the strategy would "
+                f"strategy.{name} = {nodes} is more than the number of clients, {clients}, so that the strategy would "
                 f"wait for ever: set it to {clients} at most"
+            )
+    for name in ("fraction_train", "fraction_evaluate"):
+        fraction = getattr(strategy, name, 0.0)
+        if int(clients * fraction) > clients:
+            raise ScenarioError(
+                f"strategy.{name} = {fraction} asks for {int(clients * fraction)} of {clients} clients, "
+                "so that the strategy would wait for ever: set it to 1.0 at most"
             )
