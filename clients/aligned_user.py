@@ -39,6 +39,10 @@ class AlignedUser(Learner):
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the scenario's channel and clients."""
             channel, users = scenario.channel.settings, len(scenario.clients)
+            if not hasattr(scenario.strategy.settings, "mode"):
+                raise ValueError(
+                    f"strategy = {scenario.strategy.name!r} sends no precoder: learner 'aligned-user' needs 'alignment'"
+                )
             if not isinstance(channel, MIMO.Settings):
                 raise ValueError(f"channel = {scenario.channel.name!r}: learner 'aligned-user' needs channel 'mimo'")
             if channel.power != "none":

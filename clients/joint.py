@@ -24,6 +24,8 @@ class JointClient(PersonalClient):
     it goes on from its own last weights and optimiser, which it keeps to itself: local-only training.
     """
 
+    keeps_model = True
+
     def shared(self) -> Arrays:
         """Return the initial encoder and decoder, buffers included, named ``encoder.<...>`` and ``decoder.<...>``."""
         chain = nn.ModuleDict({"encoder": self.build_encoder(), "decoder": self.build_decoder()})

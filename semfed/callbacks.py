@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """How far the exchange of messages under way has come; it changes while they travel.
+    """How far one exchange of messages has come; it changes while they travel.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Callback:
         """Take note that an arm starts with a seed."""
 
     def on_exchanges(self, tally: Tally) -> None:
-        """Take the tally of the arm that starts, to look at it whenever you want; only where the server runs here."""
+        """Take the tally of an exchange that begins, to look at it at any time; only where the server runs here."""
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Take the records of a finished round; round 0 is what comes before the first."""

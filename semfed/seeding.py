@@ -5,6 +5,7 @@ the order in which clients are served. That is what makes arms comparable and a 
 training, bit for bit.
 """
 
+import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,3 +57,17 @@ def initialisation(seed: int, purpose: str, *indices: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(state[0]) >> 1)
         yield
+
+
+@contextmanager
+def of_python(seed: int, purpose: str, *indices: int) -> Iterator[None]:
+    """Give code that draws from Python's global generator, as Flower's own strategies do, a stream of its own.
+
+    The global state is put back afterwards.
+    """
+    before = random.getstate()
+    random.seed(int(sequence(seed, purpose, *indices).generate_state(1, np.uint64)[0]))
+    try:
+        yield
+    finally:
+        random.setstate(before)

@@ -22,6 +22,7 @@ from semfed.alignment.wire import from_wire, to_wire
 from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
+from semfed.flower.replies import Replies
 from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
 from semfed.latents.prepared import LatentSettings
 from semfed.scenario import Scenario
@@ -134,14 +135,14 @@ class AlignmentStrategy(FederatedStrategy):
             What is transmitted with, Z of every group.
         metrics : None
         """
-        replies = list(replies)
-        if not replies:
+        exchange = Replies.of(replies)
+        if not exchange.total:
             return None, None
         symbols, features = self.states[0].precoder.shape
         kind = to_wire(self.states[0].precoder).dtype
         expected = wire.record({"0": np.zeros((symbols, symbols), kind), "1": np.zeros((symbols, features), kind)})
         told: dict[int, list[torch.Tensor]] = {}
-        for reply in self.usable(server_round, replies, expected=expected):
+        for reply in self.usable(server_round, exchange, expected=expected):
             answer = wire.views(reply.content.array_records["arrays"])
             told[reply.metadata.src_node_id] = [from_wire(array) for array in answer.values()]
         with one_thread():
@@ -158,9 +159,6 @@ class AlignmentStrategy(FederatedStrategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Average the users' metrics; the mean of their parts of J is recorded as ``objective``."""
-        replies = list(replies)
-        if not replies:
-            return None
         averaged = super().aggregate_evaluate(server_round, replies)
         if averaged is not None and "objective/user" in averaged:
             self._opened().report("objective", float(cast(float, averaged["objective/user"])))

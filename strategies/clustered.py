@@ -18,7 +18,7 @@ from semfed.flower import arrays as wire
 from semfed.flower.averaging import Average, add_reply, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
+from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings, require_one_architecture
 from semfed.scenario import Scenario
 
 
@@ -49,6 +49,7 @@ class ClusteredStrategy(FederatedStrategy):
 
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the scenario's clients."""
+            require_one_architecture(scenario, "use strategy 'fedavg' with exchange = false")
             count = len(scenario.clients)
             if self.clusters == "similarity" and self.threshold is None and count < 3:
                 raise ValueError(
@@ -98,6 +99,10 @@ class ClusteredStrategy(FederatedStrategy):
         """Return clusters, similarity matrix and threshold."""
         return {"clusters": self.clusters, "similarity": self.similarity, "threshold": self.threshold}
 
+    def state(self) -> Arrays:
+        """Return nothing: `aggregate_train` returns all clusters' encoders, and `prepare` finds the clusters again."""
+        return {}
+
     def restore(self, arrays: Arrays, state: Arrays) -> None:
         """Give every cluster its encoder again."""
         names = [name.removeprefix("0/") for name in arrays if name.startswith("0/")]
@@ -130,12 +135,12 @@ class ClusteredStrategy(FederatedStrategy):
             All clusters' encoders, named ``<cluster>/<array>``.
         metrics : MetricRecord
         """
-        federation, told = self._opened(), []
-        averages = defaultdict[int, Average](lambda: Average(federation.asked))
+        good, told = self.usable(server_round, replies, expected=self._models[0]), []
+        averages = defaultdict[int, Average](lambda: Average(good.total))
         cluster_of = {client: index for index, cluster in enumerate(self.clusters) for client in cluster}
-        for reply in self.usable(server_round, replies, expected=self._models[0]):
+        for reply in good:
             client = reply.metadata.src_node_id
-            average, place = averages[cluster_of[client]], federation.place(client)
+            average, place = averages[cluster_of[client]], good.places[client]
             told.append(add_reply(average, reply, weighted=self.settings.weighted, place=place))
         for index, average in averages.items():
             self._models[index] = wire.record(average.mean())

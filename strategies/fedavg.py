@@ -12,7 +12,7 @@ from pydantic import Field
 from semfed import seeding
 from semfed.flower.averaging import average_replies
 from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings
+from semfed.flower.strategy import FederatedStrategy, StrategySettings, require_one_architecture
 from semfed.scenario import Scenario
 
 
@@ -28,6 +28,8 @@ class FedAvg(FederatedStrategy):
     settings : FedAvg.Settings
     """
 
+    stateless = True
+
     class Settings(StrategySettings):
         """Whether anything is averaged, and by how many clients in a round; fractions are named as in Flower."""
 
@@ -39,14 +41,14 @@ class FedAvg(FederatedStrategy):
         """Share of the clients that test after a round; 0 for no test at all."""
 
         def check(self, scenario: Scenario) -> None:
-            """Refuse to average models of different architectures."""
+            """Refuse to average models of different architectures, and clients that cannot train alone."""
             if self.exchange:
-                for client in scenario.clients:
-                    if client.encoder not in (None, scenario.model.encoder):
-                        raise ValueError(
-                            f"client {client.name!r} has an encoder of its own, which cannot be averaged: "
-                            "set strategy.exchange = false or remove it"
-                        )
+                require_one_architecture(scenario, "set strategy.exchange = false")
+            elif not getattr(scenario.learner.load(), "keeps_model", False):
+                raise ValueError(
+                    f"strategy.exchange = false, but learner {scenario.learner.name!r} keeps no whole model to go on "
+                    "from: use learner 'joint', or strategy 'clustered' with clusters = 'individual'"
+                )
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         super().__init__(experiment, settings)
@@ -85,9 +87,7 @@ class FedAvg(FederatedStrategy):
             Empty without an exchange.
         metrics : MetricRecord
         """
-        good = self.usable(server_round, replies, expected=self._sent)
-        federation = self._opened()
-        return average_replies(good, weighted=True, place=federation.place, total=federation.asked)
+        return average_replies(self.usable(server_round, replies, expected=self._sent), weighted=True)
 
     def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
         """Draw the clients of a round without replacement; return them in ascending order."""

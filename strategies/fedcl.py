@@ -72,6 +72,10 @@ class FedCL(SplitStrategy):
         generator = weights.of(self.generator, "scg/")
         return super().learned() | generator | weights.to_arrays(self.generator_optimizer.state(), "scg-optimizer/")
 
+    def state(self) -> Arrays:
+        """Return nothing more: `aggregate_train` returns all that is `learned`."""
+        return {}
+
     def restore(self, arrays: Arrays, state: Arrays | None = None) -> None:
         """Go on from what `learned` returned."""
         super().restore(arrays, state)

@@ -56,6 +56,10 @@ class FedProto(SplitStrategy):
         own = {"values": self.prototypes.values, "counts": self.prototypes.counts}
         return super().learned() | weights.to_arrays(own, "prototypes/")
 
+    def state(self) -> Arrays:
+        """Return nothing more: `aggregate_train` returns all that is `learned`."""
+        return {}
+
     def restore(self, arrays: Arrays, state: Arrays | None = None) -> None:
         """Go on from what `learned` returned."""
         super().restore(arrays, state)

@@ -49,11 +49,6 @@ class SplitSettings(StrategySettings):
             raise ValueError(
                 f"clients have the tasks {sorted(tasks)}, but a shared decoder serves one: give all the same"
             )
-        if not hasattr(scenario.learner.load(), "backward"):
-            raise ValueError(
-                f"learner {scenario.learner.name!r} has no phases 'forward' and 'backward', which the strategy needs: "
-                "use 'split'"
-            )
 
 
 class SplitStrategy(FederatedStrategy):
@@ -68,6 +63,7 @@ class SplitStrategy(FederatedStrategy):
     settings : SplitSettings
     """
 
+    phases = ("forward", "backward")
     shared_decoder = True
 
     def __init__(self, experiment: Experiment, settings: SplitSettings) -> None:

@@ -7,7 +7,7 @@ round add up to it; what no known function accounts for is `OTHER`.
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -43,9 +43,10 @@ PARTS = {
 
 FUNCTIONS = {
     "semfed.flower.federation:Federation.send_and_receive": "broadcast",
+    "semfed.flower.federation:Federation._replies": "broadcast",
     "semfed.flower.exchange:Exchange.ask": "broadcast",
     "semfed.flower.exchange:Exchange._send": "broadcast",
-    "semfed.flower.exchange:Exchange._wire": "broadcast",
+    "semfed.flower.exchange:_wire": "broadcast",
     "semfed.flower.federation:Federation._take_note": "reply",
     "semfed.flower.federation:Federation.drain": "records",
     "semfed.flower.adapter:_reply": "reply",
@@ -108,7 +109,7 @@ class Clock:
         self._since = now
 
     def watch(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
-        """Return the function with its time put down to a part, and that of the iterator that it may return."""
+        """Return the function with its time put down to a part, and that of the generator that it may return."""
 
         @wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
@@ -118,11 +119,11 @@ class Clock:
                 result = function(*args, **kwargs)
             finally:
                 self.leave()
-            return self._watch_iterator(result, part) if isinstance(result, Iterator) else result
+            return self._watch_generator(result, part) if isinstance(result, Generator) else result
 
         return watched
 
-    def _watch_iterator(self, items: Iterator[Any], part: str) -> Iterator[Any]:
+    def _watch_generator(self, items: Iterator[Any], part: str) -> Iterator[Any]:
         nothing = object()
         while True:
             self.enter(part)

@@ -1,6 +1,6 @@
 """Averages of clients' arrays, taken while the replies come in."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, MetricRecordValues
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
+from semfed.flower.replies import Replies
 
 WEIGHT = "num-examples"
 """Metric of a reply by which averages are weighted, as in Flower."""
@@ -200,23 +201,17 @@ def add_reply(average: Average, reply: Message, *, weighted: bool, place: int) -
     return metrics
 
 
-def average_replies(
-    replies: Iterable[Message], *, weighted: bool, place: Callable[[int], int], total: int
-) -> tuple[ArrayRecord, MetricRecord]:
+def average_replies(replies: Replies, *, weighted: bool) -> tuple[ArrayRecord, MetricRecord]:
     """Average the arrays of replies, by their ``num-examples`` or equally, and their metrics by ``num-examples``.
 
     Parameters
     ----------
-    replies : iterable of Message
-        Ascending by the places of their clients.
+    replies : Replies
+        All with arrays and metrics; their exchange says what the places are.
     weighted : bool
-    place : callable
-        Says what place a client has; see `Average`.
-    total : int
-        How many places there are.
     """
-    average = Average(total)
-    told = [add_reply(average, r, weighted=weighted, place=place(r.metadata.src_node_id)) for r in replies]
+    average = Average(replies.total)
+    told = [add_reply(average, r, weighted=weighted, place=replies.places[r.metadata.src_node_id]) for r in replies]
     return wire.record(average.mean()), average_metrics(told)
 
 

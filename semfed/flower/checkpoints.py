@@ -10,7 +10,7 @@ from flwr.serverapp.strategy import Strategy
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
 from semfed.durable import Tables
-from semfed.flower.continued import Continued, memory
+from semfed.flower.continued import Continued, memory, restore
 from semfed.flower.federation import Federation
 
 SAMPLES = "samples/"
@@ -61,13 +61,15 @@ class Checkpoints:
         if resume is not None:
             self.arrays = ArrayRecord({name: Array(array) for name, array in resume.tables["arrays"].items()})
 
-    def continued(self, resume: Checkpoint) -> Continued:
-        """Return the strategy with its memory back, in a form that counts its rounds on."""
-        runner = Continued(self._strategy, self.done)
-        runner.open(self._federation, resume.tables["arrays"], resume.tables["strategy"])
-        for table, arrays in resume.tables.items():
-            if table.startswith(SAMPLES):
-                self._federation.samples[int(table.removeprefix(SAMPLES))] = arrays
+    def continued(self, resume: Checkpoint | None) -> Continued:
+        """Return the strategy with its clients, and its memory back, in a form that counts its rounds on."""
+        runner = Continued(self._strategy, self._federation.experiment.seed, self.done)
+        runner.open(self._federation)
+        if resume is not None:
+            restore(self._strategy, resume.tables["arrays"], resume.tables["strategy"])
+            for table, arrays in resume.tables.items():
+                if table.startswith(SAMPLES):
+                    self._federation.samples[int(table.removeprefix(SAMPLES))] = arrays
         return runner
 
     def before_round(self, round_: int) -> None:

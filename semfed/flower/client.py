@@ -115,9 +115,12 @@ class Learner(NumPyClient):
     ----------
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
+    keeps_model : bool
+        Whether `fit` without parameters goes on from the client's own last model, which local-only training needs.
     """
 
     requires_every_value: ClassVar[bool] = False
+    keeps_model: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session

@@ -1,7 +1,11 @@
-"""A strategy that goes on after some rounds: Flower's `Strategy.start` counts from 1, this one from where it was."""
+"""What a run needs of a strategy beside its algorithm: true numbers of its rounds, own random draws, and its memory.
+
+Flower's `Strategy.start` counts from 1 in a resumed run, too, and its strategies sample clients by Python's global
+generator. `Continued` stands between both.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,97 +27,140 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
+from semfed import seeding
 from semfed.errors import CheckpointError
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
 from semfed.weights import Arrays
 
-WITHOUT_MEMORY = (FedAvg, FedProx, FedMedian, FedTrimmedAvg, Krum, MultiKrum, Bulyan, QFedAvg)
-MEMORY: dict[Any, tuple[str, ...]] = {
+STOCK: dict[Any, tuple[str, ...]] = {
+    **dict.fromkeys((FedAvg, FedProx, FedMedian, FedTrimmedAvg, Krum, MultiKrum, Bulyan, QFedAvg), ()),
     FedAvgM: ("current_arrays", "momentum_vector"),
     **dict.fromkeys((FedAdagrad, FedAdam, FedYogi), ("m_t", "v_t")),
 }
-"""Attributes in which Flower's own strategies keep momenta from round to round."""
+"""Flower's own strategies of which it is known what they keep between rounds: attributes with their momenta."""
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """A strategy that says what it keeps; see `semfed.flower.strategy.FederatedStrategy`."""
+
+    def state(self) -> Arrays:
+        """Return what a resumed run needs beside the arrays that `aggregate_train` returned last."""
+
+    def restore(self, arrays: Arrays, state: Arrays) -> None:
+        """Go on from these arrays and from what `state` returned."""
 
 
 class Continued(Strategy):
-    """Lets a strategy see the true numbers of its rounds.
+    """Lets a strategy see the true numbers of its rounds, and draw from streams of the experiment's seed.
 
     Parameters
     ----------
     strategy : Strategy
         It has just been made.
+    seed : int
+        Of the experiment.
     done : int
         Rounds that are behind it.
     """
 
-    def __init__(self, strategy: Strategy, done: int) -> None:
-        self.strategy, self.done = strategy, done
+    def __init__(self, strategy: Strategy, seed: int, done: int = 0) -> None:
+        self.strategy, self.seed, self.done = strategy, seed, done
 
-    def open(self, federation: Federation, arrays: Arrays, state: Arrays) -> None:
-        """Put back what the strategy knew after its last round."""
+    def open(self, federation: Federation) -> None:
+        """Let a strategy of this package look at its clients."""
         if isinstance(self.strategy, FederatedStrategy):
-            self.strategy.federation = federation
-            self.strategy.prepare(federation)
-            self.strategy.restore(arrays, state)
-        else:
-            restore_stock(self.strategy, state)
+            self.strategy.open(federation)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
-        return self.strategy.configure_train(self.done + server_round, arrays, config, grid)
+        with seeding.of_python(self.seed, "train sampling", self.done + server_round):
+            return list(self.strategy.configure_train(self.done + server_round, arrays, config, grid))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the true round."""
-        return self.strategy.aggregate_train(self.done + server_round, replies)
+        aggregated = self.strategy.aggregate_train(self.done + server_round, replies)
+        _exhaust(replies)
+        return aggregated
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
-        return self.strategy.configure_evaluate(self.done + server_round, arrays, config, grid)
+        with seeding.of_python(self.seed, "evaluate sampling", self.done + server_round):
+            return list(self.strategy.configure_evaluate(self.done + server_round, arrays, config, grid))
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Aggregate the true round."""
-        return self.strategy.aggregate_evaluate(self.done + server_round, replies)
+        aggregated = self.strategy.aggregate_evaluate(self.done + server_round, replies)
+        _exhaust(replies)
+        return aggregated
 
     def summary(self) -> None:
         """Log the strategy's own summary."""
         self.strategy.summary()
 
 
-def memory(strategy: Strategy) -> Arrays:
-    """Return what a strategy must not forget beside the shared arrays: its own `state`, or a stock one's momenta.
+def _exhaust(replies: Iterable[Message]) -> None:
+    """Let all messages travel, also those of which a strategy did not want the replies."""
+    for _ in replies:
+        pass
+
+
+def require_word(kind: type[Strategy]) -> None:
+    """Refuse a strategy of which nobody has said what it keeps between rounds.
+
+    The class has to say it itself, for it may add something to what its base keeps: ``stateless = True`` if it adds
+    nothing, else ``state`` and ``restore``. Of Flower's own it is known.
 
     Raises
     ------
     CheckpointError
-        If it is a strategy of which that is not known.
+        If it does not say.
     """
-    if isinstance(strategy, FederatedStrategy):
-        return strategy.state()
+    own = vars(kind)
+    if kind not in STOCK and own.get("stateless") is not True and not {"state", "restore"} <= own.keys():
+        raise CheckpointError(
+            f"strategy {kind.__name__!r} does not say itself what it keeps between rounds: write stateless = True into "
+            "the class if it adds nothing to its base, else state() and restore(), or set checkpoint_every = 0"
+        )
+
+
+def memory(strategy: Strategy) -> Arrays:
+    """Return what a strategy must not forget beside the shared arrays: a stock one's momenta, and its own `state`.
+
+    Raises
+    ------
+    CheckpointError
+        If it is a strategy of which that is not known; see `require_word`.
+    """
+    require_word(type(strategy))
     kept: Arrays = {}
-    for attribute in _attributes(strategy):
+    for attribute in _momenta(strategy):
         value = getattr(strategy, attribute)
         if isinstance(value, ArrayRecord):
             value = {name: array.numpy() for name, array in value.items()}
         if isinstance(value, Sequence):
             value = {str(k): array for k, array in enumerate(value)}
         kept |= {f"{attribute}/{name}": np.asarray(array) for name, array in (value or {}).items()}
-    return kept
+    return kept | (strategy.state() if isinstance(strategy, KeepsState) else {})
 
 
-def restore_stock(strategy: Strategy, state: Arrays) -> None:
-    """Put the momenta of one of Flower's own strategies back."""
-    for attribute in _attributes(strategy):
+def restore(strategy: Strategy, arrays: Arrays, kept: Arrays) -> None:
+    """Put back what `memory` returned; `arrays` are those that `aggregate_train` returned last."""
+    own = dict(kept)
+    for attribute in _momenta(strategy):
         prefix = f"{attribute}/"
-        arrays = {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-        if arrays:
-            setattr(strategy, attribute, _as_kept(attribute, arrays))
+        momenta = {name.removeprefix(prefix): own.pop(name) for name in kept if name.startswith(prefix)}
+        if momenta:
+            setattr(strategy, attribute, _as_kept(attribute, momenta))
+    if isinstance(strategy, KeepsState):
+        strategy.restore(arrays, own)
 
 
 def _as_kept(attribute: str, arrays: dict[str, npt.NDArray[Any]]) -> Any:
@@ -122,13 +169,6 @@ def _as_kept(attribute: str, arrays: dict[str, npt.NDArray[Any]]) -> Any:
     return list(arrays.values()) if attribute == "momentum_vector" else arrays
 
 
-def _attributes(strategy: Strategy) -> tuple[str, ...]:
-    kind: type[Any] = type(strategy)
-    if kind in MEMORY:
-        return MEMORY[kind]
-    if kind in WITHOUT_MEMORY:
-        return ()
-    raise CheckpointError(
-        f"strategy {kind.__name__!r} does not say what it keeps between rounds: set checkpoint_every = 0, or derive it "
-        "from semfed's FederatedStrategy with state() and restore()"
-    )
+def _momenta(strategy: Strategy) -> tuple[str, ...]:
+    """Return the attributes that the nearest of Flower's own strategies keeps, which may be a base."""
+    return next((STOCK[kind] for kind in type(strategy).__mro__ if kind in STOCK), ())

@@ -23,6 +23,8 @@ ONE_OF_THEM = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ErrorCode.CLIENT_APP_CRASH
 """Errors of a whole bundle that one of its clients may have caused."""
 Bundle = dict[int, Message]
 """The messages, by client, that a node gets together."""
+Address = Callable[[int, Message], ConfigRecord]
+"""Makes the adapter's record of a client's message when that goes out."""
 
 
 @runtime_checkable
@@ -61,8 +63,6 @@ class Exchange:
         Of the engine.
     host : mapping of int to int
         Node of every client.
-    address : callable
-        Makes the adapter's record of a message: client and message to ConfigRecord.
 
     Attributes
     ----------
@@ -70,13 +70,13 @@ class Exchange:
         Clients of which a late reply came and was thrown away; the reader clears it.
     """
 
-    def __init__(self, grid: Grid, host: Mapping[int, int], address: Callable[[int, Message], ConfigRecord]) -> None:
-        self._grid, self._host, self._address = grid, host, address
+    def __init__(self, grid: Grid, host: Mapping[int, int]) -> None:
+        self._grid, self._host = grid, host
         self._outstanding: dict[int, Outstanding] = {}
         self.late: set[int] = set()
 
     def ask(
-        self, messages: Mapping[int, Message], timeout: float | None, *, patient: bool = False
+        self, messages: Mapping[int, Message], address: Address, timeout: float | None, *, patient: bool = False
     ) -> Iterator[tuple[int, Message]]:
         """Send at most one message to every client and give the replies as they come.
 
@@ -87,6 +87,8 @@ class Exchange:
         ----------
         messages : mapping of int to Message
             By client.
+        address : callable
+            Makes the adapter's record of each of them; called again where one is sent again.
         timeout : float or None
             Seconds for all of them together.
         patient : bool, default False
@@ -107,7 +109,7 @@ class Exchange:
             due = {node: queue.popleft() for node, queue in queues.items()}
             free = {node: bundle for node, bundle in due.items() if node not in self._outstanding}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for node, reply in self._send(free, left):
+            for node, reply in self._send(free, address, left):
                 bundle = due.pop(node)
                 if _perhaps_one_of_them(bundle, reply):
                     queues[node].extendleft({client: bundle[client]} for client in reversed(bundle))
@@ -150,7 +152,9 @@ class Exchange:
             time.sleep(POLL_S)
         return found
 
-    def _send(self, bundles: Mapping[int, Bundle], timeout: float | None) -> Iterator[tuple[int, Message]]:
+    def _send(
+        self, bundles: Mapping[int, Bundle], address: Address, timeout: float | None
+    ) -> Iterator[tuple[int, Message]]:
         """Send one message to every node; yield replies by node and note who did not answer."""
         wired: dict[int, Message] = {}
         waiting: dict[str, int] = {}
@@ -158,7 +162,7 @@ class Exchange:
         nodes = list(bundles)
 
         def make(k: int) -> Message:
-            wired[nodes[k]] = message = self._wire(nodes[k], bundles[nodes[k]])
+            wired[nodes[k]] = message = _wire(nodes[k], bundles[nodes[k]], address)
             return message
 
         for reply in self._deliver(nodes, make, timeout) if nodes else ():
@@ -178,14 +182,15 @@ class Exchange:
             return self._grid.exchange(nodes, make, timeout=timeout)
         return self._grid.send_and_receive([make(k) for k in range(len(nodes))], timeout=timeout)
 
-    def _wire(self, node: int, bundle: Bundle) -> Message:
-        """Make the one message that goes to a node."""
-        contents = {client: message.content.copy() for client, message in bundle.items()}
-        for client, content in contents.items():
-            content[STATE] = self._address(client, bundle[client])
-        first, about = next(iter(bundle)), next(iter(bundle.values())).metadata
-        content = contents[first] if len(contents) == 1 else pack(contents)
-        return Message(content, node, about.message_type, group_id=about.group_id, ttl=about.ttl)
+
+def _wire(node: int, bundle: Bundle, address: Address) -> Message:
+    """Make the one message that goes to a node."""
+    contents = {client: message.content.copy() for client, message in bundle.items()}
+    for client, content in contents.items():
+        content[STATE] = address(client, bundle[client])
+    first, about = next(iter(bundle)), next(iter(bundle.values())).metadata
+    content = contents[first] if len(contents) == 1 else pack(contents)
+    return Message(content, node, about.message_type, group_id=about.group_id, ttl=about.ttl)
 
 
 def _perhaps_one_of_them(bundle: Bundle, reply: Message) -> bool:

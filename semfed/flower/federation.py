@@ -7,7 +7,8 @@ sums do not depend on who answered first), says who did not answer and why, and 
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.folding import PLACE
 from semfed.flower.keeping import marks_to_json
 from semfed.flower.ledger import KEEP, Ledger
+from semfed.flower.replies import Replies, places_of
 from semfed.records import Record
 
 DEAD_WORKER = "ActorDiedError"
@@ -52,8 +54,8 @@ class Federation(Grid):
         What every client's ``get_properties`` answered.
     samples : dict of int to dict of str to ndarray
         Arrays that a client showed when it was evaluated last.
-    tally : Tally
-        How far the exchange under way has come.
+    watch : callable
+        Gets the `Tally` of every exchange as it begins.
     folds : bool
         Whether the engine may sum the arrays of replies to ``train`` messages; see `semfed.flower.folding`.
     initial_arrays : ArrayRecord
@@ -83,12 +85,10 @@ class Federation(Grid):
         self.properties: dict[int, dict[str, Any]] = {}
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
-        self.tally = Tally()
-        self._places: dict[int, int] = {}
+        self.watch: Callable[[Tally], None] = lambda tally: None
         self.folds = False
         self._host: dict[int, int] = {}
-        self._sizes: dict[int, int] = {}  # bytes of records of the exchange under way, which messages share
-        self._exchange = Exchange(grid, self._host, self._address)
+        self._exchange = Exchange(grid, self._host)
         self._retried: list[tuple[int, str, str]] = []
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
@@ -106,62 +106,41 @@ class Federation(Grid):
         """Return a client's name in the scenario."""
         return self.experiment.scenario.clients[client].name
 
-    def place(self, client: int) -> int:
-        """Return a client's place among those of the exchange under way, from 0."""
-        return self._places[client]
-
-    @property
-    def asked(self) -> int:
-        """How many clients the exchange under way asks: one more than the last place."""
-        return len(self._places)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
         """Send messages to clients and give their replies as they come in, in the order of the clients.
 
         Replies can be used up one by one, so that an aggregation over many clients needs the memory of a few.
-        Whoever wants none of them has to exhaust the iterator all the same.
 
         Parameters
         ----------
         messages : iterable of Message
             Their ``dst_node_id`` is a client index; at most one per client.
         timeout : float, optional
-            Seconds for all of them together.
+            Seconds for all of them together, from the moment that the first reply is wanted.
 
-        Yields
-        ------
-        Message
+        Returns
+        -------
+        Replies
             One per message, in the order of client indices; ``src_node_id`` is the client index. A client that
             raised, or did not answer in time, has an error reply, after as many retries as the scenario says.
 
         Raises
         ------
         FederationError
-            If the scenario has ``on_client_failure = "fail"`` and a client failed.
+            If a client has two messages; or, while replies are used up, if the scenario has ``on_client_failure =
+            "fail"`` and a client failed.
         EngineError
-            If a worker process of Flower's simulation died.
+            While replies are used up, if a worker process of Flower's simulation died.
         """
-        addressed = {message.metadata.dst_node_id: message for message in messages}
-        self._places = {client: place for place, client in enumerate(sorted(addressed))}
-        self.tally.asked, self.tally.answered = len(addressed), 0
-        self._sizes.clear()
-        scenario, order, ready = self.experiment.scenario, deque(sorted(addressed)), dict[int, Message]()
-        asked, retries = addressed, scenario.retries if scenario.on_client_failure == "retry" else 0
-        for attempt in range(1 + retries):
-            failed: dict[int, Message] = {}
-            for client, reply in self._exchange.ask(asked, timeout, patient=attempt > 0):
-                if reply.has_error() and attempt < retries and DEAD_WORKER not in (reply.error.reason or ""):
-                    failed[client] = reply
-                    continue
-                ready[client] = reply
-                while order and order[0] in ready:
-                    first = ready.pop(order.popleft())
-                    self._take_note(first)
-                    yield first
-            asked = {client: addressed[client] for client in sorted(failed)}
-            self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
-            if not asked:
-                break
+        addressed: dict[int, Message] = {}
+        for message in messages:
+            client = message.metadata.dst_node_id
+            if client in addressed:
+                raise FederationError(f"client {self.name(client)!r} has two messages in one exchange: send it one")
+            addressed[client] = message
+        places, tally = places_of(addressed), Tally(len(addressed))
+        self.watch(tally)
+        return Replies(places, self._replies(addressed, places, tally, timeout), tally)
 
     def reject(self, client: int, phase: str, reason: str) -> None:
         """Note that a reply is missing, or that one came but could not be used.
@@ -196,7 +175,8 @@ class Federation(Grid):
             self.ledger.note(client, None)
         self._exchange.late.clear()
         asked = {k: self.create_message(RecordDict(), KEEP, k, str(self.ledger.due)) for k in self.ledger.unkept}
-        for client, reply in sorted(dict(self._exchange.ask(asked, self.experiment.scenario.timeout_s)).items()):
+        replies = self._exchange.ask(asked, self._address, self.experiment.scenario.timeout_s)
+        for client, reply in sorted(dict(replies).items()):
             if reply.has_error():
                 self._failures.append((client, "checkpoint", sentence(reply.error)))
             else:
@@ -264,13 +244,43 @@ class Federation(Grid):
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _replies(
+        self, addressed: Mapping[int, Message], places: Mapping[int, int], tally: Tally, timeout: float | None
+    ) -> Iterator[Message]:
+        """Exchange messages and put the replies in order; see `send_and_receive`."""
+        address = partial(self._address_and_account, places, {})
+        scenario, order, ready = self.experiment.scenario, deque(places), dict[int, Message]()
+        asked, retries = addressed, scenario.retries if scenario.on_client_failure == "retry" else 0
+        for attempt in range(1 + retries):
+            failed: dict[int, Message] = {}
+            for client, reply in self._exchange.ask(asked, address, timeout, patient=attempt > 0):
+                if reply.has_error() and attempt < retries and DEAD_WORKER not in (reply.error.reason or ""):
+                    failed[client] = reply
+                    continue
+                ready[client] = reply
+                while order and order[0] in ready:
+                    first = ready.pop(order.popleft())
+                    tally.answered += 1
+                    self._take_note(first)
+                    yield first
+            asked = {client: addressed[client] for client in sorted(failed)}
+            self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
+            if not asked:
+                break
+
     def _address(self, client: int, message: Message) -> ConfigRecord:
-        """Account a message that goes out, and make the adapter's record of it."""
-        phase = message.metadata.message_type
-        if phase != KEEP:
-            self._account(client, phase, message.content, "down")
-        place = {PLACE: [self._places[client], self.asked]} if self.folds and phase == "train" else {}
-        return ConfigRecord({"client": client, **place, **self.ledger.order(client, phase)})
+        """Make the adapter's record of a message that goes out."""
+        return ConfigRecord({"client": client, **self.ledger.order(client, message.metadata.message_type)})
+
+    def _address_and_account(
+        self, places: Mapping[int, int], sizes: dict[int, int], client: int, message: Message
+    ) -> ConfigRecord:
+        """Do the same for a message of a strategy, with its place, and account it; for `sizes` see `_size`."""
+        phase, record = message.metadata.message_type, self._address(client, message)
+        self._account(client, phase, message.content, "down", sizes)
+        if self.folds and phase == "train":
+            record[PLACE] = [places[client], len(places)]
+        return record
 
     def _require_living_worker(self, client: int, error: Error) -> None:
         if DEAD_WORKER in (error.reason or ""):
@@ -287,7 +297,6 @@ class Federation(Grid):
             self._failures.append((client, "checkpoint", problem))
 
     def _take_note(self, reply: Message) -> None:
-        self.tally.answered += 1
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
             # In the order of the clients: whoever gets the dead worker next fails, too, and may be heard of first.
@@ -295,7 +304,7 @@ class Federation(Grid):
             self.reject(client, phase, sentence(reply.error))
             return
         self._note_kept(client, reply)
-        self._account(client, phase, reply.content, "up")
+        self._account(client, phase, reply.content, "up", {})
         for record in reply.content.values():
             if isinstance(record, ArrayRecord) and phase == "evaluate":
                 self.samples[client] = {name: array.numpy() for name, array in record.items()}
@@ -307,9 +316,8 @@ class Federation(Grid):
                 elif name != "num-examples" and isinstance(value, int | float):
                     self._metrics.append((client, name, float(value)))
 
-    def _account(self, client: int, phase: str, content: RecordDict, direction: str) -> None:
-        shared = self._sizes if direction == "down" else {}
-        size = sum(_size(record, shared) for record in content.values())
+    def _account(self, client: int, phase: str, content: RecordDict, direction: str, sizes: dict[int, int]) -> None:
+        size = sum(_size(record, sizes) for record in content.values())
         self._costs[client, _cost(f"bytes_{direction}", phase)] += size
 
     def _open(self, timeout: float) -> None:

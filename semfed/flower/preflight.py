@@ -1,10 +1,11 @@
-"""What can be checked before any training: data, tasks, partitions, devices."""
+"""What can be checked before any training: strategies, data, tasks, partitions, devices."""
 
 from pathlib import Path
 
 import torch
 
 from semfed.data import tasks
+from semfed.flower import fitting
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.scenario import Scenario
@@ -31,7 +32,9 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
     DataError
         If data are missing, too few, or lack a class or value that a task names.
     ScenarioError
-        If a GPU is asked for where there is none.
+        If a GPU is asked for where there is none, or a strategy does not fit; see `semfed.flower.fitting`.
+    CheckpointError
+        If a strategy does not say what it keeps between rounds.
     """
     worker = worker or Worker()
     cpu = torch.device("cpu")
@@ -39,6 +42,7 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
     sizes: list[int] = []
     for arm in scenario.arm_names:
         complete = scenario.arm(arm)
+        fitting.check(complete)
         pick_device(complete.training.device)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
         for seed in scenario.seeds:

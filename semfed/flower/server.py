@@ -10,7 +10,7 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from semfed.callbacks import Callback, Outcome
+from semfed.callbacks import Callback, Outcome, Tally
 from semfed.checkpoint import Checkpoint
 from semfed.errors import SemfedError
 from semfed.flower.checkpoints import Checkpoints
@@ -115,8 +115,12 @@ def run_arm(
     federation = Federation(
         grid, experiment, timeout=max(scenario.timeout_s, OPENING_S), run=run, marks=resume.marks if resume else None
     )
-    for callback in callbacks:
-        callback.on_exchanges(federation.tally)
+
+    def watch(tally: Tally) -> None:
+        for callback in callbacks:
+            callback.on_exchanges(tally)
+
+    federation.watch = watch
     strategy = make_strategy(experiment)
     points = Checkpoints(federation, strategy, callbacks, resume)
     done = points.done
@@ -134,9 +138,8 @@ def run_arm(
         started = now
         return None
 
-    runner: Strategy = strategy if resume is None else points.continued(resume)
     try:
-        result = runner.start(
+        result = points.continued(resume).start(
             grid=federation,
             initial_arrays=points.arrays,
             num_rounds=scenario.rounds - done,

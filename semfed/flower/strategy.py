@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import INFO
-from typing import Any
+from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
@@ -18,6 +18,8 @@ from semfed.flower.arrays import mismatch
 from semfed.flower.averaging import Folded, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation, sentence
+from semfed.flower.replies import Replies
+from semfed.scenario import Scenario
 from semfed.settings import StrictModel
 
 MOST_TOLD = 5
@@ -31,6 +33,21 @@ class StrategySettings(StrictModel):
     """Least fraction of the addressed clients that must give a usable reply; with fewer the run stops."""
 
 
+def require_one_architecture(scenario: Scenario, remedy: str) -> None:
+    """Refuse clients with an encoder of their own, for strategies that send all the same arrays.
+
+    Raises
+    ------
+    ValueError
+        If there is one; `remedy` says what else may be done about it.
+    """
+    for client in scenario.clients:
+        if client.encoder not in (None, scenario.model.encoder):
+            raise ValueError(
+                f"client {client.name!r} has an encoder of its own, which cannot be averaged: remove it or {remedy}"
+            )
+
+
 class FederatedStrategy(Strategy):
     """A strategy over the clients of one experiment.
 
@@ -41,9 +58,19 @@ class FederatedStrategy(Strategy):
     ----------
     experiment : Experiment
     settings : StrategySettings
+
+    Attributes
+    ----------
+    phases : tuple of str
+        Methods of a learner that training calls.
+    stateless : bool
+        Whether a class adds nothing to what its base keeps between rounds, beside the arrays that `aggregate_train`
+        returns. Every class says so in its own body, or has `state` and `restore`; else it has no checkpoints.
     """
 
     Settings: type[StrategySettings] = StrategySettings
+    phases: ClassVar[tuple[str, ...]] = ("fit",)
+    stateless: ClassVar[bool] = False
 
     def __init__(self, experiment: Experiment, settings: StrategySettings) -> None:
         self.experiment = experiment
@@ -58,6 +85,12 @@ class FederatedStrategy(Strategy):
         """
         return False
 
+    def open(self, federation: Federation) -> None:
+        """Take the clients that the strategy works with."""
+        self.federation = federation
+        federation.folds = self.only_averages and getattr(federation.grid, "folds", False)
+        self.prepare(federation)
+
     def prepare(self, federation: Federation) -> None:
         """Look at the clients' properties before the first round."""
 
@@ -66,9 +99,10 @@ class FederatedStrategy(Strategy):
         return {}
 
     def state(self) -> Arrays:
-        """Return what a resumed run needs beside the arrays that `aggregate_train` returned last; nothing by default.
+        """Return what a resumed run needs beside the arrays that `aggregate_train` returned last.
 
-        Whatever changes from round to round and cannot be found again by `prepare` belongs here.
+        Nothing, which a class has to confirm by ``stateless = True`` or a `state` of its own. Whatever changes from
+        round to round and cannot be found again by `prepare` belongs here.
         """
         return {}
 
@@ -85,10 +119,9 @@ class FederatedStrategy(Strategy):
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
         """Run all rounds; parameters and result as in Flower's `Strategy.start`."""
-        self.federation = grid if isinstance(grid, Federation) else Federation(grid, self.experiment)
-        self.federation.folds = self.only_averages and getattr(self.federation.grid, "folds", False)
-        self.prepare(self.federation)
-        return super().start(self.federation, initial_arrays, *args, **kwargs)
+        federation = grid if isinstance(grid, Federation) else Federation(grid, self.experiment)
+        self.open(federation)
+        return super().start(federation, initial_arrays, *args, **kwargs)
 
     def summary(self) -> None:
         """Log the configuration."""
@@ -116,33 +149,42 @@ class FederatedStrategy(Strategy):
         expected: ArrayRecord | None = None,
         *,
         check: Callable[[Message], str | None] | None = None,
-    ) -> Iterator[Message]:
+    ) -> Replies:
         """Pass on the replies that can be used and, after the last one, insist on the quorum.
 
         Parameters
         ----------
         server_round : int
         replies : iterable of Message
-            As the federation gave them.
+            As the federation gave them; of any others see `Replies.of`.
         expected : ArrayRecord, optional
             Every reply must have arrays of these names, shapes and dtypes, all finite.
         check : callable, optional
             Says what else is wrong with a reply, None if nothing is.
 
-        Yields
-        ------
-        Message
-            In the order of the clients.
+        Returns
+        -------
+        Replies
+            Those that can be used, in the order of the clients, with the places of all that were asked.
 
         Raises
         ------
         FederationError
-            If fewer than the quorum are usable; it names the others and their reasons.
+            While they are used up, if fewer than the quorum are usable; it names the others and their reasons.
         """
+        exchange = Replies.of(replies)
+        return exchange.only(self._usable(server_round, exchange, expected, check))
+
+    def _usable(
+        self,
+        server_round: int,
+        replies: Replies,
+        expected: ArrayRecord | None,
+        check: Callable[[Message], str | None] | None,
+    ) -> Iterator[Message]:
         federation = self._opened()
-        good, bad, total = 0, dict[str, str](), 0
+        good, bad = 0, dict[str, str]()
         for reply in replies:
-            total += 1
             client = reply.metadata.src_node_id
             if reply.has_error():
                 bad[federation.name(client)] = sentence(reply.error)
@@ -158,7 +200,7 @@ class FederatedStrategy(Strategy):
             else:
                 federation.reject(client, reply.metadata.message_type, problem)
                 bad[federation.name(client)] = problem
-        self.require_quorum(server_round, good, total, bad)
+        self.require_quorum(server_round, good, replies.total, bad)
 
     def require_quorum(self, server_round: int, good: int, total: int, bad: Mapping[str, str]) -> None:
         """Stop the run if too few of the addressed clients are left; `bad` has the others' names, with the reasons."""
@@ -174,10 +216,10 @@ class FederatedStrategy(Strategy):
 
         None if nobody was asked, as with ``fraction_evaluate = 0``: a client that was asked has a reply in any case.
         """
-        asked = list(replies)
-        if not asked:
+        exchange = Replies.of(replies)
+        if not exchange.total:
             return None
-        good = self.usable(server_round, asked)
+        good = self.usable(server_round, exchange)
         return average_metrics([record for reply in good for record in reply.content.metric_records.values()])
 
     def _opened(self) -> Federation:

@@ -47,19 +47,25 @@ def test_rounds_clients_and_seconds_are_shown(progress: Progress) -> None:
         assert words in " ".join(shown.split())
 
 
-def test_a_tally_follows_the_replies(open_federation: Callable[..., Federation], digits: Scenario) -> None:
+def test_a_tally_follows_the_replies_of_its_exchange(
+    open_federation: Callable[..., Federation], digits: Scenario
+) -> None:
     federation = open_federation(digits, "clustered")
     strategy = make_strategy(federation.experiment)
     strategy.prepare(federation)  # type: ignore[attr-defined]
+    seen: list[Tally] = []
+    federation.watch = seen.append
     messages = strategy.configure_train(1, federation.initial_arrays, {}, federation)
-    assert federation.tally == Tally()
-    assert len(list(federation.send_and_receive(messages))) == 3
-    assert federation.tally == Tally(asked=3, answered=3)
+    replies = federation.send_and_receive(messages)
+    assert seen == [Tally(asked=3, answered=0)]
+    next(replies)
+    assert replies.tally == Tally(asked=3, answered=1)
     assert not list(federation.send_and_receive([]))
-    assert federation.tally == Tally()
+    assert len(list(replies)) == 2
+    assert seen == [Tally(asked=3, answered=3), Tally()]
 
 
-def test_callbacks_get_the_tally_of_every_arm(tmp_path: Path) -> None:
+def test_callbacks_get_the_tally_of_every_exchange(tmp_path: Path) -> None:
     class Collect(Callback):
         def __init__(self) -> None:
             self.tallies: list[Tally] = []
@@ -71,5 +77,5 @@ def test_callbacks_get_the_tally_of_every_arm(tmp_path: Path) -> None:
     short = ["rounds=1", "training.epochs=1"]
     semfed.run("digits", arms=["clustered", "individual"], seeds=[0], overrides=short, out=tmp_path / "run",
                callbacks=[collected])  # fmt: skip
-    assert collected.tallies == [Tally(3, 3), Tally(3, 3)]
-    assert collected.tallies[0] is not collected.tallies[1]
+    assert collected.tallies == [Tally(3, 3)] * 4, "two arms train and test once"
+    assert len({id(tally) for tally in collected.tallies}) == 4

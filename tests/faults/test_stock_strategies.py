@@ -1,39 +1,80 @@
-"""Strategies that go on: Flower's own with their momenta, and those of which nothing is known."""
+"""Strategies that go on: Flower's own with their momenta, those that say what they keep, and those that do not."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import remembering
 import tomli_w
-from flwr.serverapp.strategy import FedAdam, FedAvg
+from flwr.serverapp.strategy import FedAdam
 
 import semfed
 from semfed import scenario as scenarios
 from semfed.errors import CheckpointError
-from semfed.flower.continued import memory
+from semfed.flower.continued import memory, require_word
+
+FLOWERS = "flwr.serverapp.strategy:"
+SAMPLED = {"fraction_train": 0.5, "fraction_evaluate": 0.5}
 
 
-@pytest.mark.parametrize("name", ["FedAvg", "FedAvgM", "FedAdam"])
-def test_a_stock_strategy_goes_on_with_its_momenta(
-    interrupted: Callable[..., Path], results: Callable[[Path], Any], tmp_path: Path, name: str
-) -> None:
-    strategy = {"name": f"flwr.serverapp.strategy:{name}"} | ({"server_momentum": 0.5} if name == "FedAvgM" else {})
-    tree = scenarios.read(scenarios.built_in()["digits"]) | {"strategy": strategy, "arms": []}
+def given(tmp_path: Path, strategy: str, **settings: Any) -> dict[str, Any]:
+    tree = scenarios.read(scenarios.built_in()["digits"]) | {"strategy": {"name": strategy, **settings}, "arms": []}
     path = tmp_path / "scenario.toml"
     path.write_text(tomli_w.dumps(tree))
-    given = {"scenario": path, "arms": None, "overrides": ["rounds=4", "training.epochs=1"]}
-    folder = interrupted(rounds=3, **given)
+    return {"scenario": path, "arms": None, "overrides": ["rounds=4", "training.epochs=1"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (f"{FLOWERS}FedAvg", {}),
+        (f"{FLOWERS}FedAvg", SAMPLED),
+        (f"{FLOWERS}FedAvgM", {"server_momentum": 0.5}),
+        (f"{FLOWERS}FedAdam", {}),
+        ("remembering:Remembering", {}),
+        ("remembering:Shrinking", {}),
+        ("remembering:StatelessAdam", SAMPLED),
+        ("remembering:CountingAdam", {}),
+    ],
+    ids=lambda value: value.partition(":")[2] if isinstance(value, str) else ("sampled" if value == SAMPLED else ""),
+)
+def test_a_strategy_goes_on_with_what_it_keeps(
+    interrupted: Callable[..., Path],
+    results: Callable[[Path], Any],
+    tmp_path: Path,
+    name: str,
+    settings: dict[str, Any],
+) -> None:
+    arguments = given(tmp_path, name, **settings)
+    folder = interrupted(rounds=3, **arguments)
     semfed.run(resume=folder)
-    semfed.run(seeds=[0], out=tmp_path / "undisturbed", **given)
+    semfed.run(seeds=[0], out=tmp_path / "undisturbed", **arguments)
     assert results(folder) == results(tmp_path / "undisturbed")
 
 
-class Unknown(FedAvg):
-    """It may keep anything."""
+@pytest.mark.parametrize("name", ["Counting", "Half", "Plain", "Heir", "Adam"])
+def test_a_strategy_that_does_not_say_what_it_keeps_is_refused(tmp_path: Path, name: str) -> None:
+    """Before there is a run folder or an engine; a base's word does not count."""
+    words = f"strategy '{name}' does not say itself what it keeps between rounds: .*stateless = True .*checkpoint_every"
+    arguments, out = given(tmp_path, f"remembering:{name}"), tmp_path / "run"
+    with pytest.raises(CheckpointError, match=words) as caught:
+        semfed.run(seeds=[0], out=out, **arguments)
+    assert not out.exists()
+    assert "\n" not in str(caught.value)
 
 
-def test_a_strategy_that_does_not_say_what_it_keeps_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="'Unknown' does not say what it keeps between rounds: set checkpoint_ev"):
-        memory(Unknown())
+def test_it_runs_without_checkpoints(tmp_path: Path) -> None:
+    arguments = given(tmp_path, "remembering:Counting")
+    arguments["overrides"].append("checkpoint_every=0")
+    assert semfed.run(seeds=[0], out=tmp_path / "run", **arguments).summary["complete"]
+
+
+@pytest.mark.parametrize("name", semfed.plugins.available("strategies"))
+def test_every_strategy_of_this_package_says_what_it_keeps(name: str) -> None:
+    require_word(semfed.plugins.load("strategies", name))
+
+
+def test_momenta_of_which_there_are_none_yet_are_nothing() -> None:
     assert memory(FedAdam()) == {}
+    assert memory(remembering.CountingAdam()) == {"seen": 0}

@@ -1,15 +1,18 @@
 """Who takes part in a round of federated averaging."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 import semfed
 from semfed import overrides
 from semfed.errors import ScenarioError
 from semfed.experiment.folder import read_records
+from semfed.flower import arrays as wire
 from semfed.flower.federation import Federation
 from semfed.flower.server import make_strategy
 
@@ -36,6 +39,43 @@ def test_every_round_draws_its_own_clients(open_federation: Callable[..., Federa
     assert drawn == asked(federation, "train", rounds)
     assert drawn != asked(open_federation(scenario, "fedavg", seed=1), "train", rounds)
     assert asked(federation, "evaluate", rounds) == [list(range(5))] * 20
+
+
+def test_the_first_round_is_summed_like_any_other(open_federation: Callable[..., Federation]) -> None:
+    """In a tree of halves: 1 is lost in 1e16, four or five of them are not."""
+    scenario = overrides.load("fedcl-digits", ["data.q=6", "clients.count=20"], arms=["fedavg"])
+    federation = open_federation(scenario, "fedavg")
+    values = [1e16, *[1.0] * 19]
+    halves = [sum(values[:5]), sum(values[5:10]), sum(values[10:15]), sum(values[15:])]
+    expected = ((halves[0] + halves[1]) + (halves[2] + halves[3])) / 20
+    assert expected != sum(values) / 20
+    strategy = make_strategy(federation.experiment)
+    strategy.federation = federation
+    sent = strategy.configure_train(1, wire.record({"w": np.zeros(1)}), ConfigRecord(), federation)
+    replies = []
+    for message, value in zip(sent, values, strict=True):
+        content = {"arrays": wire.record({"w": np.array([value])}), "metrics": MetricRecord({"num-examples": 3})}
+        replies.append(Message(RecordDict(content), reply_to=message))
+    arrays, _ = strategy.aggregate_train(1, replies)
+    assert arrays is not None
+    assert arrays["w"].numpy().tolist() == [expected]
+
+
+def test_stock_strategies_sample_by_seed_and_round(tmp_path: Path) -> None:
+    """Flower's own draw from Python's global generator, of which a run must neither depend nor leave a trace."""
+    table = '{name = "flwr.serverapp.strategy:FedAvg", fraction_train = 0.4, fraction_evaluate = 0.0}'
+    drawn = []
+    for state, seed in ((1, 0), (2, 0), (2, 1)):
+        random.seed(state)
+        out = tmp_path / f"{state}-{seed}"
+        changes = [*SHORT, f"arms.fedavg.strategy={table}"]
+        run = semfed.run("fedcl-digits", arms=["fedavg"], seeds=[seed], overrides=changes, out=out)
+        assert random.random() == random.Random(state).random()
+        trained = [(r.round, r.client) for r in read_records(run.folder) if r.metric == "train_loss/own-classes"]
+        assert [sum(round_ == k for round_, _ in trained) for k in range(1, 5)] == [2] * 4
+        drawn.append(trained)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len({tuple(c for r, c in drawn[0] if r == k) for k in range(1, 5)}) > 1, "every round draws its own"
 
 
 def test_at_least_one_client_trains(open_federation: Callable[..., Federation]) -> None:

@@ -408,7 +408,6 @@ def test_further_test_snrs_are_measured_in_the_last_round_only() -> None:
     [
         (["arms.fedcl.lambda_ms=-1"], "lambda_ms"),
         (["arms.fedavg.exchange=maybe"], "exchange"),
-        (["arms.fedcl.learner=joint"], "learner 'joint' has no phases"),
         (["channel.uses=0"], "channel.uses"),
         (['model.encoder={name="lenet", channels=[0, 4]}'], "channels"),
     ],
