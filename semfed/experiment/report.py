@@ -14,7 +14,13 @@ from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
 MILLION = 1e6
-COSTS = {"bytes_up": "MB up", "bytes_down": "MB down", "channel_uses": "million channel uses"}
+COSTS = {
+    "bytes_up": "MB up",
+    "bytes_down": "MB down",
+    "channel_uses": "million channel uses",
+    "simulation_bytes_up": "simulation: MB up",
+    "simulation_bytes_down": "MB down",
+}
 
 
 def percent(entry: Mapping[str, Any] | None) -> str:
@@ -47,7 +53,7 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
 
 
 def cost_table(summary: Mapping[str, Any]) -> Table:
-    """Return what the arms cost over the whole run: bytes in both directions and channel uses, all clients."""
+    """Return what the arms cost over the whole run, all clients: the scheme's, and what only its simulation sent."""
     table = Table(title="cost of training, all clients", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
     for heading in COSTS.values():
