@@ -15,11 +15,10 @@ from semfed.scenario import Scenario
 
 MILLION = 1e6
 COSTS = {
-    "bytes_up": "MB up",
-    "bytes_down": "MB down",
-    "channel_uses": "million channel uses",
-    "simulation_bytes_up": "simulation: MB up",
-    "simulation_bytes_down": "MB down",
+    "MB up": ("bytes_up",),
+    "MB down": ("bytes_down",),
+    "million channel uses": ("channel_uses",),
+    "MB simulated": ("simulation_bytes_up", "simulation_bytes_down"),
 }
 
 
@@ -56,11 +55,12 @@ def cost_table(summary: Mapping[str, Any]) -> Table:
     """Return what the arms cost over the whole run, all clients: the scheme's, and what only its simulation sent."""
     table = Table(title="cost of training, all clients", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for heading in COSTS.values():
+    for heading in COSTS:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, arm in summary["arms"].items():
-        entries = [arm["final"].get(f"cost/{cost}") for cost in COSTS]
-        table.add_row(name, *("-" if entry is None else f"{entry['mean'] / MILLION:.2f}" for entry in entries))
+        told = [[arm["final"].get(f"cost/{cost}") for cost in costs] for costs in COSTS.values()]
+        totals = [None if None in entries else sum(entry["mean"] for entry in entries) / MILLION for entries in told]
+        table.add_row(name, *("-" if total is None else f"{total:.2f}" for total in totals))
     return table
 
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semfed.experiment.statistics import spread
 from semfed.records import Record
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
@@ -41,16 +42,6 @@ def is_total(metric: str) -> bool:
     return metric.startswith(("cost/", "failure/", "retry/"))
 
 
-def spread(values: Mapping[int, float]) -> dict[str, Any]:
-    """Return mean, sample standard deviation (None for one seed) and the values by seed."""
-    numbers = list(values.values())
-    return {
-        "mean": statistics.fmean(numbers),
-        "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
-        "values": {str(seed): value for seed, value in sorted(values.items())},
-    }
-
-
 def summarise(
     scenario: str,
     arms: Sequence[str],
@@ -62,7 +53,7 @@ def summarise(
     """Return the content of ``summary.json``.
 
     ``final`` holds, for every metric, its value in the last round, or the total over the run if it is a cost;
-    ``round_mean`` its mean over the rounds from 1 on. Both have mean, standard deviation and values over seeds.
+    ``round_mean`` its mean over the rounds from 1 on. Both are described by `spread`.
     ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has the others where
     they differ.
 

@@ -92,13 +92,18 @@ def test_bad_input_fails_before_anything_is_written(tmp_path: Path, monkeypatch:
         (DataError, "asks for 10000 images of class '2', but there are 124", {"overrides": [counts]}),
         (DataError, "the data set has no class '12'", {"overrides": ["tasks.t1.values=[12]"]}),
         (DataError, "'Sat 1' has no sample of value '6' of its task 't3'", {"overrides": ["clients.Sat 1.task=t3"]}),
+        (
+            ScenarioError,
+            "tasks.t2.missing = 'allow': learner 'multi-receiver' never refuses a missing value; leave it out",
+            {"scenario": "mtoc-federated", "overrides": ["tasks.t2.missing=allow"]},
+        ),
         (ScenarioError, "offers 0 GPUs|offers . GPUs", {"overrides": ["training.device=cuda:77"]}),
         (DataError, "needs a data root", {"overrides": ["data.source=mnist"]}),
         (DataError, "is not in .*put its files", {"overrides": ["data.source=mnist"], "data_root": tmp_path}),
     ]
     for error, words, arguments in cases:
         with pytest.raises(error, match=words):
-            semfed.run("digits", out=out, **arguments)
+            semfed.run(**{"scenario": "digits", "out": out, **arguments})
         assert not out.exists(), words
 
 
