@@ -10,6 +10,7 @@ from rich.table import Table
 
 from semfed.callbacks import Callback
 from semfed.experiment import folder as folders
+from semfed.experiment.results import quoted
 from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
@@ -26,8 +27,7 @@ def percent(entry: Mapping[str, Any] | None) -> str:
     """Write mean and spread of a fraction in percent."""
     if entry is None:
         return "-"
-    spread = "" if entry["sd"] is None else f" ± {100 * entry['sd']:.2f}"
-    return f"{100 * entry['mean']:.2f}{spread}"
+    return quoted(entry)
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:

@@ -117,6 +117,44 @@ def differences(arms: Mapping[str, Any], scenario: Scenario, reference: str | No
     return found
 
 
+def quoted(entry: Mapping[str, Any]) -> str:
+    """Write a fraction as READMEs quote it: ``88.49 ± 3.13``, in percent, mean and standard deviation over seeds."""
+    spread_ = "" if entry["sd"] is None else f" ± {100 * entry['sd']:.2f}"
+    return f"{100 * entry['mean']:.2f}{spread_}"
+
+
+def quoted_lead(entry: Mapping[str, Any]) -> str:
+    """Write by how much the reference is above the other arm: ``+1.73 [0.09, 3.37]``, in points, with its interval."""
+    if entry["ci95"] is None:
+        return f"{-100 * entry['mean']:+.2f} (one seed)"
+    low, high = (-100 * end for end in reversed(entry["ci95"]))
+    return f"{-100 * entry['mean']:+.2f} [{low:.2f}, {high:.2f}]"
+
+
+def table(result: Mapping[str, Any], metric: str, kind: str = "final") -> str:
+    """Write a fraction of all arms as a Markdown table, with the lead of the reference over each of them.
+
+    Parameters
+    ----------
+    result : mapping
+        Content of a results file.
+    metric : str
+    kind : {"final", "round_mean"}
+    """
+    lines = ["| arm | % | lead of the reference, points, paired 95 % interval | in seeds |", "|---|---|---|---|"]
+    for arm, kinds in result["arms"].items():
+        if metric not in kinds[kind]:
+            continue
+        told = result["differences"].get(arm, {})
+        lead = told.get(kind, {}).get(metric)
+        seeds = (
+            "" if lead is None else f"{sum(value < 0 for value in lead['values'].values())} of {len(lead['values'])}"
+        )
+        words = "" if lead is None else f"{told['reference']}: {quoted_lead(lead)}"
+        lines.append(f"| {arm} | {quoted(kinds[kind][metric])} | {words} | {seeds} |")
+    return "\n".join(lines)
+
+
 def deviations(committed: Mapping[str, Any], made: Mapping[str, Any], *, tolerance: float = 0.0) -> Iterator[str]:
     """Say what differs between a committed result and the same one made again, other than what it was made with.
 
