@@ -63,46 +63,45 @@ def words(command: str) -> list[str]:
     return given
 
 
-def make(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Run a command and return what belongs into the file; figures are put beside it.
+def make(file: Path, recipe: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Run a command and return what belongs into the file, and figures by the names of theirs.
 
     Raises
     ------
     SystemExit
-        If the command fails, or did not write the file that is its own to write.
+        If the command fails, did not write the file that is its own to write, or draws no such figure.
     """
     command = words(recipe["command"])
     if command[:2] != ["semfed", "run"]:
         before = file.stat().st_mtime_ns if file.is_file() else None
-        if subprocess.run([sys.executable, *command[1:]], cwd=ROOT, check=False).returncode:
-            raise SystemExit(f"{file}: its command failed: {recipe['command']}")
+        _run([sys.executable, *command[1:]], file)
         if not file.is_file() or file.stat().st_mtime_ns == before:
             raise SystemExit(f"{file}: its command did not write it: {recipe['command']}")
-        return {**json.loads(file.read_text()), **made_with()}
+        return {**json.loads(file.read_text()), **made_with()}, {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
-        line = [sys.executable, "-m", "semfed.cli", *command[1:], "--out", str(folder)]
-        if subprocess.run(line, check=False).returncode:
-            raise SystemExit(f"{file}: its command failed: {recipe['command']}")
-        result = {"name": file.stem, **condense(folder, recipe), **made_with()}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pictures = {picture.stem: picture for picture in plots.plot(folder)} if recipe.get("figures") else {}
-        for stem, name in recipe.get("figures", {}).items():
-            if stem not in pictures:
-                raise SystemExit(f"{file}: the run has no figure {stem!r}, only {sorted(pictures)}")
-            file.with_name(name).write_bytes(pictures[stem].read_bytes())
-    return result
+        _run([sys.executable, "-m", "semfed.cli", *command[1:], "--out", str(folder)], file)
+        drawn = {picture.stem: picture for picture in plots.plot(folder)} if recipe["figures"] else {}
+        missing = [stem for stem in recipe["figures"] if stem not in drawn]
+        if missing:
+            raise SystemExit(f"{file}: the run has no figure {missing[0]!r}, only {sorted(drawn)}")
+        figures = {name: drawn[stem].read_bytes() for stem, name in recipe["figures"].items()}
+        return {"name": file.stem, **condense(folder, recipe), **made_with()}, figures
+
+
+def _run(line: Sequence[str], file: Path) -> None:
+    if subprocess.run(line, cwd=ROOT, check=False).returncode:
+        raise SystemExit(f"{file}: its command failed: {shlex.join(line)}")
 
 
 def check(file: Path, recipe: dict[str, Any]) -> bool:
-    """Make a result again, leave its files as they are, and print what differs; say whether nothing does."""
-    kept = {path: path.read_bytes() for path in file.parent.iterdir() if path.is_file()}
+    """Make a result again, leave the file as it is, and print what differs; say whether nothing does."""
+    committed = file.read_bytes()
     try:
-        differing = list(deviations(json.loads(kept[file]), make(file, recipe)))
+        differing = list(deviations(json.loads(committed), make(file, recipe)[0]))
     finally:
-        for path, content in kept.items():
-            path.write_bytes(content)
-    print(f"{file}: {len(differing)} numbers differ" if differing else f"{file}: the same numbers")
+        file.write_bytes(committed)
+    print(f"{file}: {len(differing)} entries differ" if differing else f"{file}: the same numbers")
     print("".join(f"  {line}\n" for line in differing[:SHOWN]), end="")
     return not differing
 
@@ -154,7 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise SystemExit(f"{file}: there is nothing to check")
             same = check(file, recipe) and same
             continue
-        file.write_text(json.dumps(make(file, recipe), indent=1) + "\n")
+        result, figures = make(file, recipe)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=1) + "\n")
+        for name, picture in figures.items():
+            file.with_name(name).write_bytes(picture)
         print(os.path.relpath(file))
     raise SystemExit(0 if same else 1)
 

@@ -1,6 +1,5 @@
 """Results files: what a run found, small enough to be committed, with all that it takes to make it again."""
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,8 @@ def differences(arms: Mapping[str, Any], scenario: Scenario, reference: str | No
 
 def quoted(entry: Mapping[str, Any]) -> str:
     """Write a fraction as READMEs quote it: ``88.49 ± 3.13``, in percent, mean and standard deviation over seeds."""
-    spread_ = "" if entry["sd"] is None else f" ± {100 * entry['sd']:.2f}"
-    return f"{100 * entry['mean']:.2f}{spread_}"
+    mean = f"{100 * entry['mean']:.2f}"
+    return mean if entry["sd"] is None else f"{mean} ± {100 * entry['sd']:.2f}"
 
 
 def quoted_lead(entry: Mapping[str, Any]) -> str:
@@ -146,24 +145,21 @@ def table(result: Mapping[str, Any], metric: str, kind: str = "final") -> str:
         if metric not in kinds[kind]:
             continue
         told = result["differences"].get(arm, {})
-        lead = told.get(kind, {}).get(metric)
-        seeds = (
-            "" if lead is None else f"{sum(value < 0 for value in lead['values'].values())} of {len(lead['values'])}"
-        )
-        words = "" if lead is None else f"{told['reference']}: {quoted_lead(lead)}"
+        lead, words, seeds = told.get(kind, {}).get(metric), "", ""
+        if lead is not None:
+            ahead = sum(value < 0 for value in lead["values"].values())
+            words, seeds = f"{told['reference']}: {quoted_lead(lead)}", f"{ahead} of {len(lead['values'])}"
         lines.append(f"| {arm} | {quoted(kinds[kind][metric])} | {words} | {seeds} |")
     return "\n".join(lines)
 
 
-def deviations(committed: Mapping[str, Any], made: Mapping[str, Any], *, tolerance: float = 0.0) -> Iterator[str]:
+def deviations(committed: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
     """Say what differs between a committed result and the same one made again, other than what it was made with.
 
     Parameters
     ----------
     committed, made : mapping
         Contents of results files.
-    tolerance : float, default 0
-        Numbers differ if they are further apart than that, relatively and absolutely.
 
     Yields
     ------
@@ -172,23 +168,18 @@ def deviations(committed: Mapping[str, Any], made: Mapping[str, Any], *, toleran
     """
     for name in dict.fromkeys((*committed, *made)):
         if name not in MADE_WITH:
-            yield from _deviations(name, committed.get(name), made.get(name), tolerance)
+            yield from _deviations(name, committed.get(name), made.get(name))
 
 
-def _deviations(path: str, one: Any, other: Any, tolerance: float) -> Iterator[str]:
+def _deviations(path: str, one: Any, other: Any) -> Iterator[str]:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys((*one, *other)):
-            yield from _deviations(f"{path}.{key}", one.get(key), other.get(key), tolerance)
+            yield from _deviations(f"{path}.{key}", one.get(key), other.get(key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         for index, pair in enumerate(zip(one, other, strict=True)):
-            yield from _deviations(f"{path}[{index}]", *pair, tolerance)
-    elif one != other and not _close(one, other, tolerance):
+            yield from _deviations(f"{path}[{index}]", *pair)
+    elif one != other:
         yield f"{path}: {one} is now {other}"
-
-
-def _close(one: Any, other: Any, tolerance: float) -> bool:
-    numbers = all(isinstance(value, int | float) for value in (one, other))
-    return numbers and math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _by_seed(entry: Mapping[str, Any]) -> dict[int, float]:

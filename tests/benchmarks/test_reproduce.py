@@ -61,7 +61,7 @@ def test_a_result_is_made_again_and_a_check_finds_what_differs(made: Path, tmp_p
     found = reproduce("--check", copy)
     assert found.returncode == 1
     assert "arms.clustered.final.accuracy/average.values.1" in found.stdout
-    assert "1 numbers differ" in found.stdout
+    assert "1 entries differ" in found.stdout
     assert json.loads(copy.read_text()) == wrong
     assert list(copy.parent.iterdir()) == [copy]  # a check leaves no figures behind either
     assert reproduce(copy).returncode == 0
