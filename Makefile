@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export SEMFED_DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test long lint slow bench clean
+.PHONY: help install run test long lint slow reproduce expected bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,8 +38,15 @@ lint: $(STAMP) ## Check style and types
 slow: $(STAMP) ## Run the long reproductions on real data (needs SEMFED_DATA)
 	$(BIN)/pytest -m slow
 
+reproduce: $(STAMP) ## Make a result again: RESULT=scenarios/NAME/results/FILE.json; with CHECK=1 only say what differs
+	$(if $(RESULT),,$(error RESULT is unset: make reproduce RESULT=scenarios/NAME/results/FILE.json))
+	$(BIN)/python benchmarks/reproduce.py $(if $(CHECK),--check) $(RESULT)
+
+expected: $(STAMP) ## Write the short results that tests compare bit for bit anew (needs SEMFED_DATA)
+	REGENERATE=1 $(BIN)/pytest -m "" tests/scenarios/test_short_results.py
+
 bench: $(STAMP) ## Reproduce the committed results and measure the engines (needs SEMFED_DATA)
-	$(BIN)/python benchmarks/reproduce.py
+	$(BIN)/python benchmarks/reproduce.py --all
 	$(MAKE) -C benchmarks/engines bench PYTHON=$(abspath $(BIN))/python
 
 clean: ## Remove the virtual environment and caches

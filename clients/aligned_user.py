@@ -82,8 +82,9 @@ class AlignedUser(Learner):
         Returns
         -------
         dict
-            ``num-examples``: pilots; ``features``: m, complex; ``pilot-bytes``: of the white pilots, which the access
-            point sends once; ``baseline/accuracy``: what always deciding for the most frequent value reaches.
+            ``num-examples``: pilots; ``latent-width``: of the access point, real; ``features``: m, complex;
+            ``pilot-bytes``: of the white pilots, which the access point sends once; ``baseline/accuracy``: what always
+            deciding for the most frequent value reaches.
 
         Raises
         ------
@@ -95,6 +96,7 @@ class AlignedUser(Learner):
         values = self.prepared.test_values().numpy()
         return {
             "num-examples": sender.white.shape[1],
+            "latent-width": len(sender.pilots),
             "features": (len(sender.pilots) + 1) // 2,
             "pilot-bytes": to_wire(sender.white).nbytes,
             "baseline/accuracy": float(empirical_pmf(values, len(self.prepared.task.symbols)).max()),

@@ -91,6 +91,11 @@ class CooperativeClient(Learner):
         channel = session.scenario.channel
         self.channel = channel.load()(channel.settings).to(session.device)
 
+    @classmethod
+    def shares_in(cls, scenario: Scenario, round_: int) -> bool:
+        """Say whether the round trains the common unit."""
+        return _trains_common(scenario.learner.settings, round_)  # type: ignore[arg-type]
+
     # -- networks, with their initial weights; a client lives for one message -----------------------------------
 
     def _build_common(self) -> GaussianEncoder:
@@ -163,7 +168,7 @@ class CooperativeClient(Learner):
             ``train_loss/common`` or ``train_loss/<task>`` in nats, ``channel-uses`` of all transmissions.
         """
         round_, unit, metrics = int(config["server-round"]), self._named(parameters), dict[str, Any]()
-        if self._trains_common(round_):
+        if _trains_common(self.settings, round_):
             unit, auxiliary, metrics["train_loss/common"] = self._train_common(unit, round_)
             self.session.save("auxiliary", auxiliary)
         if self._trains_specific(round_):
@@ -188,7 +193,7 @@ class CooperativeClient(Learner):
         values = tasks.joint_values(self.session.dataset.test.labels, self.tasks, self.session.dataset.classes)
         metrics: dict[str, Any] = {}
         losses = []
-        if self._trains_common(round_):
+        if _trains_common(self.settings, round_):
             for name, (loss, error) in self._evaluate_common(unit, values, round_).items():
                 metrics[f"common_error/{name}"] = error
                 losses.append(loss)
@@ -216,10 +221,6 @@ class CooperativeClient(Learner):
         return sum(losses) / max(1, len(losses)), len(values), metrics
 
     # -- the common unit ------------------------------------------------------------------------------------
-
-    def _trains_common(self, round_: int) -> bool:
-        interleaved = self.settings.schedule == "interleaved"
-        return self.settings.cu and (interleaved or round_ <= self.settings.common.rounds)
 
     def _trains_specific(self, round_: int) -> bool:
         return self.settings.schedule == "interleaved" or round_ > self.settings.common.rounds
@@ -360,6 +361,10 @@ class CooperativeClient(Learner):
 
     def _named(self, parameters: list[npt.NDArray[Any]]) -> Arrays:
         return dict(zip(self.common.state_dict(), parameters, strict=True))
+
+
+def _trains_common(settings: CooperativeClient.Settings, round_: int) -> bool:
+    return settings.cu and (settings.schedule == "interleaved" or round_ <= settings.common.rounds)
 
 
 def _gaussian(

@@ -132,6 +132,9 @@ class Task(StrictModel):
     """Classes that are values of their own, or a table from a value's name to its classes."""
     rest: str | None = None
     """Name of the value that all other classes have (the complement); without it, they may not occur."""
+    missing: Literal["refuse", "allow"] = "refuse"
+    """Whether a client whose learner compares label statistics may lack samples of a named value: its pmf is 0 there,
+    and it has to tell that value without ever having seen it."""
 
     @property
     def named(self) -> dict[str, tuple[Label, ...]]:

@@ -78,7 +78,7 @@ class AlignmentStrategy(FederatedStrategy):
         self._sizes: dict[str, float] = {}
 
     def prepare(self, federation: Federation) -> None:
-        """Account for the white pilots, which all users need once."""
+        """Account for the white pilots, which all users need once, and for what Eigen-K learns from the users."""
         mode, scenario = self.settings.mode, self.experiment.scenario
         if mode not in WITHOUT_PILOTS:
             for client, told in federation.properties.items():
@@ -89,6 +89,10 @@ class AlignmentStrategy(FederatedStrategy):
             "compression_factor_percent": 100 * uses / features,
             "symbol_ratio": antennas * uses / features,
         }
+        if mode == "eigen-k":  # every user tells the directions that its map weighs most, float32
+            for client, told in federation.properties.items():
+                width = int(told["latent-width"])
+                federation.report("cost/bytes_up", 4.0 * width * min(2 * antennas * uses, width), client)
 
     def details(self) -> dict[str, Any]:
         """Return the compression and the round after which the exchange could stop."""

@@ -15,11 +15,16 @@ from pydantic import Field
 from semfed import information
 from semfed.errors import DataError
 from semfed.flower import arrays as wire
+from semfed.flower.accounts import ALL, unsent
 from semfed.flower.averaging import Average, add_reply, average_metrics
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings, require_one_architecture
 from semfed.scenario import Scenario
+
+ALONE = unsent(down=[ALL], up=[ALL])
+"""A client that is alone in its cluster keeps its encoder; nobody else needs it."""
+PROBABILITY_BYTES = 8
 
 
 class ClusteredStrategy(FederatedStrategy):
@@ -88,6 +93,9 @@ class ClusteredStrategy(FederatedStrategy):
                     "strategy.clusters = 'similarity' needs clients that tell their pmf; give clusters instead"
                 )
             self.clusters = information.clusters(self.similarity, self.threshold)
+            for client, spec in enumerate(self.experiment.scenario.clients):
+                symbols = self.experiment.scenario.tasks[spec.task].symbols
+                federation.report("cost/bytes_up", float(PROBABILITY_BYTES * len(symbols)), client)
         elif self.settings.clusters == "one":
             self.clusters = [list(range(count))]
         elif self.settings.clusters == "individual":
@@ -157,7 +165,9 @@ class ClusteredStrategy(FederatedStrategy):
         return [
             message
             for cluster, model in zip(self.clusters, self._models, strict=True)
-            for message in self.messages(cluster, message_type, server_round, model, config)
+            for message in self.messages(
+                cluster, message_type, server_round, model, config, unsent=ALONE if len(cluster) == 1 else None
+            )
         ]
 
     def _measure_similarity(self, federation: Federation) -> None:

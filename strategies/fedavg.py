@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from pydantic import Field
 
 from semfed import seeding
+from semfed.flower.accounts import ALL, unsent
 from semfed.flower.averaging import average_replies
 from semfed.flower.experiment import Experiment
 from semfed.flower.strategy import FederatedStrategy, StrategySettings, require_one_architecture
@@ -102,4 +103,6 @@ class FedAvg(FederatedStrategy):
         self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
         self._sent = arrays if self.exchange else ArrayRecord()
-        return self.messages(clients, message_type, server_round, self._sent, config)
+        alone = len(self.experiment.scenario.clients) == 1
+        apart = unsent(down=[ALL], up=[ALL]) if alone else None
+        return self.messages(clients, message_type, server_round, self._sent, config, unsent=apart)

@@ -20,6 +20,7 @@ from semfed import seeding, split, weights
 from semfed.channels import Channel
 from semfed.contrastive import Centroids, local_centroids
 from semfed.flower import arrays as wire
+from semfed.flower.accounts import unsent
 from semfed.flower.arrays import mismatch
 from semfed.flower.experiment import Experiment
 from semfed.flower.strategy import FederatedStrategy, StrategySettings
@@ -29,6 +30,8 @@ from semfed.split import ServerHalf
 from semfed.training import one_thread, pick_device
 from semfed.weights import Arrays
 
+SYMBOLS = unsent(up=["features"], down=["gradient"])
+"""These pass the channel, one without errors if it has none, and are charged as channel uses, not as bytes."""
 Batch = tuple[Tensor, Tensor]
 """Features, shape (batch, features), and labels, shape (batch,)."""
 
@@ -110,8 +113,9 @@ class SplitStrategy(FederatedStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask every client for the features of its first minibatch."""
-        clients = range(len(self.halves))
-        return [self.message(k, "train.forward", server_round, ArrayRecord(), ConfigRecord()) for k in clients]
+        return self.messages(
+            range(len(self.halves)), "train.forward", server_round, ArrayRecord(), ConfigRecord(), unsent=SYMBOLS
+        )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -203,7 +207,8 @@ class SplitStrategy(FederatedStrategy):
         generator = seeding.torch_generator(*stream, device=self.device)
         received = split.send_gradient(gradient, self.downlink, generator).cpu().numpy()
         record = wire.record({"gradient": received})
-        return self.message(client, "train.backward", server_round, record, ConfigRecord({"minibatch": step}))
+        config = ConfigRecord({"minibatch": step})
+        return self.message(client, "train.backward", server_round, record, config, unsent=SYMBOLS)
 
     def _problem(self, reply: Message) -> str | None:
         """Say what is wrong with features; an empty answer ends the client's round."""

@@ -65,7 +65,7 @@ def values(labels: Tensor, mapping: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def require_every_value(labels: Tensor, task: Task, name: str, client: str) -> None:
-    """Insist that a client has a sample of every named value of its task.
+    """Insist that a client has a sample of every named value of its task, unless the task allows that some are missing.
 
     Parameters
     ----------
@@ -78,14 +78,16 @@ def require_every_value(labels: Tensor, task: Task, name: str, client: str) -> N
     Raises
     ------
     DataError
-        If a named value does not occur; its probability could not be compared with other tasks'.
+        If a named value does not occur and ``missing`` is ``refuse``.
     """
+    if task.missing == "allow":
+        return
     counts = torch.bincount(labels.cpu(), minlength=len(task.symbols)).tolist()
     for symbol, count in zip(task.symbols, counts, strict=True):
         if count == 0 and symbol != task.rest:
             raise DataError(
                 f"client {client!r} has no sample of value {symbol!r} of its task {name!r}: "
-                "change data.partition or the task"
+                f"change data.partition or the task, or set tasks.{name}.missing = 'allow'"
             )
 
 

@@ -13,11 +13,17 @@ from semfed.callbacks import Callback
 from semfed.channels.meter import LIMIT_DB
 from semfed.experiment import folder as folders
 from semfed.experiment import terminal
+from semfed.experiment.results import quoted
 from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
 
 MILLION = 1e6
-COSTS = {"bytes_up": "MB up", "bytes_down": "MB down", "channel_uses": "million channel uses"}
+COSTS = {
+    "MB up": ("bytes_up",),
+    "MB down": ("bytes_down",),
+    "million channel uses": ("channel_uses",),
+    "MB simulated": ("simulation_bytes_up", "simulation_bytes_down"),
+}
 SIGNALS = {"power/transmit": "transmit power per symbol", "snr/received-db": "received SNR, dB"}
 
 
@@ -25,8 +31,7 @@ def percent(entry: Mapping[str, Any] | None) -> str:
     """Write mean and spread of a fraction in percent."""
     if entry is None:
         return "-"
-    spread = "" if entry["sd"] is None else f" ± {100 * entry['sd']:.2f}"
-    return f"{100 * entry['mean']:.2f}{spread}"
+    return quoted(entry)
 
 
 def accuracy_table(summary: Mapping[str, Any]) -> Table:
@@ -51,14 +56,15 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
 
 
 def cost_table(summary: Mapping[str, Any]) -> Table:
-    """Return what the arms cost over the whole run: bytes in both directions and channel uses, all clients."""
+    """Return what the arms cost over the whole run, all clients: the scheme's, and what only its simulation sent."""
     table = Table(title="cost of training, all clients", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for heading in COSTS.values():
+    for heading in COSTS:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, arm in summary["arms"].items():
-        entries = [arm["final"].get(f"cost/{cost}") for cost in COSTS]
-        table.add_row(name, *("-" if entry is None else f"{entry['mean'] / MILLION:.2f}" for entry in entries))
+        told = [[arm["final"].get(f"cost/{cost}") for cost in costs] for costs in COSTS.values()]
+        totals = [None if None in entries else sum(entry["mean"] for entry in entries) / MILLION for entries in told]
+        table.add_row(name, *("-" if total is None else f"{total:.2f}" for total in totals))
     return table
 
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semfed.experiment.statistics import spread
 from semfed.records import Record
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
@@ -50,16 +51,6 @@ def is_decibel(metric: str) -> bool:
     return metric.startswith("snr/received-db")
 
 
-def spread(values: Mapping[int, float]) -> dict[str, Any]:
-    """Return mean, sample standard deviation (None for one seed) and the values by seed."""
-    numbers = list(values.values())
-    return {
-        "mean": statistics.fmean(numbers),
-        "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
-        "values": {str(seed): value for seed, value in sorted(values.items())},
-    }
-
-
 def summarise(
     scenario: str,
     arms: Sequence[str],
@@ -71,9 +62,9 @@ def summarise(
     """Return the content of ``summary.json``.
 
     ``final`` holds, for every metric, its value in the last round, or the total over the run if it is a cost;
-    ``round_mean`` its mean over the rounds from 1 on. Both have mean, standard deviation and values over seeds; over
-    rounds and seeds, dB are averaged as they are. ``clusters``, ``similarity`` and ``threshold`` are those of the first
-    seed; ``by_seed`` has the others where they differ.
+    ``round_mean`` its mean over the rounds from 1 on. Both are described by `spread`; over rounds and seeds, dB are
+    averaged as they are. ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has
+    the others where they differ.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, RecordDict
 
 from semfed.weights import Arrays as Arrays
 
@@ -109,6 +109,24 @@ def _finite(array: npt.NDArray[Any]) -> bool:
     flat = array.reshape(-1)
     # One pass through the BLAS sees every NaN and Inf; what merely overflows in it is looked at again.
     return flat.dtype.kind in "biu" or bool(np.isfinite(np.vdot(flat, flat))) or bool(np.isfinite(flat).all())
+
+
+def give_dtypes(content: RecordDict, model: ArrayRecord) -> None:
+    """Bring a message's arrays to the dtypes of the model, where it holds the model's arrays.
+
+    With NumPy 2 Flower's FedAdam and FedYogi make float64 of float32, which would double the download to no effect:
+    a client's networks round to their own dtype all the same.
+
+    Parameters
+    ----------
+    content : RecordDict
+        Of a message; records that change are replaced.
+    model : ArrayRecord
+        What the clients start from.
+    """
+    for key, arrays in list(content.array_records.items()):
+        if list(arrays) == list(model) and any(arrays[name].dtype != model[name].dtype for name in model):
+            content[key] = record({name: view(arrays[name]).astype(model[name].dtype) for name in model}, copy=False)
 
 
 def count_bytes(content: ArrayRecord) -> int:

@@ -129,6 +129,19 @@ class Learner(NumPyClient):
     def shared(self) -> Arrays:
         """Return the arrays that the strategy starts from, the same at every client of a seed."""
 
+    @classmethod
+    def shares_in(cls, scenario: Scenario, round_: int) -> bool:
+        """Say whether a round may change what is shared; what does not change any more need not be sent.
+
+        Parameters
+        ----------
+        scenario : Scenario
+            The arm's.
+        round_ : int
+            From 1.
+        """
+        return True
+
     def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
         """Return `shared` as Flower wants it."""
         return list(self.shared().values())

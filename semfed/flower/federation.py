@@ -19,8 +19,8 @@ from semfed.callbacks import Tally
 from semfed.checkpoint import Mark
 from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
+from semfed.flower.accounts import Accounts, Bill
 from semfed.flower.adapter import STATE
-from semfed.flower.averaging import Folded
 from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
 from semfed.flower.folding import PLACE
@@ -93,7 +93,7 @@ class Federation(Grid):
         self._metrics: list[tuple[int, str, float]] = []
         self._reported: list[tuple[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
-        self._costs: defaultdict[tuple[int, str], float] = defaultdict(float)
+        self._accounts = Accounts(experiment)
         self._open(timeout)
 
     # -- what strategies use ------------------------------------------------------------------------------
@@ -138,6 +138,8 @@ class Federation(Grid):
             if client in addressed:
                 raise FederationError(f"client {self.name(client)!r} has two messages in one exchange: send it one")
             addressed[client] = message
+        for content in {id(message.content): message.content for message in addressed.values()}.values():
+            wire.give_dtypes(content, self.initial_arrays)
         places, tally = places_of(addressed), Tally(len(addressed))
         self.watch(tally)
         return Replies(places, self._replies(addressed, places, tally, timeout), tally)
@@ -159,7 +161,7 @@ class Federation(Grid):
         if client is None:
             self._reported.append((metric, value))
         elif metric.startswith("cost/"):
-            self._costs[client, metric] += value
+            self._accounts.add(client, metric, value)
         else:
             self._metrics.append((client, metric, value))
 
@@ -203,13 +205,12 @@ class Federation(Grid):
             for metric, values in sums.items()
             if "/" not in metric
         ]
-        records += [record(client, name, value) for (client, name), value in sorted(self._costs.items())]
+        records += [record(*cost) for cost in self._accounts.drain()]
         records += [record(None, name, value) for name, value in self._reported]
         private = self.experiment.scenario.privacy.updates
         if private is not None:
             records.append(record(None, "privacy/epsilon", private.spent(round_)))
         self._metrics, self._failures, self._reported, self._retried = [], [], [], []
-        self._costs.clear()
         return records
 
     # -- the rest of Flower's interface -------------------------------------------------------------------
@@ -248,7 +249,8 @@ class Federation(Grid):
         self, addressed: Mapping[int, Message], places: Mapping[int, int], tally: Tally, timeout: float | None
     ) -> Iterator[Message]:
         """Exchange messages and put the replies in order; see `send_and_receive`."""
-        address = partial(self._address_and_account, places, {})
+        bill = self._accounts.bill(len(places))
+        address = partial(self._address_and_account, places, bill)
         scenario, order, ready = self.experiment.scenario, deque(places), dict[int, Message]()
         asked, retries = addressed, scenario.retries if scenario.on_client_failure == "retry" else 0
         for attempt in range(1 + retries):
@@ -261,7 +263,7 @@ class Federation(Grid):
                 while order and order[0] in ready:
                     first = ready.pop(order.popleft())
                     tally.answered += 1
-                    self._take_note(first)
+                    self._take_note(bill, addressed[first.metadata.src_node_id], first)
                     yield first
             asked = {client: addressed[client] for client in sorted(failed)}
             self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
@@ -273,12 +275,12 @@ class Federation(Grid):
         return ConfigRecord({"client": client, **self.ledger.order(client, message.metadata.message_type)})
 
     def _address_and_account(
-        self, places: Mapping[int, int], sizes: dict[int, int], client: int, message: Message
+        self, places: Mapping[int, int], bill: Bill, client: int, message: Message
     ) -> ConfigRecord:
-        """Do the same for a message of a strategy, with its place, and account it; for `sizes` see `_size`."""
-        phase, record = message.metadata.message_type, self._address(client, message)
-        self._account(client, phase, message.content, "down", sizes)
-        if self.folds and phase == "train":
+        """Do the same for a message of a strategy, with its place, and charge it."""
+        record = self._address(client, message)
+        bill.sent(client, message)
+        if self.folds and message.metadata.message_type == "train":
             record[PLACE] = [places[client], len(places)]
         return record
 
@@ -296,7 +298,7 @@ class Federation(Grid):
         if problem is not None:
             self._failures.append((client, "checkpoint", problem))
 
-    def _take_note(self, reply: Message) -> None:
+    def _take_note(self, bill: Bill, message: Message, reply: Message) -> None:
         client, phase = reply.metadata.src_node_id, reply.metadata.message_type
         if reply.has_error():
             # In the order of the clients: whoever gets the dead worker next fails, too, and may be heard of first.
@@ -304,21 +306,16 @@ class Federation(Grid):
             self.reject(client, phase, sentence(reply.error))
             return
         self._note_kept(client, reply)
-        self._account(client, phase, reply.content, "up", {})
+        bill.answered(client, message, reply)
         for record in reply.content.values():
             if isinstance(record, ArrayRecord) and phase == "evaluate":
                 self.samples[client] = {name: array.numpy() for name, array in record.items()}
             if not isinstance(record, MetricRecord):
                 continue
             for name, value in record.items():
-                if name.startswith("channel-uses"):
-                    self._costs[client, _cost(name.replace("-", "_"), phase)] += float(value)  # type: ignore[arg-type]
-                elif name != "num-examples" and isinstance(value, int | float):
+                told_apart = name == "num-examples" or name.startswith("channel-uses")
+                if not told_apart and isinstance(value, int | float):
                     self._metrics.append((client, name, float(value)))
-
-    def _account(self, client: int, phase: str, content: RecordDict, direction: str, sizes: dict[int, int]) -> None:
-        size = sum(_size(record, sizes) for record in content.values())
-        self._costs[client, _cost(f"bytes_{direction}", phase)] += size
 
     def _open(self, timeout: float) -> None:
         """Find all nodes and open the experiment on them."""
@@ -374,8 +371,7 @@ class Federation(Grid):
             for name in hosted:
                 client = int(name.removeprefix("client-"))
                 self.properties[client] = dict(records[name])
-                self._costs[client, "cost/bytes_up"] += records[name].count_bytes()
-                self._costs[client, "cost/bytes_down"] += len(text) / len(hosted)
+                self._accounts.opened(client, records[name], len(text) / len(hosted))
             if "initial" in reply.content.array_records:
                 self.initial_arrays = reply.content.array_records["initial"]
         return found
@@ -383,20 +379,6 @@ class Federation(Grid):
 
 def _integer(record: ConfigRecord, key: str) -> int:
     return int(str(record[key]))
-
-
-def _size(record: ArrayRecord | ConfigRecord | MetricRecord, known: dict[int, int]) -> int:
-    """Return a record's bytes; `known` remembers them by the identity of records that many messages share."""
-    if isinstance(record, Folded) or not isinstance(record, ArrayRecord):
-        return record.count_bytes()
-    if id(record) not in known:
-        known[id(record)] = wire.count_bytes(record)
-    return known[id(record)]
-
-
-def _cost(name: str, phase: str) -> str:
-    """Name a cost; evaluation is an instrument of the experiment and is accounted apart."""
-    return f"cost/evaluation_{name}" if phase.startswith("evaluate") else f"cost/{name}"
 
 
 def sentence(error: Error) -> str:

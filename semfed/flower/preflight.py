@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from semfed.data import tasks
+from semfed.errors import ScenarioError
 from semfed.flower import fitting
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
@@ -45,6 +46,12 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
         fitting.check(complete)
         pick_device(complete.training.device)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
+        for name, task in complete.tasks.items():
+            if task.missing == "allow" and not demanding:
+                raise ScenarioError(
+                    f"tasks.{name}.missing = 'allow': learner {complete.learner.name!r} never refuses a missing value; "
+                    "leave it out"
+                )
         for seed in scenario.seeds:
             experiment = Experiment(complete, arm, seed)
             facts = (experiment.data_key, seed, str(complete.tasks), str(complete.clients), demanding)

@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 
 from semfed.errors import FederationError
+from semfed.flower.accounts import UNSENT
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.arrays import mismatch
 from semfed.flower.averaging import Folded, average_metrics
@@ -129,17 +130,36 @@ class FederatedStrategy(Strategy):
         log(INFO, "\t└──> Quorum: %.2f", self.quorum)
 
     def message(
-        self, client: int, message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+        self,
+        client: int,
+        message_type: str,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        *,
+        unsent: ConfigRecord | None = None,
     ) -> Message:
         """Make a message for one client, with Flower's record names and ``server-round`` in the config."""
-        return self.messages([client], message_type, server_round, arrays, config)[0]
+        return self.messages([client], message_type, server_round, arrays, config, unsent=unsent)[0]
 
     def messages(
-        self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
+        self,
+        clients: Iterable[int],
+        message_type: str,
+        server_round: int,
+        arrays: ArrayRecord,
+        config: ConfigRecord,
+        *,
+        unsent: ConfigRecord | None = None,
     ) -> list[Message]:
-        """Make messages for clients that get the same; they share their content."""
+        """Make messages for clients that get the same; they share their content.
+
+        `unsent` names what of them and of their replies only the simulation sends; see `semfed.flower.accounts`.
+        """
         own = ConfigRecord({**config, "server-round": server_round})
         content = RecordDict({"arrays": arrays, "config": own})
+        if unsent is not None:
+            content[UNSENT] = unsent
         return [Message(content, client, message_type, group_id=str(server_round)) for client in clients]
 
     def usable(

@@ -90,6 +90,14 @@ def test_a_missing_value_is_named(make: Make, digits: Scenario) -> None:
         make(1, scenario=Scenario.model_validate(tree)).get_properties({})
 
 
+def test_a_task_may_allow_missing_values(make: Make, digits: Scenario) -> None:
+    tree: dict[str, Any] = digits.tree()
+    tree["data"]["partition"]["counts"][1][1] = 0
+    tree["tasks"]["t2"]["missing"] = "allow"
+    told = make(1, scenario=Scenario.model_validate(tree)).get_properties({})
+    assert [told[f"pmf/{value}"] for value in ("other", "1", "2")] == pytest.approx([0.5, 0, 0.5])
+
+
 def test_channel_uses_are_the_symbols_sent(make: Make) -> None:
     encoder = make().get_parameters({})
     assert make().fit(encoder, {"server-round": 1})[2]["channel-uses"] == 145 * 8

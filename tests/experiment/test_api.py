@@ -46,7 +46,7 @@ def test_the_summary_has_what_scripts_read(done: Any) -> None:
     for arm in summary["arms"].values():
         assert wanted <= set(arm["final"])
         assert wanted <= set(arm["round_mean"])
-        assert set(arm["final"]["accuracy/t1"]) == {"mean", "sd", "values"}
+        assert set(arm["final"]["accuracy/t1"]) == {"mean", "sd", "ci95", "values"}
         assert set(arm["final"]["accuracy/t1"]["values"]) == {"0", "1"}
     assert summary["clusters"]["clustered"] == [[0, 1], [2]]
     assert summary["threshold"] == pytest.approx(summary["similarity"][0][1] / 2)
@@ -92,13 +92,18 @@ def test_bad_input_fails_before_anything_is_written(tmp_path: Path, monkeypatch:
         (DataError, "asks for 10000 images of class '2', but there are 124", {"overrides": [counts]}),
         (DataError, "the data set has no class '12'", {"overrides": ["tasks.t1.values=[12]"]}),
         (DataError, "'Sat 1' has no sample of value '6' of its task 't3'", {"overrides": ["clients.Sat 1.task=t3"]}),
+        (
+            ScenarioError,
+            "tasks.t2.missing = 'allow': learner 'multi-receiver' never refuses a missing value; leave it out",
+            {"scenario": "mtoc-federated", "overrides": ["tasks.t2.missing=allow"]},
+        ),
         (ScenarioError, "offers 0 GPUs|offers . GPUs", {"overrides": ["training.device=cuda:77"]}),
         (DataError, "needs a data root", {"overrides": ["data.source=mnist"]}),
         (DataError, "is not in .*put its files", {"overrides": ["data.source=mnist"], "data_root": tmp_path}),
     ]
     for error, words, arguments in cases:
         with pytest.raises(error, match=words):
-            semfed.run("digits", out=out, **arguments)
+            semfed.run(**{"scenario": "digits", "out": out, **arguments})
         assert not out.exists(), words
 
 

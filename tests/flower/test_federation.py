@@ -87,10 +87,12 @@ def test_bytes_and_channel_uses_are_accounted(open_federation: Open, digits: Sce
     sent = messages(federation)
     list(federation.send_and_receive(sent))
     records = {(r.client, r.metric): r.value for r in federation.drain(1)}
-    size = sum(record.count_bytes() for record in sent[0].content.values())
+    size = federation.initial_arrays.count_bytes()
     for k, client in enumerate(("Sat 1", "Sat 2", "Sat 3")):
         assert records[client, "cost/bytes_down"] == size
-        assert records[client, "cost/bytes_up"] > federation.initial_arrays.count_bytes()
+        assert records[client, "cost/bytes_up"] == size
+        round_number = sent[0].content["config"].count_bytes()
+        assert records[client, "cost/simulation_bytes_down"] == round_number
         assert records[client, "cost/channel_uses"] == 8 * sum(digits.data.partition.model_dump()["counts"][k])
     list(federation.send_and_receive(messages(federation, "evaluate")))
     evaluated = {r.metric: r.value for r in federation.drain(1)}

@@ -44,7 +44,7 @@ def test_names_that_scripts_rely_on(name: str) -> None:
 def result(name: str) -> dict[str, dict[str, float]]:
     path = ROOT / "scenarios" / "alignment-mnist" / "results" / f"{name}.json"
     arms = json.loads(path.read_text())["arms"]
-    return {arm: metrics["accuracy/average"]["values"] for arm, metrics in arms.items()}
+    return {arm: kinds["final"]["accuracy/average"]["values"] for arm, kinds in arms.items()}
 
 
 def check_bars(compression: dict[str, dict[str, float]]) -> None:

@@ -1,6 +1,7 @@
 """The preset of arXiv 2601.17419 on real MNIST: exact facts in every run, the bars in the long one."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,31 @@ def test_similarities_threshold_and_clusters(alphabet: str, data_root: Path, tmp
     if alphabet == "named":
         arms = done.summary["arms"]
         assert arms["clustered"]["final"]["accuracy/t3"] == arms["individual"]["final"]["accuracy/t3"]
+
+
+def overlap(p: float) -> float:
+    """Similarity of a certain value and a distribution that has it with probability p: 1 - JS, worked out by hand."""
+    return 1 - (math.log2(2 / (1 + p)) + p * math.log2(2 * p / (1 + p)) + 1 - p) / 2
+
+
+def test_task_2_with_ten_values_runs_although_its_satellite_lacks_six_of_them(data_root: Path, tmp_path: Path) -> None:
+    done = semfed.run(
+        "clustered-mnist",
+        arms=["clustered"],
+        seeds=[0],
+        overrides=["rounds=1", "training.epochs=1", "clients.Sat 2.task=t2-digits"],
+        data_root=data_root,
+        out=tmp_path / "run",
+    )
+    similarity = done.summary["similarity"]
+    images = 2552 + 2079 + 500 + 500  # of 1, 2, 3 and 6; tasks 1 and 3 name the 2 and the 6
+    s12, s23 = overlap(2079 / images), overlap(500 / images)
+    assert [similarity[0][1], similarity[0][2], similarity[1][2]] == pytest.approx([s12, 0, s23], abs=1e-12)
+    assert [s12, s23] == pytest.approx([0.575725, 0.221911], abs=1e-6)
+    assert done.summary["threshold"] == pytest.approx(s12 / 2)
+    assert done.summary["clusters"]["clustered"] == [[0, 1], [2]]
+    assert done.summary["baselines"]["accuracy/t2-digits"] == pytest.approx(0.1135)
+    assert 0.2 < done.summary["arms"]["clustered"]["final"]["accuracy/t2-digits"]["mean"] < 0.44  # four digits of ten
 
 
 def check_bars(arms: dict[str, Any]) -> None:

@@ -1,23 +1,76 @@
-"""Figures in the READMEs of scenarios are those of the committed results."""
+"""Results files hold what makes them again, and figures in the READMEs of scenarios are those of results files."""
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from semfed.experiment.report import percent
+from semfed.experiment.results import quoted, quoted_lead, table
+from semfed.experiment.statistics import paired, spread
 from semfed.scenario import built_in
 
-FILES = [path.parent / "results" / f"{name}.json" for name, path in built_in().items()]
+FILES = sorted(file for path in built_in().values() for file in (path.parent / "results").glob("*.json"))
+BEFORE = "made before results held values by seed; `make reproduce` makes it anew"
+HOLDS = {"name", "description", "command", "commit", "packages", "python", "cpu"}
+OF_A_RUN = HOLDS | {"scenario_sha256", "seeds", "settings", "arms", "differences"}
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.is_file()], ids=lambda file: file.stem)
-def test_every_mean_and_spread_in_the_readme_was_measured(file: Path) -> None:
-    result = json.loads(file.read_text())
-    if "arms" not in result:
-        pytest.skip("not a condensed run")
-    measured = {percent(entry) for arm in result["arms"].values() for entry in arm["final"].values()}
-    told = re.findall(r"\d+\.\d\d ± \d+\.\d\d", (file.parents[1] / "README.md").read_text())
-    assert told
-    assert set(told) <= measured
+def load(file: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(file.read_text())
+    if "commit" not in result:
+        pytest.skip(BEFORE)
+    return result
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
+def test_a_result_can_be_made_again_and_compares_its_arms(file: Path) -> None:
+    result = load(file)
+    run = result["command"].startswith("semfed run ")
+    assert (OF_A_RUN if run else HOLDS) <= result.keys()
+    if not run:
+        return
+    seeds = set(map(str, result["seeds"]))
+    for kinds in result["arms"].values():
+        for entry in kinds["final"].values():
+            assert entry == spread({int(seed): value for seed, value in entry["values"].items()})
+    for arm, told in result["differences"].items():
+        ours, theirs = (result["arms"][name]["final"] for name in (arm, told["reference"]))
+        for metric, entry in told["final"].items():
+            by_seed = ({int(s): v for s, v in side[metric]["values"].items()} for side in (ours, theirs))
+            assert entry == paired(*by_seed)
+            assert entry["values"].keys() <= seeds
+
+
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_every_quoted_figure_of_a_readme_was_measured(name: str) -> None:
+    folder = built_in()[name].parent
+    results = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
+    text = (folder / "README.md").read_text()
+    if any("commit" not in result for result in results):
+        pytest.skip(BEFORE)
+    arms = [kinds for result in results for kinds in result.get("arms", {}).values()]
+    told = [entry for kinds in arms for kind in ("final", "round_mean") for entry in kinds[kind].values()]
+    pairs = [kinds for result in results for kinds in result.get("differences", {}).values()]
+    leads = [entry for kinds in pairs for kind in ("final", "round_mean") for entry in kinds[kind].values()]
+    assert set(re.findall(r"\d+\.\d\d ± \d+\.\d\d", text)) <= {quoted(entry) for entry in told}
+    found = re.findall(r"[+-]\d+\.\d\d \[-?\d+\.\d\d, -?\d+\.\d\d\]", text)
+    assert set(found) <= {quoted_lead(entry) for entry in leads}
+
+
+def test_a_lead_is_the_reference_minus_the_other_arm() -> None:
+    """Differences of -1, -2 and -3 points: the reference leads by 2 [-0.48, 4.48], with t(2) = 4.3027 and s = 1."""
+    ours, theirs = {0: 0.80, 1: 0.81, 2: 0.82}, {0: 0.81, 1: 0.83, 2: 0.85}
+    entry = paired(ours, theirs)
+    assert entry is not None
+    assert quoted_lead(entry) == "+2.00 [-0.48, 4.48]"
+    kinds = {"a": ours, "b": theirs}
+    result = {
+        "arms": {arm: {"final": {"accuracy/x": spread(values)}} for arm, values in kinds.items()},
+        "differences": {"a": {"reference": "b", "final": {"accuracy/x": entry}}},
+    }
+    assert table(result, "accuracy/x").splitlines()[2:] == [
+        "| a | 81.00 ± 1.00 | b: +2.00 [-0.48, 4.48] | 3 of 3 |",
+        "| b | 83.00 ± 2.00 |  |  |",
+    ]

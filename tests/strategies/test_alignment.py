@@ -133,14 +133,19 @@ def test_bytes_are_those_of_the_formula(root: Path, change: str, symbols: int, w
         [r.value for r in collector.records if r.metric == "cost/bytes_down" and r.client == "CNN-32" and r.round == k]
         for k in (0, 1)
     )
-    pilots = width * PILOTS * size
-    opening = len(Experiment(load(change, "rounds=1"), "x", 0).to_json())  # the scenario's text, sent once
-    assert pilots < sum(start) < pilots + 2 * opening
-    overhead = 1200  # names, shapes, serialisation headers, settings
-    down, up = symbols * width * size, (symbols * symbols + symbols * width) * size
-    assert down <= sum(first) < down + overhead
+    assert sum(start) == width * PILOTS * size
+    header = 128  # and the names "F", "0" and "1"
+    down, up = symbols * width * size + header + 1, (symbols * symbols + symbols * width) * size + 2 * (header + 1)
+    assert sum(first) == down
     sent = [r.value for r in collector.records if r.metric == "cost/bytes_up" and r.client == "CNN-32" and r.round == 1]
-    assert up <= sum(sent) < up + overhead
+    assert sum(sent) == up
+
+
+def test_eigen_k_pays_for_the_directions_that_users_tell(root: Path) -> None:
+    """Four users tell 2 N_T K = 8 directions among an access point's 12 real features, float32."""
+    collector, _ = run(load("arms.shared.strategy.mode=eigen-k", "rounds=1"), root)
+    told = [r.value for r in collector.records if r.metric == "cost/bytes_up"]
+    assert told == [4 * 8 * 12] * 4
 
 
 def test_sizes_of_the_paper_on_the_wire() -> None:
