@@ -76,4 +76,6 @@ def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
     return images.float().div_(255).sub_(centre).div_(scale)
 
 
-_per_channel = lru_cache(maxsize=16)(lambda values, device: torch.tensor(values, device=device).view(1, -1, 1, 1))
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
