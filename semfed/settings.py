@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from reprlib import Repr
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -28,7 +29,9 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 class StrictModel(BaseModel):
     """A table of settings in which an unknown key is an error that names the nearest valid one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +47,10 @@ class StrictModel(BaseModel):
         return value
 
 
+_SHORT = Repr()
+_SHORT.maxstring = 100
+
+
 def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
     found: dict[str, list[str]] = {}
@@ -51,7 +58,7 @@ def explain(error: ValidationError) -> str:
         # Pydantic names the members of a union, such as "tuple[int, ...]", in the place of a field.
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")
-        shown = f" = {value!r}" if isinstance(value, str | int | float | bool) else ""
+        shown = f" = {_SHORT.repr(value)}" if isinstance(value, str | int | float | bool) else ""
         message = problem["msg"].removeprefix("Value error, ")
         found.setdefault(f"{where}{shown}" if where else "", []).append(message)
     return "\n".join(

@@ -1,5 +1,5 @@
 """Channels as torch modules: features, gradients, model updates and pilots all pass through the same ones."""
 
-from semfed.channels.base import Channel, ChannelSettings, ChannelState
+from semfed.channels.base import Channel, ChannelSettings, ChannelState, Decibel
 
-__all__ = ["Channel", "ChannelSettings", "ChannelState"]
+__all__ = ["Channel", "ChannelSettings", "ChannelState", "Decibel"]

@@ -1,5 +1,6 @@
 """From the history of a run to its figures of merit: pure functions over records."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,10 +46,20 @@ def spread(values: Mapping[int, float]) -> dict[str, Any]:
     """Return mean, sample standard deviation (None for one seed) and the values by seed."""
     numbers = list(values.values())
     return {
-        "mean": statistics.fmean(numbers),
-        "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
+        "mean": mean(numbers),
+        "sd": deviation(numbers) if len(numbers) > 1 else None,
         "values": {str(seed): value for seed, value in sorted(values.items())},
     }
+
+
+def mean(numbers: Sequence[float]) -> float:
+    """Return the mean; nan or infinite where a number is."""
+    return statistics.fmean(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
+
+
+def deviation(numbers: Sequence[float]) -> float:
+    """Return the sample standard deviation; nan where a number is not finite."""
+    return statistics.stdev(numbers) if all(map(math.isfinite, numbers)) else math.nan
 
 
 def summarise(
@@ -85,15 +96,15 @@ def summarise(
     for arm in arms:
         final, means = {}, {}
         for metric, seeds in by_arm.get(arm, {}).items():
-            last, mean = {}, {}
+            last, average = {}, {}
             for seed, rounds in seeds.items():
                 last[seed] = sum(rounds.values()) if is_total(metric) else rounds[max(rounds)]
                 trained = [value for round_, value in rounds.items() if round_ > 0]
                 if trained:
-                    mean[seed] = statistics.fmean(trained)
+                    average[seed] = mean(trained)
             final[metric] = spread(last)
-            if mean:
-                means[metric] = spread(mean)
+            if average:
+                means[metric] = spread(average)
         summary["arms"][arm] = {"final": final, "round_mean": means}
     summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
     summary["clusters"] = {}

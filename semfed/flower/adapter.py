@@ -145,22 +145,22 @@ def serve_together(messages: Sequence[Message], contexts: Sequence[Context], wor
 
 def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
     """Build the client that a message is for."""
-    record, client = message.content.get(STATE), _client(message, context)
-    if record is not None and STATE not in context.state:
-        raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
-    experiment = _experiment(context)
+    client, experiment = _client(message, context), _experiment(context)
     return _build(experiment, _own_context(context, client, experiment), client, worker, context)
 
 
 def _client(message: Message, context: Context) -> int:
     record = message.content.get(STATE)
+    if record is not None and STATE not in context.state:
+        raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
     return int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
 
 
 def _stream(message: Message, context: Context) -> tuple[int, str, int, int]:
     """Name the random stream of a client's answer to a message; asked once more, it gives the same answer."""
     about = repr((message.metadata.message_type, sorted(_content(message)[1].items())))
-    return _experiment(context).seed, "message", _client(message, context), zlib.crc32(about.encode())
+    client = _client(message, context)
+    return _experiment(context).seed, "message", client, zlib.crc32(about.encode())
 
 
 def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
