@@ -46,11 +46,8 @@ class Decoded:
             require(shape[1:] == self.train[0].shape[1:], f"{part} images of shape {shape[1:]} unlike the others")
             require(labels.dtype.kind in "iu", f"{part} labels of type {labels.dtype} instead of integers")
             require(labels.shape == shape[:1], f"{part} labels of shape {labels.shape} for {shape[0]} images")
-            wrong = np.flatnonzero((labels < 0) | (labels >= count))
-            require(
-                not len(wrong),
-                f"{part} label {labels[wrong[:1]]} at {wrong[:1]} with {count} classes, 0 to {count - 1}",
-            )
+            for row in np.flatnonzero((labels < 0) | (labels >= count))[:1]:
+                require(False, f"{part} label {labels[row]} at {row}, with {count} classes from 0 to {count - 1}")
             splits.append((images, labels.astype(np.int64)))
         require(len(set(self.classes)) == len(self.classes), "two classes of one name")
         for name, values in (("mean", self.mean), ("std", self.std)):
