@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from flwr.app import ConfigRecord, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -20,6 +22,7 @@ import semfed
 from semfed.data import dataset
 from semfed.errors import EngineError
 from semfed.isolation import SETTINGS, isolated
+from semfed.scenario import Scenario
 
 SHORT = {"arms": ["clustered"], "seeds": [0], "overrides": ["rounds=2", "training.epochs=1"]}
 LATENTS = {
@@ -122,6 +125,24 @@ def test_nor_what_latents_channels_and_servers_compute(
     expected = alone(scenario)
     with AMBIENT[kind]():
         assert numbers(tmp_path / "run", scenario) == expected
+
+
+@pytest.mark.parametrize("kind", ["autocast", "default dtype", "inference", "device context"])
+def test_nor_a_client_that_another_server_asks(
+    kind: str, open_federation: Callable[..., Any], digits: Scenario
+) -> None:
+    """As in the processes of Ray and of Flower, where `run_arm` is somewhere else."""
+
+    def trained() -> list[npt.NDArray[Any]]:
+        federation = open_federation(digits)
+        content = RecordDict({"arrays": federation.initial_arrays, "config": ConfigRecord({"server-round": 1})})
+        (reply,) = federation.send_and_receive([Message(content, 0, "train", group_id="1")])
+        return [array.numpy() for array in reply.content["arrays"].values()]
+
+    expected = trained()
+    with AMBIENT[kind]():
+        found = trained()
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("kind", AMBIENT)

@@ -112,8 +112,7 @@ def _serve(
     try:
         with isolated(*_stream(message, context)):
             learner = _addressed(message, context, worker)
-            reply = call(learner, *_content(message))
-        return _finish(message, context, learner, reply)
+            return _finish(message, context, learner, call(learner, *_content(message)))
     except SemfedError as error:
         return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
 
