@@ -218,7 +218,7 @@ class Sweep(StrictModel):
     """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
 
     setting: str
-    values: tuple[float | str, ...]
+    values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
     arms: tuple[str, ...]
 
 
