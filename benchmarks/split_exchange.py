@@ -27,10 +27,11 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.server import make_strategy
 from semfed.flower.worker import Worker
+from semfed.isolation import isolated
 from semfed.models import build
 from semfed.optimizers import make_optimizer
 from semfed.split import average, initial_decoder
-from semfed.training import minibatches, one_thread
+from semfed.training import minibatches
 
 
 class Loop:
@@ -83,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(os.environ["SEMFED_DATA"])
     experiment = Experiment(overrides.load("fedcl-cifar10").arm("fedcl"), "fedcl", 0)
-    with flower_identity(), one_thread():
+    with flower_identity(), isolated():
         grid = InProcessGrid(make_client_app(), len(experiment.scenario.clients), {"data-root": str(root)})
         federation = Federation(grid, experiment)
         strategy = make_strategy(experiment)

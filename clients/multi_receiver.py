@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, training, weights
-from semfed.channels import Channel, ChannelState, Meter
+from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
@@ -50,7 +50,7 @@ class MultiReceiverClient(Learner):
         1 / receivers."""
         snr_offset_db: dict[str, float] = {}  # noqa: RUF012  # pydantic copies defaults
         """By a receiver's task: what its SNR is above ``channel.snr_db``, for unequal receivers."""
-        test_snr_db: tuple[float, ...] = ()
+        test_snr_db: tuple[Decibel, ...] = ()
         """Further SNRs at which the trained system is tested, as ``accuracy-at-<snr>dB/<task>``."""
 
         @property

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, split, training, weights
-from semfed.channels import Channel, ChannelState, Meter
+from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.flower.client import Learner, Session
@@ -31,7 +31,7 @@ class PersonalSettings(StrictModel):
     """Minibatches of a round, all that the local epochs make if unset."""
     test_per_class: Annotated[int, Field(ge=1)] = 100
     """Test images of every own class, the first ones of the test set; all where there are fewer."""
-    test_snr_db: tuple[float, ...] = ()
+    test_snr_db: tuple[Decibel, ...] = ()
     """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB``."""
     show_features: Annotated[int, Field(ge=0)] = 0
     """Test images of every own class whose received features go to the run folder after the last round."""

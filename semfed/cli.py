@@ -1,4 +1,4 @@
-"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``plot`` and ``plugins``."""
+"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot`` and ``plugins``."""
 
 import sys
 from collections.abc import Iterator
@@ -177,6 +177,20 @@ def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
         from semfed.overrides import load
 
         sys.stdout.write(load(scenario, overrides or ()).to_toml())
+
+
+@app.command()
+def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders, or of train and test.")]) -> None:
+    """List what data source `imagefolder` finds in a folder: classes, counts, sizes, modes, and what it leaves out."""
+    with _told_clearly():
+        from semfed.data import listing
+
+        table = Table(box=None, pad_edge=False)
+        for heading in ("part", "class or file", "images", "pixels", "mode", "to be known"):
+            table.add_column(heading, overflow="fold")
+        for row in listing.table(folder):
+            table.add_row(*row)
+        console.print(table)
 
 
 @app.command()

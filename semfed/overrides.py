@@ -4,14 +4,16 @@ A path may leave out tables in between as long as it means one setting only: ``m
 ``data.partition.m``. Clients and arms are addressed by their names: ``arms.clustered.strategy.weighted=true``.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from semfed import scenario as scenarios
 from semfed.errors import ScenarioError
-from semfed.scenario import Scenario
+from semfed.scenario import MOST_SEEDS, Scenario
 from semfed.settings import suggest
 
 Keys = tuple[str, ...]
@@ -54,7 +56,7 @@ def load(
     if arms is not None:
         tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
     if seeds is not None:
-        tree["seeds"] = list(seeds)
+        tree["seeds"] = list(islice(seeds, MOST_SEEDS + 1))
     return scenarios.validate(tree if sweep is None else spread(tree, sweep))
 
 
@@ -102,10 +104,13 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
             raise ScenarioError(f"seeds {text!r}: write numbers and ranges, such as 0-4 or 0,2,5-7")
-        seeds += range(int(first), int(last or first) + 1)
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise ScenarioError(f"seeds {text!r}: more than {MOST_SEEDS}; write fewer")
+        seeds += range(first, last + 1)
     return seeds
 
 
@@ -145,7 +150,7 @@ def _apply(tree: Mapping[str, Any], text: str, scenario: Scenario) -> dict[str, 
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or none that Python reads: then it has to make sense as text
         return text
 
 

@@ -1,8 +1,9 @@
 """The history of a run as plain records: one line per arm, seed, round, client and metric."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
+
+from semfed import strictjson
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Record:
         fields = dict(vars(self))  # asdict copies deeply: most of a large round's bookkeeping
         if self.note is None:
             del fields["note"]
-        return json.dumps(fields)
+        return strictjson.dumps(fields)
 
     @classmethod
     def from_json(cls, line: str) -> "Record":
         """Read what `to_json` wrote."""
-        fields: dict[str, Any] = json.loads(line)
+        fields: dict[str, Any] = strictjson.loads(line)
         return cls(**fields)

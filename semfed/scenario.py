@@ -32,6 +32,7 @@ from semfed.privacy import Privacy
 from semfed.settings import StrictModel, explain, suggest
 
 Label = int | str
+MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
 _dump = PlainSerializer(Plugin.dump)
 SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
 LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump]
@@ -182,7 +183,7 @@ class ModelSettings(StrictModel):
 class TrainingSettings(StrictModel):
     """The local loop."""
 
-    epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1, le=100_000)
     batch_size: int = Field(default=100, ge=1)
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = Field(default=0.01, gt=0)
@@ -220,7 +221,7 @@ class Sweep(StrictModel):
     """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
 
     setting: str
-    values: tuple[float | str, ...]
+    values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
     arms: tuple[str, ...]
 
 
@@ -229,8 +230,8 @@ class Scenario(StrictModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
-    rounds: int = Field(ge=1)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    rounds: int = Field(ge=1, le=10_000_000)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
     timeout_s: float = Field(default=3600.0, gt=0)
     """How long the server waits for the replies to one message a client; ``inprocess`` does not wait."""
     on_client_failure: Literal["fail", "skip", "retry"] = "skip"
@@ -259,8 +260,12 @@ class Scenario(StrictModel):
             return value
         table = dict(value)
         count, prefix = table.pop("count", None), table.pop("name", "client")
-        if not isinstance(count, int) or count < 1:
-            raise PydanticCustomError("count", "give [clients] a count of 1 or more, or write [[clients]] one by one")
+        if not isinstance(count, int) or not 1 <= count <= MOST_CLIENTS:
+            raise PydanticCustomError(
+                "count",
+                "give [clients] a count from 1 to {most}, or write [[clients]] one by one",
+                {"most": MOST_CLIENTS},
+            )
         return [{"name": f"{prefix} {k + 1}", **table} for k in range(count)]
 
     @model_validator(mode="after")
@@ -401,9 +406,11 @@ def read(path: Path) -> dict[str, Any]:
         If it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin with a mark
+    except (OSError, ValueError) as error:  # beside TOMLDecodeError: no UTF-8, or an integer of thousands of digits
         raise ScenarioError(f"{path}: cannot be read as TOML: {error}") from error
+    except RecursionError as error:
+        raise ScenarioError(f"{path}: cannot be read as TOML: tables or lists are nested too deeply") from error
 
 
 def validate(tree: Mapping[str, Any]) -> Scenario:
@@ -415,6 +422,18 @@ def validate(tree: Mapping[str, Any]) -> Scenario:
         With one line per problem, each naming the field, its value and the remedy.
     """
     try:
+        _refuse_large_integers(tree)
         return Scenario.model_validate(tree)
     except ValidationError as error:
         raise ScenarioError(explain(error)) from error
+    except RecursionError as error:
+        raise ScenarioError("the scenario has tables or lists that are nested too deeply: flatten them") from error
+
+
+def _refuse_large_integers(value: Any, path: str = "") -> None:
+    """Insist on TOML's own range, 64 bits with a sign: Python reads integers of any length."""
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        raise ScenarioError(f"{path.removeprefix('.')} is an integer of more than 63 bits: lower it")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _refuse_large_integers(item, f"{path}.{key}")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import cached_property
 from inspect import getattr_static
+from reprlib import Repr
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -40,7 +41,9 @@ class StrictModel(BaseModel):
         From the definition of a subclass with a `functools.cached_property`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -75,6 +78,10 @@ class StrictModel(BaseModel):
         return value
 
 
+_SHORT = Repr()
+_SHORT.maxstring = 100
+
+
 def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
     found: dict[str, list[str]] = {}
@@ -82,7 +89,7 @@ def explain(error: ValidationError) -> str:
         # Pydantic names the members of a union, such as "tuple[int, ...]", in the place of a field.
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")
-        shown = f" = {value!r}" if isinstance(value, str | int | float | bool) else ""
+        shown = f" = {_SHORT.repr(value)}" if isinstance(value, str | int | float | bool) else ""
         message = problem["msg"].removeprefix("Value error, ")
         found.setdefault(f"{where}{shown}" if where else "", []).append(message)
     return "\n".join(

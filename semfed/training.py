@@ -1,7 +1,6 @@
 """The local loop: tensors in, tensors out. It knows neither Flower nor files."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,20 +35,6 @@ def pick_device(name: str) -> torch.device:
             f"training.device = {name!r}: this machine offers {count} GPUs to torch; set training.device to 'auto'"
         )
     return device
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one CPU thread, so that sums have one order on every engine, and put the setting back."""
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def minibatches(samples: int, settings: TrainingSettings, generator: torch.Generator) -> tuple[Tensor, list[int]]:

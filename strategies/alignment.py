@@ -26,7 +26,6 @@ from semfed.flower.replies import Replies
 from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
 from semfed.latents.prepared import LatentSettings
 from semfed.scenario import Scenario
-from semfed.training import one_thread
 
 Mode = Literal["admm", "bcd", "multi-link", "reference", "first-k", "top-k", "eigen-k", "own-latent", "unaligned"]
 WITHOUT_TRAINING = ("first-k", "top-k", "eigen-k", "own-latent", "unaligned")
@@ -149,8 +148,7 @@ class AlignmentStrategy(FederatedStrategy):
         for reply in self.usable(server_round, exchange, expected=expected):
             answer = wire.views(reply.content.array_records["arrays"])
             told[reply.metadata.src_node_id] = [from_wire(array) for array in answer.values()]
-        with one_thread():
-            self._step(server_round, told)
+        self._step(server_round, told)
         return wire.record({f"Z/{k}": to_wire(sent) for k, sent in enumerate(self._transmitted())}), None
 
     def configure_evaluate(

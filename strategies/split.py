@@ -27,7 +27,7 @@ from semfed.flower.strategy import FederatedStrategy, StrategySettings
 from semfed.optimizers import make_optimizer
 from semfed.scenario import ChannelChoice, Scenario
 from semfed.split import ServerHalf
-from semfed.training import one_thread, pick_device
+from semfed.training import pick_device
 from semfed.weights import Arrays
 
 SYMBOLS = unsent(up=["features"], down=["gradient"])
@@ -129,14 +129,13 @@ class SplitStrategy(FederatedStrategy):
         metrics : MetricRecord
             ``train_loss``, mean over the clients that completed the round.
         """
-        with one_thread():
-            halves, batches, losses = self._exchange(server_round, replies)
-            for client in halves:
-                self.halves[client] = halves[client]
-                self._opened().report("train_loss", float(np.mean(losses[client])), client)
-            self.learn([self._local(batches[client]) for client in halves])
-            if self.shared_decoder:
-                self._share(list(halves))
+        halves, batches, losses = self._exchange(server_round, replies)
+        for client in halves:
+            self.halves[client] = halves[client]
+            self._opened().report("train_loss", float(np.mean(losses[client])), client)
+        self.learn([self._local(batches[client]) for client in halves])
+        if self.shared_decoder:
+            self._share(list(halves))
         return wire.record(self.learned()), MetricRecord(
             {"train_loss": float(np.mean([np.mean(losses[k]) for k in halves]))}
         )

@@ -91,15 +91,6 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
     assert training.pick_device("cpu").type == "cpu"
 
 
-def test_one_thread_is_put_back() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    with training.one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
-
-
 def test_plain_descent_is_the_fused_kernel_bit_for_bit() -> None:
     ours, x, y = problem()
     theirs, _, _ = problem()

@@ -24,7 +24,7 @@ from semfed.engine.local import local_grid
 from semfed.flower import arrays as wire
 from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
-from semfed.training import one_thread
+from semfed.isolation import isolated
 
 CLIENTS = 5
 SETTINGS = [f'learner="echo_client:{EchoClient.__name__}"', f"clients.count={CLIENTS}"]
@@ -112,7 +112,7 @@ def simulate(seconds: float) -> dict[str, float]:
 @contextmanager
 def open_grid(engine: str, workers: int | None) -> Iterator[Grid]:
     options: dict[str, Any] = {"workers": workers} if engine == "ray" else {}
-    with one_thread(), local_grid(engine, [1.0] * CLIENTS, None, **options) as grid:
+    with isolated(), local_grid(engine, [1.0] * CLIENTS, None, **options) as grid:
         yield grid
 
 

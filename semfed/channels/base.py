@@ -12,7 +12,7 @@ encoder sends. What is really sent and received is measured where the state of a
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,17 +22,21 @@ from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
 from semfed.settings import StrictModel
 
+MOST_USES = 1_000_000
+Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
+"""A signal-to-noise ratio: at -200 dB noise has 10^10 times the signal's amplitude; ``inf`` is no noise."""
+
 
 class ChannelSettings(StrictModel):
     """What every channel can be told."""
 
-    snr_db: float = Field(default=10.0, gt=float("-inf"))
+    snr_db: Decibel = 10.0
     """Signal-to-noise ratio in dB; ``inf`` for no noise."""
     power: Normalisation = "sample"
     """Scale every sample or the whole batch to unit average power, or send the encoder's output as it is."""
     symbols: Literal["real", "complex"] = "real"
     """Whether a channel use carries one real number or a pair of them."""
-    uses: int | None = Field(default=None, ge=1)
+    uses: int | None = Field(default=None, ge=1, le=MOST_USES)
     """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
 
     @property

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from semfed.channels.base import Channel, ChannelSettings, ChannelState
+from semfed.channels.base import MOST_USES, Channel, ChannelSettings, ChannelState, Decibel
 from semfed.channels.power import Normalisation
 
 
@@ -37,10 +37,10 @@ class MIMO(Channel):
 
         power: Normalisation = "none"
         symbols: Literal["complex"] = "complex"
-        uses: int = Field(default=1, ge=1)
-        transmit_antennas: int = Field(default=4, ge=1)
-        receive_antennas: int = Field(default=4, ge=1)
-        user_snr_db: tuple[float, ...] | None = None
+        uses: int = Field(default=1, ge=1, le=MOST_USES)
+        transmit_antennas: int = Field(default=4, ge=1, le=4096)
+        receive_antennas: int = Field(default=4, ge=1, le=4096)
+        user_snr_db: tuple[Decibel, ...] | None = None
         """One SNR a user, in their order, instead of `snr_db` for all."""
 
         @property

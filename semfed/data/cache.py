@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 
 from semfed.data.dataset import Dataset, ImageSet
 from semfed.data.source import Decoded, Source
 from semfed.errors import DataError
 
-SCHEMA = 1
+SCHEMA = 2
 ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
 
 
@@ -70,12 +71,12 @@ def open_dataset(
         source.read(root, download=True)  # fetches the files; decoded below like any others
         files = source.files(root)
     if not files:
-        return _in_memory(source.read(root, download=download))
+        return _in_memory(source.read(root, download=download).checked(name))
     entry = (folder or default_folder()) / f"{name}-{_fingerprint(source, files)}"
     found = _read(entry)
     if found is None:
         try:
-            _write(entry, source.read(root, download=False))
+            _write(entry, source.read(root, download=False).checked(name))
         except OSError as error:
             raise DataError(f"decoded images cannot be kept in '{entry.parent}' ({error}): set SEMFED_CACHE") from error
         found = _read(entry)
@@ -86,8 +87,9 @@ def open_dataset(
 
 def _fingerprint(source: Source, files: list[Path]) -> str:
     stats = [(path, path.stat()) for path in files]
-    facts = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    text = json.dumps([SCHEMA, source.settings.model_dump(mode="json"), facts])
+    # Inode and change time see what size and modification time do not: a link that leads elsewhere, a restored date.
+    facts = [(str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats]
+    text = json.dumps([SCHEMA, PIL.__version__, source.settings.model_dump(mode="json"), facts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

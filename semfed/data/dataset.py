@@ -6,6 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from semfed.errors import DataError
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -71,9 +73,21 @@ def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
     -------
     Tensor, shape (samples, channels, height, width), float32
         On the device of `images`.
+
+    Raises
+    ------
+    DataError
+        If there is neither one value nor one a channel: grey images would become coloured.
     """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, images.shape[1]):
+            raise DataError(
+                f"data.{name} has {len(values)} values for images of {images.shape[1]} channels: give one each"
+            )
     centre, scale = _per_channel(mean, images.device), _per_channel(std, images.device)
     return images.float().div_(255).sub_(centre).div_(scale)
 
 
-_per_channel = lru_cache(maxsize=16)(lambda values, device: torch.tensor(values, device=device).view(1, -1, 1, 1))
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

@@ -1,6 +1,6 @@
 """What a data set plugin is: a class that lists its files and decodes them into arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,37 @@ class Decoded:
     test: Split
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def checked(self, source: str) -> "Decoded":
+        """Return the same with the labels as int64, if it is what it claims to be.
+
+        Raises
+        ------
+        DataError
+            If a shape, a type or a label is not, which would otherwise be converted or read from the wrong end.
+        """
+
+        def require(holds: bool, problem: str) -> None:
+            if not holds:
+                raise DataError(f"data source {source!r} gives {problem}: mend the source")
+
+        splits: list[Split] = []
+        for part, (images, labels) in (("training", self.train), ("test", self.test)):
+            shape, count = images.shape, len(self.classes)
+            require(images.dtype == np.uint8, f"{part} images of type {images.dtype} instead of uint8")
+            require(len(shape) == 4, f"{part} images of shape {shape} instead of (samples, channels, height, width)")
+            require(min(shape) > 0, f"{part} images of shape {shape}")
+            require(shape[1:] == self.train[0].shape[1:], f"{part} images of shape {shape[1:]} unlike the others")
+            require(labels.dtype.kind in "iu", f"{part} labels of type {labels.dtype} instead of integers")
+            require(labels.shape == shape[:1], f"{part} labels of shape {labels.shape} for {shape[0]} images")
+            for row in np.flatnonzero((labels < 0) | (labels >= count))[:1]:
+                require(False, f"{part} label {labels[row]} at {row}, with {count} classes from 0 to {count - 1}")
+            splits.append((images, labels.astype(np.int64)))
+        require(len(set(self.classes)) == len(self.classes), "two classes of one name")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            right = len(values) in (1, self.train[0].shape[1]) and bool(np.isfinite(values).all())
+            require(right and (name == "mean" or min(values) > 0), f"{name} = {values}")
+        return replace(self, train=splits[0], test=splits[1])
 
 
 class Source(Protocol):

@@ -139,6 +139,9 @@ class CIFAR10(_Torchvision):
         folder = required_root(root, self.title)
         if (folder / self.layout).is_dir() or not (folder / self.jpeg).is_dir():
             return super().read(root, download=download)
-        train, classes = read_folder(folder / self.jpeg / "train")
-        test, _ = read_folder(folder / self.jpeg / "test", classes=classes)
-        return Decoded("CIFAR-10 (JPEG)", classes, train, test, self.mean, self.std)
+        (train, classes), (test, tested) = (
+            read_folder(folder / self.jpeg / part, grayscale=False) for part in ("train", "test")
+        )
+        if classes != self.classes or tested != self.classes:
+            raise DataError(f"'{folder / self.jpeg}' does not have CIFAR-10's ten classes: unpack it again")
+        return Decoded("CIFAR-10 (JPEG)", self.classes, train, test, self.mean, self.std)

@@ -22,6 +22,7 @@ from typing import Any
 
 import tomli_w
 
+from semfed import strictjson
 from semfed.callbacks import Callback, Outcome
 from semfed.checkpoint import CLIENTS, FOLDER, Checkpoint
 from semfed.engine.sockets import socket_folder
@@ -249,7 +250,7 @@ class _Tail:
 
     def pass_on(self) -> None:
         """Tell the callbacks what is new. A round's time is written after its records."""
-        timings = [json.loads(line) for line in self._new("timing.jsonl")]
+        timings = [strictjson.loads(line) for line in self._new("timing.jsonl")]
         self._waiting += [Record.from_json(line) for line in self._new("metrics.jsonl")]
         for timing in timings:
             arm, seed, round_ = timing["arm"], timing["seed"], timing["round"]
@@ -262,7 +263,7 @@ class _Tail:
             for callback in self._callbacks:
                 callback.on_round(arm, seed, round_, of_round, timing["seconds"])
         for line in self._new("outcomes.jsonl"):
-            told = json.loads(line)
+            told = strictjson.loads(line)
             for callback in self._callbacks:
                 outcome = Outcome(details=told["details"], baselines=told["baselines"])
                 callback.on_arm_end(told["arm"], told["seed"], outcome)

@@ -11,7 +11,6 @@ from flwr.serverapp import Grid
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.adapter import make_client_app, serve_together
 from semfed.flower.worker import Worker
-from semfed.training import one_thread
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def local_grid(
             kept = worker or Worker()
             app = make_client_app(worker=kept)
             options["together"] = partial(serve_together, worker=kept)
-            with one_thread(), closing(InProcessGrid(app, len(sizes), run_config, **options)) as grid:
+            with closing(InProcessGrid(app, len(sizes), run_config, **options)) as grid:
                 yield grid
             return
         from semfed.engine.ray import RayGrid

@@ -11,7 +11,6 @@
 
 import fcntl
 import itertools
-import json
 import logging
 import os
 import tempfile
@@ -20,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from semfed import durable
+from semfed import durable, strictjson
 from semfed.errors import RunFolderError
 from semfed.records import Record
 
@@ -150,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is missing or damaged.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = strictjson.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(f"'{path}' cannot be read ({error}): is it a run folder?") from error
     return content

@@ -1,6 +1,5 @@
 """The callback that writes the run folder."""
 
-import json
 import os
 import platform
 import sys
@@ -17,7 +16,7 @@ import torch
 from safetensors.numpy import save
 
 from semfed import checkpoint as checkpoints
-from semfed import durable
+from semfed import durable, strictjson
 from semfed.callbacks import Callback, Outcome, array_digest
 from semfed.checkpoint import Checkpoint
 from semfed.experiment import folder as folders
@@ -74,7 +73,7 @@ class Recorder(Callback):
                 again = {name: described[name] for name in ("started", "engine", "command", "packages")}
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
-        folders.write_atomically(path, json.dumps(described, indent=2) + "\n")
+        folders.write_atomically(path, strictjson.dumps(described, indent=2) + "\n")
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise
 
@@ -82,7 +81,7 @@ class Recorder(Callback):
         """Append the round's records, then its time: who sees the time sees all records."""
         self._history.append(folders.METRICS, [record.to_json() for record in records])
         timing = {"arm": arm, "seed": seed, "round": round_, "seconds": round(seconds, 6)}
-        self._history.append(folders.TIMING, [json.dumps(timing)])
+        self._history.append(folders.TIMING, [strictjson.dumps(timing)])
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it what the run goes on from."""
@@ -106,7 +105,7 @@ class Recorder(Callback):
             "baselines": outcome.baselines,
             "parameters_sha256": array_digest(arrays),
         }
-        self._history.append(folders.OUTCOMES, [json.dumps(line)])
+        self._history.append(folders.OUTCOMES, [strictjson.dumps(line)])
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Write the summary of what there is, and let other processes have the folder."""
@@ -121,11 +120,11 @@ class Recorder(Callback):
 
 def write_summary(folder: Path, scenario: Scenario, error: BaseException | None) -> None:
     """Write ``summary.json`` of what a run folder holds; `error` is what ended the run early."""
-    outcomes = [json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
+    outcomes = [strictjson.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
     reason = None if error is None else (str(error) or type(error).__name__)
     records = folders.each_record(folder)
     summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
-    folders.write_atomically(folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")
+    folders.write_atomically(folder / folders.SUMMARY, strictjson.dumps(summary, indent=2) + "\n")
 
 
 def environment(engine: str, digest: str) -> dict[str, Any]:

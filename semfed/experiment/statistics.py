@@ -3,6 +3,7 @@
 Seeds are few, so intervals are Student's: mean +- t(n - 1) s / sqrt(n), with the sample standard deviation s.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,16 @@ from typing import Any
 from scipy.special import stdtrit  # Student's quantile; scipy.stats would take a second to import
 
 CONFIDENCE = 0.95
+
+
+def mean_of(numbers: Sequence[float]) -> float:
+    """Return the mean; nan or infinite where a number is."""
+    return statistics.fmean(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
+
+
+def deviation_of(numbers: Sequence[float]) -> float:
+    """Return the sample standard deviation; nan where a number is not finite."""
+    return statistics.stdev(numbers) if all(map(math.isfinite, numbers)) else math.nan
 
 
 def interval(numbers: Sequence[float], confidence: float = CONFIDENCE) -> list[float] | None:
@@ -29,8 +40,8 @@ def interval(numbers: Sequence[float], confidence: float = CONFIDENCE) -> list[f
     count = len(numbers)
     if count < 2:
         return None
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * statistics.stdev(numbers) / count**0.5
-    mean = statistics.fmean(numbers)
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * deviation_of(numbers) / count**0.5
+    mean = mean_of(numbers)
     return [mean - half, mean + half]
 
 
@@ -51,8 +62,8 @@ def spread(values: Mapping[int, float]) -> dict[str, Any]:
     ordered = dict(sorted(values.items()))
     numbers = list(ordered.values())
     return {
-        "mean": statistics.fmean(numbers),
-        "sd": statistics.stdev(numbers) if len(numbers) > 1 else None,
+        "mean": mean_of(numbers),
+        "sd": deviation_of(numbers) if len(numbers) > 1 else None,
         "ci95": interval(numbers),
         "values": {str(seed): value for seed, value in ordered.items()},
     }

@@ -1,12 +1,11 @@
 """From the history of a run to its figures of merit: pure functions over records."""
 
 import math
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from semfed.experiment.statistics import spread
+from semfed.experiment.statistics import mean_of, spread
 from semfed.records import Record
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
@@ -85,15 +84,15 @@ def summarise(
     for arm in arms:
         final, means = {}, {}
         for metric, seeds in by_arm.get(arm, {}).items():
-            last, mean = {}, {}
+            last, average = {}, {}
             for seed, rounds in seeds.items():
                 last[seed] = sum(rounds.values()) if is_total(metric) else rounds[max(rounds)]
                 trained = [value for round_, value in rounds.items() if round_ > 0]
                 if trained:
-                    mean[seed] = statistics.fmean(trained)
+                    average[seed] = mean_of(trained)
             final[metric] = spread(last)
-            if mean:
-                means[metric] = spread(mean)
+            if average:
+                means[metric] = spread(average)
         summary["arms"][arm] = {"final": final, "round_mean": means}
     summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
     summary["clusters"] = {}

@@ -8,6 +8,7 @@ host several clients; each sees a message and a `Context` of its own.
 
 import os
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.privacy import protect_properties, protect_update
 from semfed.flower.worker import Worker
-from semfed.training import one_thread, pick_device
+from semfed.isolation import isolated
+from semfed.training import pick_device
 
 STATE = "semfed"
 """Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
@@ -108,10 +110,9 @@ def _serve(
     What this package has to say travels to the server; of other errors a SuperNode tells only that there was one.
     """
     try:
-        with one_thread():
+        with isolated(*_stream(message, context)):
             learner = _addressed(message, context, worker)
-            reply = call(learner, *_content(message))
-        return _finish(message, context, learner, reply)
+            return _finish(message, context, learner, call(learner, *_content(message)))
     except SemfedError as error:
         return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
 
@@ -124,7 +125,7 @@ def serve_together(messages: Sequence[Message], contexts: Sequence[Context], wor
     list of Message or None
         A reply for every message; None if they have to be served one by one.
     """
-    with one_thread():
+    with isolated(*_stream(messages[0], contexts[0])):
         learners = [_addressed(*pair, worker) for pair in zip(messages, contexts, strict=True)]
         together = getattr(type(learners[0]), "fit_together", None)
         if together is None or len({id(learner.session.experiment) for learner in learners}) > 1:
@@ -143,12 +144,22 @@ def serve_together(messages: Sequence[Message], contexts: Sequence[Context], wor
 
 def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
     """Build the client that a message is for."""
+    client, experiment = _client(message, context), _experiment(context)
+    return _build(experiment, _own_context(context, client, experiment), client, worker, context)
+
+
+def _client(message: Message, context: Context) -> int:
     record = message.content.get(STATE)
-    client = int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
     if record is not None and STATE not in context.state:
         raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
-    experiment = _experiment(context)
-    return _build(experiment, _own_context(context, client, experiment), client, worker, context)
+    return int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
+
+
+def _stream(message: Message, context: Context) -> tuple[int, str, int, int]:
+    """Name the random stream of a client's answer to a message; asked once more, it gives the same answer."""
+    about = repr((message.metadata.message_type, sorted(_content(message)[1].items())))
+    client = _client(message, context)
+    return _experiment(context).seed, "message", client, zlib.crc32(about.encode())
 
 
 def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
@@ -201,12 +212,12 @@ def _open_experiment(message: Message, context: Context, worker: Worker) -> Reco
         keeper = Keeper(context, str(opening["run"]), experiment) if "run" in opening else None
         marks = marks_from_json(str(opening.get("marks", "{}")))
         about["keeps"] = keeper is not None and keeper.able
-        with one_thread():
-            for client in range(node, len(experiment.scenario.clients), nodes):
-                if keeper is not None:
-                    keeper.forget(client)
-                    if client in marks:
-                        keeper.restore(client, marks[client])
+        for client in range(node, len(experiment.scenario.clients), nodes):
+            if keeper is not None:
+                keeper.forget(client)
+                if client in marks:
+                    keeper.restore(client, marks[client])
+            with isolated(experiment.seed, "opening", client):
                 own = _own_context(context, client, experiment)
                 learner = _build(experiment, own, client, worker, context)
                 told = protect_properties(learner.get_properties({}), experiment, client)

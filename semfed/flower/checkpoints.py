@@ -63,7 +63,7 @@ class Checkpoints:
 
     def continued(self, resume: Checkpoint | None) -> Continued:
         """Return the strategy with its clients, and its memory back, in a form that counts its rounds on."""
-        runner = Continued(self._strategy, self._federation.experiment.seed, self.done)
+        runner = Continued(self._strategy, self.done)
         runner.open(self._federation)
         if resume is not None:
             restore(self._strategy, resume.tables["arrays"], resume.tables["strategy"])

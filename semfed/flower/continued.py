@@ -1,7 +1,6 @@
-"""What a run needs of a strategy beside its algorithm: true numbers of its rounds, own random draws, and its memory.
+"""What a run needs of a strategy beside its algorithm: true numbers of its rounds, and its memory.
 
-Flower's `Strategy.start` counts from 1 in a resumed run, too, and its strategies sample clients by Python's global
-generator. `Continued` stands between both.
+Flower's `Strategy.start` counts from 1 in a resumed run, too: `Continued` stands between both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +26,6 @@ from flwr.serverapp.strategy import (
     Strategy,
 )
 
-from semfed import seeding
 from semfed.errors import CheckpointError
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
@@ -53,20 +51,18 @@ class KeepsState(Protocol):
 
 
 class Continued(Strategy):
-    """Lets a strategy see the true numbers of its rounds, and draw from streams of the experiment's seed.
+    """Lets a strategy see the true numbers of its rounds.
 
     Parameters
     ----------
     strategy : Strategy
         It has just been made.
-    seed : int
-        Of the experiment.
     done : int
         Rounds that are behind it.
     """
 
-    def __init__(self, strategy: Strategy, seed: int, done: int = 0) -> None:
-        self.strategy, self.seed, self.done = strategy, seed, done
+    def __init__(self, strategy: Strategy, done: int = 0) -> None:
+        self.strategy, self.done = strategy, done
 
     def open(self, federation: Federation) -> None:
         """Let a strategy of this package look at its clients."""
@@ -77,8 +73,7 @@ class Continued(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
-        with seeding.of_python(self.seed, "train sampling", self.done + server_round):
-            return list(self.strategy.configure_train(self.done + server_round, arrays, config, grid))
+        return self.strategy.configure_train(self.done + server_round, arrays, config, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -92,8 +87,7 @@ class Continued(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
-        with seeding.of_python(self.seed, "evaluate sampling", self.done + server_round):
-            return list(self.strategy.configure_evaluate(self.done + server_round, arrays, config, grid))
+        return self.strategy.configure_evaluate(self.done + server_round, arrays, config, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Aggregate the true round."""

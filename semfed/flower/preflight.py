@@ -9,10 +9,12 @@ from semfed.errors import ScenarioError
 from semfed.flower import fitting
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
+from semfed.isolation import isolated
 from semfed.scenario import Scenario
 from semfed.training import pick_device
 
 
+@isolated()
 def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = None) -> list[int]:
     """Refuse a scenario that would fail later, for every arm and seed.
 

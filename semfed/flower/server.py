@@ -10,6 +10,7 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from semfed import seeding
 from semfed.callbacks import Callback, Outcome, Tally
 from semfed.checkpoint import Checkpoint
 from semfed.errors import SemfedError
@@ -18,6 +19,7 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import FederatedStrategy
 from semfed.interruption import Interruption
+from semfed.isolation import isolated
 from semfed.scenario import Scenario
 
 OPENING_S = 120.0
@@ -88,6 +90,7 @@ def told_of_run(
         raise problem
 
 
+@isolated()
 def run_arm(
     grid: Grid,
     experiment: Experiment,
@@ -135,6 +138,7 @@ def run_arm(
                 callback.on_round(arm, seed, true_round, records, now - started)
             points.after_round(true_round, arrays)
         points.before_round(true_round + 1)
+        seeding.seed_globals(seed, "server", true_round + 1)  # stock strategies draw their clients from Python's
         started = now
         return None
 

@@ -17,6 +17,7 @@ from semfed.data.cache import open_dataset
 from semfed.data.dataset import Dataset, standardise
 from semfed.data.partition import Rows, partition
 from semfed.flower.experiment import Experiment
+from semfed.isolation import isolated
 
 T = TypeVar("T")
 
@@ -42,7 +43,8 @@ class Worker:
         Networks are kept like this, one per architecture: whoever borrows one loads all its weights first.
         """
         if key not in self._kept:
-            self._kept[key] = make()
+            with isolated():  # what is kept must not depend on who asks first
+                self._kept[key] = make()
         kept: T = self._kept[key]
         return kept
 

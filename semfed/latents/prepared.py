@@ -118,7 +118,7 @@ class Prepared:
 
     def test_values(self) -> Tensor:
         """Return the task's values of the test images, shape (samples,), int64."""
-        return self._values(self._source().labels(None))
+        return self._values(self._labels(None))
 
     def _source(self) -> LatentSource:
         def opened() -> LatentSource:
@@ -132,7 +132,31 @@ class Prepared:
 
     def _latents(self, owner: int | None, rows: Tensor | None) -> Tensor:
         """Return latents with samples in columns, float64."""
-        return self._encoder(owner)(rows).T.double()
+        return self._encode(owner, rows).T.double()
+
+    def _encode(self, owner: int | None, rows: Tensor | None) -> Tensor:
+        """Ask a source for latents and see that they are; a plugin may return anything."""
+        latents = self._encoder(owner)(rows)
+        expected = len(self._labels(rows))
+        right = latents.ndim == 2 and len(latents) == expected and latents.is_floating_point()
+        if not right or not bool(torch.isfinite(latents).all()):
+            name = "the access point" if owner is None else f"user {self.place.scenario.clients[owner].name!r}"
+            found = f"{list(latents.shape)} {latents.dtype}" if not right else "numbers that are not finite"
+            raise DataError(
+                f"latents {self.settings.latents.name!r} of {name}: {found} instead of finite floats of shape "
+                f"({expected}, width)"
+            )
+        return latents
+
+    def _labels(self, rows: Tensor | None) -> Tensor:
+        """Ask a source for classes and see that they are."""
+        labels, classes = self._source().labels(rows), len(self.place.dataset.classes)
+        if labels.is_floating_point() or bool(((labels < 0) | (labels >= classes)).any()):
+            raise DataError(
+                f"latents {self.settings.latents.name!r}: labels from {labels.min()} to {labels.max()} for {classes} "
+                f"classes: give integers from 0 to {classes - 1}"
+            )
+        return labels
 
     def _pilots(self) -> Tensor:
         """Return the pilots' training rows, the same for everyone; fewer pilots are the first of more."""
@@ -148,8 +172,8 @@ class Prepared:
 
         def trained() -> nn.Module:
             rows = self._source().private(user)
-            latents = self._encoder(user)(rows).to(place.device)
-            values = self._values(self._source().labels(rows)).to(place.device)
+            latents = self._encode(user, rows).to(place.device)
+            values = self._values(self._labels(rows)).to(place.device)
             network = models.build(
                 place.scenario.model.decoder,
                 tuple(latents.shape[1:]),

@@ -30,7 +30,7 @@ class TorchvisionLatents(LatentSource):
         access_point: str = "vit_b_16"
         users: tuple[str, ...] = Field(min_length=1)
         """One a user, in their order."""
-        size: int = Field(default=224, ge=1)
+        size: int = Field(default=224, ge=1, le=4096)
         """Width and height to which images are scaled, in pixels."""
 
     def __init__(self, settings: Settings, place: Place) -> None:

@@ -2,11 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from semfed.training import one_thread
+from semfed.isolation import isolated
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
     """Matrices this small gain nothing from threads."""
-    with one_thread():
+    with isolated():
         yield

@@ -17,8 +17,8 @@ from semfed.experiment.report import shown_metrics
 from semfed.flower.client import Session
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
+from semfed.isolation import isolated
 from semfed.overrides import load
-from semfed.training import one_thread
 
 DIGITS = [
     "data.source=digits",
@@ -36,7 +36,7 @@ QUICK = "training.epochs=1"
 
 @pytest.fixture(autouse=True)
 def _as_in_a_client() -> Iterator[None]:
-    with one_thread():
+    with isolated():
         yield
 
 

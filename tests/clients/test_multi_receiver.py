@@ -18,15 +18,15 @@ from semfed.experiment import plots
 from semfed.flower.client import Session
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
+from semfed.isolation import isolated
 from semfed.overrides import load
-from semfed.training import one_thread
 
 DIGITS = ["data.source=digits", "training.batch_size=32", "training.epochs=4", "training.lr=0.003"]
 
 
 @pytest.fixture(autouse=True)
 def _as_in_a_client() -> Iterator[None]:
-    with one_thread():
+    with isolated():
         yield
 
 

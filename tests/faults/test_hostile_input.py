@@ -32,7 +32,7 @@ def test_a_pickle_in_place_of_latents_is_refused(name: str, tmp_path: Path) -> N
     fired, path = tmp_path / "fired", tmp_path / name
     path.write_bytes(pickle.dumps(Bomb(fired)))
     with pytest.raises(DataError, match="latents cannot be read|are read from .npz and .safetensors files only"):
-        read_latents(path)
+        read_latents(path, 10)
     assert not fired.exists()
 
 
@@ -40,7 +40,7 @@ def test_objects_inside_an_archive_of_latents_are_refused(tmp_path: Path) -> Non
     fired, path = tmp_path / "fired", tmp_path / "latents.npz"
     np.savez(path, train=np.array([Bomb(fired)], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="latents cannot be read .*allow_pickle=False"):
-        read_latents(path)
+        read_latents(path, 10)
     assert not fired.exists()
 
 

@@ -1,5 +1,6 @@
 """Strategies that go on: Flower's own with their momenta, those that say what they keep, and those that do not."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,26 @@ def test_a_strategy_that_does_not_say_what_it_keeps_is_refused(tmp_path: Path, n
         semfed.run(seeds=[0], out=out, **arguments)
     assert not out.exists()
     assert "\n" not in str(caught.value)
+
+
+def test_the_clients_that_a_stock_strategy_draws_follow_from_the_seed(
+    interrupted: Callable[..., Path], results: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    """Flower draws them from Python's global generator: neither what was drawn before nor a resumed run may matter."""
+    sampled = {"fraction_train": 0.34, "min_train_nodes": 1, "fraction_evaluate": 0.34, "min_evaluate_nodes": 1}
+    strategy = {"name": "flwr.serverapp.strategy:FedAvg", **sampled}
+    tree = scenarios.read(scenarios.built_in()["digits"]) | {"strategy": strategy, "arms": []}
+    path = tmp_path / "scenario.toml"
+    path.write_text(tomli_w.dumps(tree))
+    given = {"scenario": path, "arms": None, "overrides": ["rounds=6", "training.epochs=1"]}
+    for number in (1, 2):
+        random.seed(number)
+        semfed.run(seeds=[0], out=tmp_path / str(number), **given)
+    assert results(tmp_path / "1") == results(tmp_path / "2")
+    folder = interrupted(rounds=3, **given)
+    random.seed(3)
+    semfed.run(resume=folder)
+    assert results(folder) == results(tmp_path / "1")
 
 
 def test_it_runs_without_checkpoints(tmp_path: Path) -> None:

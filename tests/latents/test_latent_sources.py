@@ -1,17 +1,25 @@
+import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_save
 
 from semfed import overrides
 from semfed.data.dataset import Dataset, ImageSet
 from semfed.errors import DataError, ScenarioError
 from semfed.latents import Place
-from semfed.latents.files import FileLatents
+from semfed.latents.base import LatentSource
+from semfed.latents.files import FileLatents, read_latents
+from semfed.latents.prepared import LatentSettings, Prepared
 from semfed.latents.pretrained import TorchvisionLatents, load_network
 from semfed.latents.trained import TrainedLatents
 
@@ -132,3 +140,130 @@ def test_pretrained_networks_are_never_downloaded(place: Make, tmp_path: Path, m
 def test_an_unknown_source_is_named(place: Make) -> None:
     with pytest.raises(ScenarioError, match="no plugin 'train' among the latents; did you mean 'trained'"):
         place("learner.latents.name=train")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"train_labels": np.arange(30) % 10 - 1}, r"b.npz': train_labels\[0\] is -1, but the data set has 10 classes"),
+        ({"test_labels": np.arange(10) + 1}, r"b.npz': test_labels\[9\] is 10, .*: count them from 0 to 9"),
+        ({"test_labels": np.arange(10, dtype=np.uint64) + 2**63}, r"test_labels\[0\] is 9223372036854775808"),
+        ({"test_labels": np.arange(10) == 3}, "test_labels .* bool: write .* integers"),
+        ({"test_labels": np.arange(10).astype(str)}, "test_labels .* <U21: write .* integers"),
+        ({"test_labels": np.arange(10)[:, None]}, r"test_labels \[10, 1\]"),
+        ({"test": np.zeros((10, 4))}, "train and test have latents of 5 and 4 numbers"),
+        ({"train": np.zeros((30, 5), dtype=complex)}, "b.npz': train is of type complex128: write floats"),
+        ({"train": np.full((30, 5), 1e39)}, r"b.npz': train\[0, 0\] is 1e\+39, which float32 cannot hold"),
+        ({"train": np.full((30, 5), 2**24 + 1)}, r"train\[0, 0\] is 16777217, which float32 cannot hold"),
+        ({"train": np.zeros((30, 0))}, r"train is \[30, 0\]: write at least one sample"),
+    ],
+)
+def test_what_would_be_converted_in_silence_is_refused(
+    place: Make, tmp_path: Path, damage: dict[str, Any], message: str
+) -> None:
+    source = files(place, tmp_path, arrays(2, 5, **damage))
+    with pytest.raises(DataError, match=message):
+        source.encoder(1)
+
+
+@given(
+    label=st.integers(-(2**40), 2**40),
+    row=st.integers(0, 29),
+    classes=st.integers(1, 40),
+    kind=st.sampled_from(["i1", "u1", "i2", ">i4", "<i8", ">u8"]),
+)
+@settings(max_examples=60)
+def test_labels_are_those_of_the_file_or_refused_with_their_place(
+    label: int, row: int, classes: int, kind: str, tmp_path_factory: Any
+) -> None:
+    limits = np.iinfo(kind)
+    label = min(max(label, limits.min), limits.max)
+    labels = np.arange(30) % classes
+    labels[row] = label
+    path = tmp_path_factory.mktemp("latents") / "x.npz"
+    np.savez(path, **arrays(2, 5, train_labels=labels.astype(kind), test_labels=np.arange(10) % classes))
+    if 0 <= label < classes:
+        assert read_latents(path, classes)["train_labels"].tolist() == labels.tolist()
+    else:
+        with pytest.raises(DataError, match=rf"x.npz': train_labels\[{row}\] is {label}, .* {classes} classes"):
+            read_latents(path, classes)
+
+
+@given(
+    values=npst.arrays(
+        st.sampled_from(["f2", "<f4", ">f4", "<f8", ">f8", "i1", "u2", ">i4", "<i8", "u8"]),
+        (30, 3),
+        elements={"allow_subnormal": False},
+        fill=st.nothing(),
+    ),
+    order=st.sampled_from("CF"),
+)
+@settings(max_examples=100)
+def test_latents_keep_their_values_or_are_refused_with_their_place(
+    values: np.ndarray, order: Any, tmp_path_factory: Any
+) -> None:
+    path = tmp_path_factory.mktemp("latents") / "x.npz"
+    np.savez(path, **arrays(2, 3, train=np.asarray(values, order=order)))
+    exact = [[Fraction(value) if np.isfinite(value) else None for value in row] for row in values.tolist()]
+    limit = Fraction(float(np.finfo(np.float32).max))
+    integer = values.dtype.kind != "f"
+    try:
+        found = read_latents(path, 10)["train"]
+    except DataError as error:
+        row, column = map(int, re.search(r"train\[(\d+), (\d+)\]", str(error)).groups())  # type: ignore[union-attr]
+        value = exact[row][column]
+        lost = value is None or abs(value) > limit or (integer and Fraction(float(np.float32(int(value)))) != value)
+        assert lost, error  # noqa: PT017
+    else:
+        assert found.dtype == torch.float32
+        for row, wanted in zip(found.tolist(), exact, strict=True):
+            for number, value in zip(row, wanted, strict=True):
+                assert value is not None
+                tolerance = 0 if integer else abs(value) / 2**24 + Fraction(1, 2**149)
+                assert abs(Fraction(number) - value) <= tolerance
+
+
+def test_half_precision_of_safetensors_is_exact(tmp_path: Path) -> None:
+    made = {name: torch.from_numpy(array) for name, array in arrays(3, 4).items()}
+    made["train"] = made["train"].bfloat16()
+    torch_save(made, tmp_path / "x.safetensors")
+    assert torch.equal(read_latents(tmp_path / "x.safetensors", 10)["train"], made["train"].float())
+
+
+@pytest.mark.parametrize("length", [0, 10, 300, -10])
+def test_a_file_that_was_cut_off_is_named(length: int, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", **arrays(2, 5))
+    (tmp_path / "x.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:length])
+    with pytest.raises(DataError, match=r"x.npz': latents cannot be read"):
+        read_latents(tmp_path / "x.npz", 10)
+
+
+class Odd(LatentSource):
+    """A plugin that gives what it was told to."""
+
+    given: ClassVar[tuple[Any, Any]]
+
+    def encoder(self, owner: int | None) -> Any:
+        return lambda rows: self.given[0]
+
+    def labels(self, rows: torch.Tensor | None) -> torch.Tensor:
+        return self.given[1]
+
+
+@pytest.mark.parametrize(
+    ("latents", "labels", "message"),
+    [
+        (torch.ones(60, 4), torch.arange(60) % 10 - 1, "labels from -1 to 8 for 10 classes"),
+        (torch.ones(60, 4), torch.ones(60), r"labels from 1.0 to 1.0 for 10 classes"),
+        (torch.ones(60, 4) / 0, torch.arange(60) % 10, "of the access point: numbers that are not finite"),
+        (torch.ones(59, 4), torch.arange(60) % 10, r"\[59, 4\] torch.float32 instead of finite floats of shape \(60"),
+        (torch.ones(60, 4).long(), torch.arange(60) % 10, r"\[60, 4\] torch.int64 instead"),
+    ],
+)
+def test_what_a_plugin_gives_is_checked(place: Make, latents: Any, labels: Any, message: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Odd, "given", (latents, labels), raising=False)
+    there = place()
+    prepared = Prepared(there, LatentSettings(pilots=60), lambda key, make: make())
+    monkeypatch.setattr(prepared, "_source", lambda: Odd(Odd.Settings(), there))
+    with pytest.raises(DataError, match=message):
+        prepared._encode(None, None)

@@ -26,9 +26,9 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.server import run_arm
 from semfed.flower.worker import Worker
+from semfed.isolation import isolated
 from semfed.records import Record
 from semfed.scenario import Scenario
-from semfed.training import one_thread
 
 WIDTHS = {"ap": 12, "a": 12, "b": 9, "c": 8, "d": 12}
 PILOTS = 200
@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _identity() -> Iterator[None]:
-    with flower_identity(), one_thread():
+    with flower_identity(), isolated():
         yield
 
 
