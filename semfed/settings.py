@@ -43,6 +43,19 @@ class StrictModel(BaseModel):
                     )
         return value
 
+    def refuse_changed(self, *names: str, because: str, use: str) -> None:
+        """Refuse fields that are not at their default, where another field takes their effect away.
+
+        Raises
+        ------
+        ValueError
+            Names the field, its value, the reason and the remedy.
+        """
+        for name in names:
+            if getattr(self, name) != type(self).model_fields[name].get_default():
+                value = getattr(self, name)
+                raise ValueError(f"{name} = {value!r} has no effect with {because}; remove it, or set {use}")
+
 
 def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
