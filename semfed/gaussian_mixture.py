@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-CHUNK = 500
+BLOCK = 5_000_000
+"""Numbers in memory at a time: points times components."""
 
 
 class GaussianMixture:
@@ -29,6 +30,10 @@ class GaussianMixture:
         """Return how many components there are."""
         return len(self._offsets)
 
+    def blocks(self, points: Tensor) -> tuple[Tensor, ...]:
+        """Split a tensor by rows into parts of which `log_components` fit into memory."""
+        return torch.split(points, max(1, BLOCK // len(self)))
+
     def log_components(self, x: Tensor) -> Tensor:
         """Log-density of every component at every point in nats.
 
@@ -44,7 +49,7 @@ class GaussianMixture:
 
     def log_density(self, x: Tensor) -> Tensor:
         """Log-density of the mixture in nats, shape (samples,); the gradient reaches `x`."""
-        parts = [torch.logsumexp(self.log_components(points), dim=1) for points in torch.split(x, CHUNK)]
+        parts = [torch.logsumexp(self.log_components(points), dim=1) for points in self.blocks(x)]
         return torch.cat(parts) - math.log(len(self))
 
     def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semfed.gaussian_mixture import CHUNK, GaussianMixture
+from semfed.gaussian_mixture import GaussianMixture
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 
@@ -128,7 +128,7 @@ def rate(x: Tensor, own: Tensor, means: Tensor, log_variances: Tensor) -> RateBo
     if len(means) < 2:
         raise ValueError(f"{len(means)} component: a rate needs at least two, one of which is another's")
     mixture, lower, upper = GaussianMixture(means, log_variances), 0.0, 0.0
-    for points, column in zip(x.split(CHUNK), own.split(CHUNK), strict=True):
+    for points, column in zip(mixture.blocks(x), mixture.blocks(own), strict=True):
         terms = mixture.log_components(points)
         drawn_from = terms.gather(1, column[:, None])
         lower += float((drawn_from[:, 0] - terms.logsumexp(1)).sum())
