@@ -70,7 +70,8 @@ class RateSettings(StrictModel):
         if self.prior != "implicit":
             self.refuse_changed("dre_grad", because=because, use="prior = 'implicit'")
         if self.prior not in ("implicit", "mixture"):
-            self.refuse_changed("dre", because=because, use="prior = 'implicit'")
+            fields = RatioSettings.model_fields
+            self.dre.refuse_changed(*fields, because=because, use="prior = 'implicit'", table="dre")
         return self
 
 

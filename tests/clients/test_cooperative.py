@@ -155,9 +155,15 @@ def test_alpha_by_channel_takes_the_channels_own_noise_variance(snr_db: float) -
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["learner.alpha=encoder"], "alpha = 'encoder' has no effect with prior = 'implicit'; remove it, or set"),
-        (["learner.dre.gamma=1.0"], "gamma = 1.0 has no effect with method = 'mixture'; remove it, or set"),
-        (["arms.gaussian-prior.learner.dre.centres=9"], "has no effect with prior = 'gaussian'"),
+        (
+            ["learner.alpha=encoder"],
+            "alpha = 'encoder' has no effect with prior = 'implicit'; remove it, give it to the arms",
+        ),
+        (
+            ["learner.dre.gamma=1.0"],
+            "gamma = 1.0 has no effect with method = 'mixture'; remove it, give it to the arms",
+        ),
+        (["arms.gaussian-prior.learner.dre.centres=9"], "dre.centres = 9 has no effect with prior = 'gaussian'"),
         (["arms.gaussian-prior.learner.dre_grad=detach"], "has no effect with prior = 'gaussian'"),
         (["channel.snr_db=inf"], "learner.alpha = 'channel' is a noise variance"),
     ],

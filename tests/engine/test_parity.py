@@ -15,7 +15,6 @@ SMALL_FEDCL += ["learner.show_features=2", "learner.test_snr_db=[0]"]
 SMALL_ALIGNMENT = ["rounds=2", "data.partition.per_client=400", "training.epochs=1", "learner.pilots=200"]
 SMALL_ALIGNMENT += ["learner.classifier.epochs=1"]
 SMALL_UNITS = ["learner.common.rounds=1", "rounds=2", "learner.common.epochs=1", "training.epochs=1"]
-SMALL_UNITS += ["learner.dre.samples=100", "learner.dre.centres=20"]
 FEW_IMAGES = 'data.partition={ name = "iid", per_client = 400 }'
 PRESETS: dict[str, list[str]] = {
     "alignment-cifar10": [*SMALL_ALIGNMENT, "learner.latents.access_point_images=400"],
