@@ -76,7 +76,8 @@ def log_uniform(alpha: Alpha, noise_variance: float) -> Penalty:
         What stands for eq. (23)'s alpha. ``paper``: the encoder's variance over the squared sample,
         exp(log_variance) / x^2, as printed. ``channel``: the channel's noise variance over the squared sample; the
         published code has this with variance 1 whatever the SNR. ``encoder``: the encoder's variance over its squared
-        mean, as in the literature that the formula comes from. To every square 1e-8 is added.
+        mean, as in the literature that the formula comes from. To every square 1e-8 is added; x is what the encoder
+        gives out, before the channel scales its power.
     noise_variance : float
         Of the channel, per real number, greater than 0; only ``channel`` reads it.
     """

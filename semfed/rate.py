@@ -104,7 +104,7 @@ def rate(x: Tensor, own: Tensor, means: Tensor, log_variances: Tensor) -> RateBo
 
     For M inputs c_i the mixture 1/M sum_i p(x|c_i) stands for p(x). With the component that x was drawn from among
     them, the estimate is too low and never above log M; without it, in the mixture of the other M - 1, it is too high
-    (Poole et al., "On variational bounds of mutual information", 2019, eqs. 10 and 13). With w = p(x|c) / p(x) for
+    (Poole et al., "On variational bounds of mutual information", 2019). With w = p(x|c) / p(x) for
     independent x and c, both biases are var(w) / (2 M) to first order, with opposite signs: `RateBounds.estimate` is
     what to report, the two bounds tell how far to trust it.
 
