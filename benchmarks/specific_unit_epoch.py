@@ -2,7 +2,8 @@
 
 The reference sends every image through the frozen common unit again in every step, and its density-ratio estimator is
 scikit-learn's logistic regression on the full kernel matrix of 4000 points (fitted once an epoch and task, evaluated
-in every step, without a gradient). Ours keeps the common unit's output, fits 300 centres and takes the path gradient.
+in every step, without a gradient). Ours keeps the common unit's output, takes the ratio
+from a mixture of 300 of the encoder's Gaussians, and its path gradient.
 
     SEMFED_DATA=DIR python benchmarks/specific_unit_epoch.py [--repeats N]
 

@@ -78,6 +78,11 @@ class CooperativeClient(Learner):
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide the specific units are: set it")
+            if self.alpha == "channel" and not scenario.channel.settings.noise_std:  # type: ignore[attr-defined]
+                raise ValueError(
+                    "learner.alpha = 'channel' is a noise variance, which channel.snr_db = inf makes zero; "
+                    "set channel.snr_db lower, or learner.alpha = 'paper'"
+                )
             if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
                 raise ValueError(
                     f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
@@ -184,10 +189,10 @@ class CooperativeClient(Learner):
             Mean cross-entropy in nats over the tasks.
         num_examples : int
         metrics : dict
-            ``error/<task>`` and ``error/average``, fractions, through the noisy channel; ``rate/<task>`` and
-            ``rate/average`` in nats per image; ``channel-uses`` and those of `Meter.metrics`, of all tasks together.
-            In rounds of the common unit alone there is only ``common_error/<task>``, that of its auxiliary decoders,
-            which no channel disturbs.
+            ``error/<task>`` and ``error/average``, fractions, through the noisy channel; ``rate/...`` in nats per
+            image, between ``rate-lower/...`` and ``rate-upper/...``; ``channel-uses`` and those of `Meter.metrics`, of
+            all tasks together. In rounds of the common unit alone there is only ``common_error/<task>``, that of its
+            auxiliary decoders, which no channel disturbs.
         """
         round_, unit = int(config["server-round"]), self._named(parameters)
         values = tasks.joint_values(self.session.dataset.test.labels, self.tasks, self.session.dataset.classes)
@@ -212,7 +217,7 @@ class CooperativeClient(Learner):
                     meter=meter,
                 )
                 uses += sent
-            for quantity in ("error", "rate"):
+            for quantity in ("error", "rate", "rate-lower", "rate-upper"):
                 per_task = {name: result[quantity] for name, result in found.items()}
                 metrics |= {f"{quantity}/{name}": value for name, value in per_task.items()}
                 metrics[f"{quantity}/average"] = sum(per_task.values()) / len(per_task)

@@ -6,10 +6,10 @@ Optimal Prior", section II-C and algorithm 3.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from semfed import density_ratio, priors, training
@@ -29,13 +29,24 @@ Source = Callable[[Tensor, torch.Generator], Tensor]
 class RatioSettings(StrictModel):
     """The density-ratio estimator."""
 
+    method: Literal["mixture", "logistic"] = "mixture"
+    """The mixture of the encoder's Gaussians, or the paper's logistic regression on draws; see `density_ratio`."""
+    centres: int = Field(default=300, ge=2)
+    """Components of the mixture, or kernels, at random places of the pooled sample."""
     samples: int = Field(default=2000, ge=2)
-    """Draws from the encoder, and as many from N(0, I)."""
-    centres: int = Field(default=300, ge=1)
-    """Kernels, at random places of the pooled sample."""
+    """``logistic``: draws from the encoder, and as many from N(0, I)."""
     bandwidth: Literal["median"] | Annotated[float, Field(gt=0)] = "median"
-    """The median distance of the pooled sample, or a fixed width."""
+    """``logistic``: the median distance of the pooled sample, or a fixed width."""
     gamma: float = Field(default=1 / 3, gt=0)
+    """``logistic``: weight of eq. (17)'s penalty."""
+
+    @model_validator(mode="after")
+    def _refuse_what_the_method_ignores(self) -> Self:
+        if self.method == "mixture":
+            self.refuse_changed(
+                "samples", "bandwidth", "gamma", because="method = 'mixture'", use="method = 'logistic'"
+            )
+        return self
 
 
 class RateSettings(StrictModel):
@@ -44,12 +55,24 @@ class RateSettings(StrictModel):
     prior: Literal["implicit", "gaussian", "log-uniform", "mixture"] = "implicit"
     dre_grad: Literal["path", "detach"] = "path"
     """Of the implicit prior; see `semfed.priors.implicit`."""
-    alpha: Literal["channel", "encoder"] = "channel"
+    alpha: priors.Alpha = "paper"
     """Of the log-uniform prior; see `semfed.priors.log_uniform`."""
     lambda_eff: float = Field(default=0.01, ge=0)
     """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
     multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
     dre: RatioSettings = RatioSettings()
+
+    @model_validator(mode="after")
+    def _refuse_what_the_prior_ignores(self) -> Self:
+        because = f"prior = {self.prior!r}"
+        if self.prior != "log-uniform":
+            self.refuse_changed("alpha", because=because, use="prior = 'log-uniform'")
+        if self.prior != "implicit":
+            self.refuse_changed("dre_grad", because=because, use="prior = 'implicit'")
+        if self.prior not in ("implicit", "mixture"):
+            fields = RatioSettings.model_fields
+            self.dre.refuse_changed(*fields, because=because, use="prior = 'implicit'", table="dre")
+        return self
 
 
 @dataclass(frozen=True)
@@ -96,18 +119,23 @@ def penalty(
     if settings.prior == "gaussian":
         return priors.standard_normal(), None
     if settings.prior == "log-uniform":
-        return priors.log_uniform(settings.alpha), None
+        return priors.log_uniform(settings.alpha, link.channel.settings.noise_std**2), None
+    dre = settings.dre
+    uses_encoder = settings.prior == "mixture" or dre.method == "mixture"
     with torch.no_grad():
-        rows = torch.randperm(len(inputs), generator=generator, device=inputs.device)[: settings.dre.samples]
+        order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
+        rows = order[: dre.centres if uses_encoder else dre.samples]
         mean, log_variance = link.encoder(source(inputs[rows], generator))
         if settings.prior == "mixture":
             return priors.mixture(mean, log_variance), None
+        if dre.method == "mixture":
+            return priors.implicit(density_ratio.MixtureRatio(mean, log_variance), settings.dre_grad), None
         p = sample(mean, log_variance, generator)
         q = torch.randn(p.shape, generator=generator, device=p.device)
         pooled = torch.cat([p, q])
-        places = torch.randperm(len(pooled), generator=generator, device=p.device)[: settings.dre.centres]
-        width = None if settings.dre.bandwidth == "median" else settings.dre.bandwidth
-        fitted = density_ratio.fit(p, q, pooled[places], bandwidth=width, gamma=settings.dre.gamma, start=start)
+        places = torch.randperm(len(pooled), generator=generator, device=p.device)[: dre.centres]
+        width = None if dre.bandwidth == "median" else dre.bandwidth
+        fitted = density_ratio.fit(p, q, pooled[places], bandwidth=width, gamma=dre.gamma, start=start)
     weights = torch.cat([fitted.weights, fitted.intercept[None]])
     return priors.implicit(fitted.to(p.dtype), settings.dre_grad), weights
 
@@ -175,7 +203,8 @@ def evaluate(
     Returns
     -------
     metrics : dict
-        ``error``, a fraction; ``rate`` in nats per sample; ``loss``, the cross-entropy in nats.
+        ``error``, a fraction; ``rate`` in nats per sample and its bounds ``rate-lower`` and ``rate-upper``, see
+        `semfed.rate.RateBounds`; ``loss``, the cross-entropy in nats.
     uses : int
     """
     state = ChannelState(generator, meter)
@@ -183,6 +212,12 @@ def evaluate(
     x = sample(mean, log_variance, generator)
     logits = link.decoder(link.channel(x, state))
     some = torch.randperm(len(x), generator=generator, device=x.device)[:rate_samples]
-    sent = float(rate(x[some], mean[some], log_variance[some], mean, log_variance))
-    metrics = {"error": error_rate(logits, values), "rate": sent, "loss": float(decision_loss(logits, values))}
+    sent = rate(x[some], some, mean, log_variance)
+    metrics = {
+        "error": error_rate(logits, values),
+        "rate": sent.estimate,
+        "rate-lower": sent.lower,
+        "rate-upper": sent.upper,
+        "loss": float(decision_loss(logits, values)),
+    }
     return metrics, state.uses

@@ -1,7 +1,8 @@
-"""Density ratios by kernel logistic regression, in torch, differentiable with respect to the point of evaluation.
+"""Density ratios log p(x) / q(x), differentiable with respect to the point of evaluation.
 
-Samples of two distributions p (label +1) and q (label -1), as many of each, train a classifier
-f(x) = sum_i w_i K(x, x_i) + b with a Gaussian kernel; f then estimates log p(x) / q(x).
+`MixtureRatio` is for an encoder, whose density given its input is known. `fit` needs no more than draws of p (label +1)
+and q (label -1), as many of each: a classifier f(x) = sum_i w_i K(x, x_i) + b with a Gaussian kernel, whose f estimates
+log p(x) / q(x). It finds too little where p and q hardly overlap: 8.8 of 11.3 nats in 32 dimensions, 16 of 52 in 128.
 
 Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited Wireless Channels With Implicit
 Optimal Prior", eqs. (14)-(19) and algorithm 2. Equation (17) is printed as an argmax; it is an argmin. Ours differs
@@ -12,10 +13,13 @@ method replaces a quasi-Newton one.
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from semfed.gaussian_mixture import GaussianMixture
 
 MEDIAN_ROWS = 500
 NEWTON_STEPS = 50
@@ -45,9 +49,45 @@ class GaussianKernel:
         return exponent.clamp_max_(0).exp_()
 
 
+class LogRatio(Protocol):
+    """An estimate of log p(x) / q(x), whatever it was made from."""
+
+    def log_ratio(self, x: Tensor) -> Tensor:
+        """Return the estimate in nats, shapes (samples, dims) to (samples,); its gradient reaches `x` only."""
+
+    def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `log_ratio` and its gradient, shapes (samples,) and (samples, dims), without autograd."""
+
+
+class MixtureRatio:
+    """log p(x) / q(x) for q = N(0, I) and p the mixture of an encoder's own Gaussians, eq. (14) without a classifier.
+
+    p(x) = E_c p(x|c) is what the classifier of eqs. (15)-(18) has to learn from draws. Where p(x|c) is known, as an
+    encoder's is, its mean over a sample of c is nearer: E_q p / q is 1 whatever the sample, no parameter is fitted, and
+    E_p of the estimate is too low by the divergence from p to the sample's mixture alone.
+
+    Parameters
+    ----------
+    means, log_variances : Tensor, shape (components, dims), float
+        The encoder's output for a sample of c.
+    """
+
+    def __init__(self, means: Tensor, log_variances: Tensor) -> None:
+        self.mixture = GaussianMixture(means, log_variances)
+
+    def log_ratio(self, x: Tensor) -> Tensor:
+        """See `LogRatio`; `x` has the components' dtype."""
+        return self.mixture.log_density(x) + 0.5 * (x.square() + math.log(2 * math.pi)).sum(1)
+
+    def with_slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LogRatio`."""
+        log_density, slope = self.mixture.with_slope(x)
+        return log_density + 0.5 * (x.square() + math.log(2 * math.pi)).sum(1), slope.add_(x)
+
+
 @dataclass(frozen=True)
 class DensityRatio:
-    """A fitted log-ratio.
+    """A log-ratio fitted by logistic regression.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semfed.density_ratio import DensityRatio
+from semfed.density_ratio import LogRatio
 from semfed.rate import kl_to_log_uniform, kl_to_standard_normal, log_density, mixture_log_density
 
 Penalty = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -24,13 +24,13 @@ class NormalPrior:
 
     Parameters
     ----------
-    ratio : DensityRatio, optional
+    ratio : LogRatio, optional
         Constant: neither its weights nor its centres are trained here.
     gradient : {"path", "detach"}
         Whether the ratio's gradient passes through x; see `implicit`.
     """
 
-    def __init__(self, ratio: DensityRatio | None = None, gradient: Literal["path", "detach"] = "path") -> None:
+    def __init__(self, ratio: LogRatio | None = None, gradient: Literal["path", "detach"] = "path") -> None:
         self.ratio = ratio
         self.gradient = gradient
 
@@ -64,25 +64,33 @@ def standard_normal() -> NormalPrior:
     return NormalPrior()
 
 
-def log_uniform(alpha: Literal["channel", "encoder"]) -> Penalty:
+Alpha = Literal["paper", "channel", "encoder"]
+
+
+def log_uniform(alpha: Alpha, noise_variance: float) -> Penalty:
     """Explicit log-uniform prior, eq. (23).
 
     Parameters
     ----------
-    alpha : {"channel", "encoder"}
-        ``channel``: the channel's noise variance 1 over the sent x^2, as in the paper; ``encoder``: the encoder's
-        own variance over its squared mean, as in the literature that the formula comes from.
+    alpha : {"paper", "channel", "encoder"}
+        What stands for eq. (23)'s alpha. ``paper``: the encoder's variance over the squared sample,
+        exp(log_variance) / x^2, as printed. ``channel``: the channel's noise variance over the squared sample; the
+        published code has this with variance 1 whatever the SNR. ``encoder``: the encoder's variance over its squared
+        mean, as in the literature that the formula comes from. To every square 1e-8 is added; x is what the encoder
+        gives out, before the channel scales its power.
+    noise_variance : float
+        Of the channel, per real number, greater than 0; only ``channel`` reads it.
     """
 
     def penalty(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        if alpha == "channel":
-            return kl_to_log_uniform(1 / (x.square() + ZERO_GUARD)).sum(1)
-        return kl_to_log_uniform(log_variance.exp() / (mean.square() + ZERO_GUARD)).sum(1)
+        variance = torch.full_like(x, noise_variance) if alpha == "channel" else log_variance.exp()
+        centre = mean if alpha == "encoder" else x
+        return kl_to_log_uniform(variance / (centre.square() + ZERO_GUARD)).sum(1)
 
     return penalty
 
 
-def implicit(ratio: DensityRatio, gradient: Literal["path", "detach"]) -> NormalPrior:
+def implicit(ratio: LogRatio, gradient: Literal["path", "detach"]) -> NormalPrior:
     """Implicit optimal prior: KL to q = N(0, I) minus the estimated log p(x) / q(x), eq. (20).
 
     Appendix D shows that the score term of the ratio's gradient vanishes. ``path`` keeps what remains, the gradient
@@ -93,7 +101,10 @@ def implicit(ratio: DensityRatio, gradient: Literal["path", "detach"]) -> Normal
 
 
 def mixture(means: Tensor, log_variances: Tensor) -> Penalty:
-    """Optimal prior as the mixture of the encoder's own Gaussians, with no classifier in between.
+    """Optimal prior as the mixture of the encoder's own Gaussians: the rate's estimate itself is the penalty.
+
+    In expectation it is `implicit` with a `MixtureRatio`, which divides both densities by q and has the first of them
+    in closed form; the gradients differ in their noise.
 
     Parameters
     ----------

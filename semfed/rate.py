@@ -5,12 +5,14 @@ Optimal Prior", eqs. (22) and (23). An encoder is a mean and a log-variance per 
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from semfed.gaussian_mixture import GaussianMixture
+
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
-MIXTURE_CHUNK = 500
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -77,30 +79,59 @@ def mixture_log_density(x: Tensor, means: Tensor, log_variances: Tensor) -> Tens
     -------
     Tensor, shape (samples,)
     """
-    precision = torch.exp(-log_variances)
-    constant = (means.square() * precision + log_variances + math.log(2 * math.pi)).sum(1)
-    parts = []
-    for points in torch.split(x, MIXTURE_CHUNK):
-        squared = points.square() @ precision.T - 2 * points @ (means * precision).T + constant
-        parts.append(torch.logsumexp(-0.5 * squared, dim=1))
-    return torch.cat(parts) - math.log(len(means))
+    return GaussianMixture(means, log_variances).log_density(x)
 
 
-def rate(x: Tensor, mean: Tensor, log_variance: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
+class RateBounds(NamedTuple):
+    """Two Monte-Carlo estimates of a rate in nats, whose expectations enclose it.
+
+    Attributes
+    ----------
+    lower, upper : float
+    """
+
+    lower: float
+    upper: float
+
+    @property
+    def estimate(self) -> float:
+        """The middle, from which the bias of first order in 1 / components cancels."""
+        return (self.lower + self.upper) / 2
+
+
+def rate(x: Tensor, own: Tensor, means: Tensor, log_variances: Tensor) -> RateBounds:
     """Estimate I(x; c) = E log p(x|c) / p(x) in nats, with p(x) the mixture of the encoder's Gaussians.
+
+    For M inputs c_i the mixture 1/M sum_i p(x|c_i) stands for p(x). With the component that x was drawn from among
+    them, the estimate is too low and never above log M; without it, in the mixture of the other M - 1, it is too high
+    (Poole et al., "On variational bounds of mutual information", 2019). With w = p(x|c) / p(x) for
+    independent x and c, both biases are var(w) / (2 M) to first order, with opposite signs: `RateBounds.estimate` is
+    what to report, the two bounds tell how far to trust it.
 
     Parameters
     ----------
     x : Tensor, shape (samples, dims), float
-        One draw from each of the samples' encoder distributions.
-    mean, log_variance : Tensor, shape (samples, dims), float
-        Those distributions.
+    own : Tensor, shape (samples,), int64
+        The component that each of them was drawn from.
     means, log_variances : Tensor, shape (components, dims), float
-        The mixture. If it is made of the same distributions, the expectation lies between 0 and the mean KL to any
-        prior, and below log(components).
+        The encoder's output for a sample of inputs.
 
     Returns
     -------
-    Tensor, scalar
+    RateBounds
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two components.
     """
-    return (log_density(x, mean, log_variance) - mixture_log_density(x, means, log_variances)).mean()
+    if len(means) < 2:
+        raise ValueError(f"{len(means)} component: a rate needs at least two, one of which is another's")
+    mixture, lower, upper = GaussianMixture(means, log_variances), 0.0, 0.0
+    for points, column in zip(mixture.blocks(x), mixture.blocks(own), strict=True):
+        terms = mixture.log_components(points)
+        drawn_from = terms.gather(1, column[:, None])
+        lower += float((drawn_from[:, 0] - terms.logsumexp(1)).sum())
+        terms.scatter_(1, column[:, None], -math.inf)
+        upper += float((drawn_from[:, 0] - terms.logsumexp(1)).sum())
+    return RateBounds(lower / len(x) + math.log(len(means)), upper / len(x) + math.log(len(means) - 1))

@@ -77,6 +77,31 @@ class StrictModel(BaseModel):
                     )
         return value
 
+    def refuse_changed(self, *names: str, because: str, use: str, table: str = "") -> None:
+        """Refuse fields that are not at their default, where another field takes their effect away.
+
+        Parameters
+        ----------
+        *names : str
+        because, use : str
+            The other field with its value, and with a value that would do.
+        table : str, optional
+            Where the fields stand, seen from the other one.
+
+        Raises
+        ------
+        ValueError
+            Names the field, its value, the reason and the remedy.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].get_default():
+                where = f"{table}.{name}" if table else name
+                raise ValueError(
+                    f"{where} = {value!r} has no effect with {because}; "
+                    f"remove it, give it to the arms that use it, or set {use}"
+                )
+
 
 _SHORT = Repr()
 _SHORT.maxstring = 100

@@ -40,10 +40,14 @@ def test_common_and_specific_units(mnist: str, tmp_path: Path) -> None:
 
 def test_path_gradient_beats_the_explicit_prior_at_equal_rate(mnist: str, tmp_path: Path) -> None:
     overrides = ["learner.common.epochs=3", "lambda_eff=0.1"]
-    found = final(mnist, tmp_path / "a", "iopm-mnist", arms=["iopm", "gaussian-prior"], overrides=overrides)
-    assert found["iopm"]["error/t2"] <= found["gaussian-prior"]["error/t2"] - 0.02
+    arms = ["iopm", "iopm-logistic", "gaussian-prior"]
+    found = final(mnist, tmp_path / "a", "iopm-mnist", arms=arms, overrides=overrides)
+    assert found["iopm"]["error/t2"] <= found["gaussian-prior"]["error/t2"] - 0.07
+    assert found["iopm"]["rate/t2"] == pytest.approx(found["gaussian-prior"]["rate/t2"], rel=0.1)
+    assert found["iopm-logistic"]["error/t2"] <= found["gaussian-prior"]["error/t2"] - 0.02
     for task in ("t1", "t2"):
-        assert found["iopm"][f"rate/{task}"] == pytest.approx(found["gaussian-prior"][f"rate/{task}"], rel=0.1)
+        expected = pytest.approx(found["gaussian-prior"][f"rate/{task}"], rel=0.1)
+        assert found["iopm-logistic"][f"rate/{task}"] == expected
 
 
 def test_four_channel_uses_are_too_few(mnist: str, tmp_path: Path) -> None:

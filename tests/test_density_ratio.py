@@ -1,6 +1,7 @@
-"""Kernel logistic regression against scikit-learn, closed forms and itself."""
+"""Density ratios against scikit-learn, closed forms and themselves."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.nn.functional import softplus
 
-from semfed.density_ratio import GaussianKernel, fit, median_bandwidth
+from semfed.density_ratio import GaussianKernel, MixtureRatio, fit, median_bandwidth
 
 
 def normal(generator: torch.Generator, rows: int, dims: int, mean: float, sd: float) -> Tensor:
@@ -69,6 +71,69 @@ def test_density_ratio_of_gaussians(
     assert np.mean(means) == pytest.approx(kl, abs=0.05)
     assert min(correlations) > correlation
     assert 0.9 <= np.mean(totals) <= 1.1
+
+
+def draw_encoder(
+    modes: Tensor, rows: int, generator: torch.Generator, spread: float = 0.35, log_variance: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """Return c and x: around ten modes c ~ N(mode, spread^2 I), then x ~ N(c, exp(log_variance) I)."""
+    mean = modes[torch.randint(len(modes), (rows,), generator=generator)]
+    mean = mean + spread * torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+    return mean, mean + math.exp(log_variance / 2) * torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+
+
+def slope(log_ratio: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(log_ratio(x).sum(), x)[0]
+
+
+def exact_log_ratio(modes: Tensor, variance: float) -> Callable[[Tensor], Tensor]:
+    """Return log p / N(0, I) for the equal mixture of N(mode, variance I), written out."""
+
+    def log_ratio(x: Tensor) -> Tensor:
+        terms = -0.5 * (x[:, None] - modes).square().sum(2) / variance
+        scale = 0.5 * modes.shape[1] * math.log(variance)
+        return torch.logsumexp(terms, 1) - math.log(len(modes)) - scale + 0.5 * x.square().sum(1)
+
+    return log_ratio
+
+
+@pytest.mark.parametrize(("dims", "kl", "by_logistic"), [(4, 1.20, 0.91), (32, 11.29, 0.75)])
+def test_density_ratio_of_an_encoder_of_ten_classes(dims: int, kl: float, by_logistic: float) -> None:
+    """As many kernels as components: the mixture has all nats of KL(p || N(0, I)), logistic regression some."""
+    shares, correlations, cosines, totals, logistic, exact = [], [], [], [], [], []
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        modes = 0.8 * (2 * torch.randint(2, (10, dims), generator=generator, dtype=torch.float64) - 1)
+        marginal = exact_log_ratio(modes, math.exp(0.5) + 0.35**2)
+        c, x = draw_encoder(modes, 2000, generator)
+        y = normal(generator, 2000, dims, 0, 1)
+        ratio = MixtureRatio(c[:300], torch.full_like(c[:300], 0.5))
+        fresh, other = draw_encoder(modes, 4000, generator)[1], normal(generator, 4000, dims, 0, 1)
+        true, found = marginal(fresh), ratio.log_ratio(fresh)
+        exact.append(float(true.mean()))
+        shares.append(float(found.mean() / true.mean()))
+        correlations.append(float(torch.corrcoef(torch.stack([found, true]))[0, 1]))
+        cosines.append(float(torch.cosine_similarity(slope(ratio.log_ratio, fresh), slope(marginal, fresh)).mean()))
+        both = torch.cat([fresh, other])  # weighted by q / (p / 2 + q / 2): draws of q alone miss where p lies
+        totals.append(float((ratio.log_ratio(both) + math.log(2) - softplus(marginal(both))).exp().mean()))
+        logistic.append(float(fit(x, y, random_centres(x, y, 300, generator)).log_ratio(fresh).mean() / true.mean()))
+    assert np.mean(exact) == pytest.approx(kl, rel=0.1)
+    assert np.mean(shares) == pytest.approx(1, abs=0.015)
+    assert min(correlations) > 0.995
+    assert min(cosines) > 0.995
+    assert np.mean(totals) == pytest.approx(1, abs=0.05)
+    assert np.mean(logistic) == pytest.approx(by_logistic, abs=0.04)
+
+
+def test_mixture_ratio_of_one_gaussian_is_exact_and_has_its_slope() -> None:
+    """p = N(m, v), q = N(0, 1): log r = x^2 / 2 - (x - m)^2 / 2 v - log(v) / 2, slope x - (x - m) / v."""
+    x, m, v = torch.tensor([[-1.5], [0.2], [3.0]]), 0.7, 1.6
+    ratio = MixtureRatio(torch.tensor([[m]]), torch.tensor([[v]]).log())
+    log_ratio, found = ratio.with_slope(x)
+    torch.testing.assert_close(log_ratio, (x.square() / 2 - (x - m) ** 2 / (2 * v))[:, 0] - math.log(v) / 2)
+    torch.testing.assert_close(found, x - (x - m) / v)
+    torch.testing.assert_close(ratio.log_ratio(x), log_ratio)
 
 
 def test_equal_distributions_have_no_ratio() -> None:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import priors
-from semfed.density_ratio import DensityRatio, fit
+from semfed.density_ratio import MixtureRatio, fit
 from semfed.models.gaussian import GaussianEncoder, sample
 from semfed.optimizers import make_optimizer
-from semfed.rate import mixture_log_density
 from semfed.scenario import TrainingSettings
 
 TABLE = [(0.5, 0.39797, 0.5), (1.0, 0.44960, 1.0)]
@@ -44,22 +43,10 @@ def two_points(a: float) -> Tensor:
     return torch.tensor([[a], [-a]], dtype=torch.float64)
 
 
-class ExactRatio:
-    """log p / q in closed form, in the place of a fitted one."""
-
-    def __init__(self, a: float) -> None:
-        self.a = a
-
-    def log_ratio(self, x: Tensor) -> Tensor:
-        means = two_points(self.a)
-        standard = torch.zeros(1, 1, dtype=torch.float64)
-        return mixture_log_density(x, means, torch.zeros_like(means)) - mixture_log_density(x, standard, standard)
-
-
 @pytest.mark.parametrize(("a", "exact", "detached"), TABLE)
 def test_the_path_gradient_makes_the_implicit_prior_exact(a: float, exact: float, detached: float) -> None:
     assert a * mmse(a**2) == pytest.approx(exact, abs=1e-5)
-    ratio: DensityRatio = ExactRatio(a)  # type: ignore[assignment]
+    ratio = MixtureRatio(two_points(a), torch.zeros(2, 1, dtype=torch.float64))
     assert gradient_in_a(priors.implicit(ratio, "path"), a, 200_000, 0) == pytest.approx(exact, abs=0.003)
     assert gradient_in_a(priors.implicit(ratio, "detach"), a, 1000, 0) == pytest.approx(detached, abs=1e-9)
     assert gradient_in_a(priors.standard_normal(), a, 1000, 0) == pytest.approx(detached, abs=1e-9)
@@ -107,11 +94,13 @@ def test_detached_ratio_trains_as_no_ratio_at_all_bit_for_bit() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(explicit, path, strict=True))
 
 
-@pytest.mark.parametrize("prior", ["gaussian", "path", "detach"])
-def test_slopes_are_the_gradients(prior: Literal["gaussian", "path", "detach"]) -> None:
+@pytest.mark.parametrize("gradient", ["path", "detach"])
+@pytest.mark.parametrize("method", ["none", "logistic", "mixture"])
+def test_slopes_are_the_gradients(method: str, gradient: Literal["path", "detach"]) -> None:
     generator = torch.Generator().manual_seed(6)
     p, q, x, mean, log_variance = torch.randn(5, 60, 3, generator=generator, dtype=torch.float64)
-    penalty = priors.standard_normal() if prior == "gaussian" else priors.implicit(fit(p + 0.5, q, p[:20]), prior)
+    ratio = {"none": None, "logistic": fit(p + 0.5, q, p[:20]), "mixture": MixtureRatio(p, 0.3 * q)}[method]
+    penalty = priors.NormalPrior(ratio, gradient)
     inputs = [tensor.requires_grad_() for tensor in (x, mean, log_variance)]
     expected = penalty(*inputs)
     gradients = torch.autograd.grad(expected.sum(), inputs, materialize_grads=True)
@@ -122,13 +111,25 @@ def test_slopes_are_the_gradients(prior: Literal["gaussian", "path", "detach"]) 
     torch.testing.assert_close(others, list(gradients[1:]))
 
 
-def test_log_uniform_penalty_by_channel_and_by_encoder() -> None:
-    x, mean, log_variance = torch.full((1, 2), 2.0), torch.full((1, 2), 1.0), torch.zeros(1, 2)
-    by_encoder = priors.log_uniform("encoder")(x, mean, log_variance)
-    by_channel = priors.log_uniform("channel")(torch.ones(1, 2), mean, log_variance)
-    assert float(by_encoder) == pytest.approx(2 * 0.43124, abs=1e-4)
-    assert float(by_channel) == pytest.approx(2 * 0.43124, abs=1e-4)
-    assert float(priors.log_uniform("channel")(x, mean, log_variance)) > float(by_channel)
+@pytest.mark.parametrize(
+    ("alpha", "by_hand"),
+    [("paper", 1.6 / 4.0), ("channel", 0.25 / 4.0), ("encoder", 1.6 / 0.64)],
+)
+def test_alphas_of_the_log_uniform_prior_by_hand(alpha: priors.Alpha, by_hand: float) -> None:
+    """x = -2, mean 0.8, variance 1.6, a channel at 6.02 dB: value, and slopes by the chain rule through ln alpha."""
+    x = torch.full((1, 2), -2.0, dtype=torch.float64, requires_grad=True)
+    mean = torch.full((1, 2), 0.8, dtype=torch.float64, requires_grad=True)
+    log_variance = torch.full((1, 2), math.log(1.6), dtype=torch.float64, requires_grad=True)
+    penalty = priors.log_uniform(alpha, 0.25)(x, mean, log_variance)
+    gate = 1 / (1 + math.exp(-1.87320 - 1.48695 * math.log(by_hand)))
+    value = 0.63576 * (1 - gate) + 0.5 * math.log(1 + 1 / by_hand)
+    assert float(penalty.detach()) == pytest.approx(2 * value, rel=1e-6)
+
+    of_log_alpha = -0.63576 * 1.48695 * gate * (1 - gate) - 0.5 / (1 + by_hand)
+    expected = {"paper": (1.0, 0.0, 1.0), "channel": (1.0, 0.0, 0.0), "encoder": (0.0, -2 / 0.8, 1.0)}[alpha]
+    slopes = torch.autograd.grad(penalty.sum(), (x, mean, log_variance), materialize_grads=True)
+    for slope, factor in zip(slopes, expected, strict=True):  # d ln(1 / x^2) / dx = -2 / x = 1
+        assert slope.flatten().tolist() == pytest.approx([factor * of_log_alpha] * 2, rel=1e-6)
 
 
 def test_bounded_heads_keep_the_variance_between_one_and_e() -> None:

@@ -47,11 +47,20 @@ def trained(settings: RateSettings, outputs: int, *, bounded: bool) -> tuple[flo
 
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("bounded", [True, False])
-@pytest.mark.parametrize("change", [{}, {"dre_grad": "detach"}, {"prior": "gaussian"}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dre": RatioSettings(centres=30)},
+        {"dre": RatioSettings(method="logistic", samples=100, centres=30)},
+        {"dre_grad": "detach"},
+        {"prior": "gaussian"},
+    ],
+    ids=str,
+)
 def test_training_is_that_of_autograd(
     outputs: int, bounded: bool, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = RateSettings(dre=RatioSettings(samples=100, centres=30), **change)
+    settings = RateSettings(**change)
     loss, uses, parameters = trained(settings, outputs, bounded=bounded)
     with monkeypatch.context() as patched:
         patched.setattr(closed_form.Unit, "of", lambda *_: None)

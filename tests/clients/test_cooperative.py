@@ -1,5 +1,6 @@
 """Common and specific units: schedule, freezing, caches, arms, on scikit-learn's digits."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Context, RecordDict
+from semfed.clients import specific_unit
 from semfed.clients.cooperative import CooperativeClient
 
 import semfed
@@ -19,6 +21,7 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.isolation import isolated
 from semfed.overrides import load
+from semfed.rate import kl_to_log_uniform
 
 DIGITS = [
     "data.source=digits",
@@ -28,8 +31,6 @@ DIGITS = [
     "training.batch_size=20",
     "training.lr=0.1",
     "channel.uses=16",
-    "learner.dre.samples=200",
-    "learner.dre.centres=50",
 ]
 QUICK = "training.epochs=1"
 
@@ -119,10 +120,57 @@ def test_without_a_common_unit_none_is_trained() -> None:
     assert metrics[1]["error/t1"] <= client().get_properties({})["baseline/error/t1"] + 0.01
 
 
-@pytest.mark.parametrize("setting", ["learner.prior=mixture", "learner.alpha=encoder", "learner.heads=linear"])
-def test_options_run(setting: str) -> None:
-    arm = "log-uniform-prior" if "alpha" in setting else "iopm"
+@pytest.mark.parametrize(
+    ("arm", "setting"),
+    [
+        ("iopm", "arms.iopm.learner.prior=mixture"),
+        ("iopm", "learner.heads=linear"),
+        ("iopm-logistic", "arms.iopm-logistic.learner.dre.samples=200"),
+        ("log-uniform-prior", QUICK),
+        ("log-uniform-channel", QUICK),
+        ("log-uniform-encoder", QUICK),
+    ],
+)
+def test_options_run(arm: str, setting: str) -> None:
     assert np.isfinite(rounds(make(arm, QUICK, setting), 2)[1][1]["rate/t2"])
+
+
+def test_the_estimate_of_the_rate_lies_between_its_bounds() -> None:
+    found = rounds(make("iopm", QUICK), 2)[1][1]
+    for task in ("t1", "t2"):
+        assert found[f"rate-lower/{task}"] < found[f"rate/{task}"] < found[f"rate-upper/{task}"]
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 6.0])
+def test_alpha_by_channel_takes_the_channels_own_noise_variance(snr_db: float) -> None:
+    """At the SNR and x = 1 it is the KL at alpha = 10^(-snr / 10): 0.43124 at 0 dB, 1.00000 at 6.0206 dB."""
+    client = make("log-uniform-channel", f"channel.snr_db={snr_db}")()
+    link = client._link("t2")
+    cost, _ = specific_unit.penalty(link, client._draw, torch.empty(0), client.settings, torch.Generator())
+    x = torch.ones(1, 16)
+    expected = kl_to_log_uniform(torch.tensor(10 ** (-snr_db / 10), dtype=torch.float64))
+    assert float(cost(x, x, x)) == pytest.approx(16 * float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["learner.alpha=encoder"],
+            "alpha = 'encoder' has no effect with prior = 'implicit'; remove it, give it to the arms",
+        ),
+        (
+            ["learner.dre.gamma=1.0"],
+            "gamma = 1.0 has no effect with method = 'mixture'; remove it, give it to the arms",
+        ),
+        (["arms.gaussian-prior.learner.dre.centres=9"], "dre.centres = 9 has no effect with prior = 'gaussian'"),
+        (["arms.gaussian-prior.learner.dre_grad=detach"], "has no effect with prior = 'gaussian'"),
+        (["channel.snr_db=inf"], "learner.alpha = 'channel' is a noise variance"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        load("iopm-mnist", overrides)
 
 
 def test_interleaved_trains_both_in_every_round() -> None:

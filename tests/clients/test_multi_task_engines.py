@@ -18,7 +18,6 @@ def test_common_and_specific_units_on_both_engines(tmp_path: Path) -> None:
         "data.source=digits",
         'data.partition={ name = "iid" }',
         "training.epochs=1",
-        "learner.dre.samples=100",
         "learner.dre.centres=20",
     ]
     found = []
