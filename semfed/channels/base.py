@@ -12,7 +12,6 @@ encoder sends.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -45,7 +44,7 @@ class ChannelSettings(StrictModel):
         """Real numbers that the encoder gives out per sample, None if the model decides."""
         return None if self.uses is None else self.uses * self.reals_per_symbol
 
-    @cached_property
+    @property
     def noise_std(self) -> float:
         """Standard deviation of the noise per real number, for unit power per symbol."""
         return float(10.0 ** (-self.snr_db / 20.0) / math.sqrt(self.reals_per_symbol))
