@@ -28,7 +28,7 @@ def test_digits_from_end_to_end(tmp_path: Path) -> None:
     assert nmse["shared"] < 1 < nmse["unaligned"]
     assert done.summary["baselines"]["accuracy/average"] < 0.11
     assert arms["shared"]["cost/bytes_up"]["mean"] > 0
-    assert set(arms["shared"]) >= {"objective", "residual/primal", "residual/dual"}
+    assert set(arms["shared"]) >= {"objective", "admm/primal-residual", "admm/dual-residual"}
 
 
 @pytest.mark.parametrize("name", ["alignment-mnist", "alignment-digits", "alignment-cifar10"])
