@@ -199,6 +199,17 @@ def test_exchange_stops_when_settled_and_tests_go_on(root: Path) -> None:
     assert len(collector.values("accuracy/average")) == 30
 
 
+def test_the_preset_ends_at_the_optimum(root: Path) -> None:
+    """Its objective against a long descent; thirty rounds leave it ten times as far off."""
+    scenario = overrides.load("alignment-digits", ["evaluate_every=500"]).arm("shared")
+    collector, outcome = run(scenario, root)
+    everyone = [0, 1, 2, 3]
+    long = alone(scenario, root, everyone, rounds=1000, mode="bcd").objectives[-1]
+    assert outcome.details["converged"] is True
+    assert 0 <= collector.values("objective")[-1] / long - 1 < 3e-4
+    assert alone(scenario, root, everyone, rounds=30).objectives[-1] / long - 1 > 1e-3
+
+
 def test_rounds_that_were_too_few_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     collector, outcome = run(load("tolerance=1e-6", "rounds=5"), root)
     assert outcome.details["converged"] is False
