@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 ALIGNED = "shared,multi-link"
 SENDING = f"{ALIGNED},first-k,top-k,eigen-k"
 TABLES: dict[str, dict[str, Any]] = {
+    "alignment-mnist/headline": {"sweep": "channel.uses=2,4"},
     "alignment-mnist/compression": {"sweep": "channel.uses=1,2,4,6,12"},
     "alignment-mnist/compression-homogeneous": {"sweep": "channel.uses=1,2,4,6,12", "set": ["homogeneous=true"]},
     "alignment-mnist/snr": {"sweep": "channel.snr_db=-20,-10,0,10,20,30", "arms": SENDING},
@@ -32,10 +33,11 @@ TABLES: dict[str, dict[str, Any]] = {
         "set": ["widely_linear=true", "target_whitening=scale"],
     },
     "alignment-mnist/modes": {"sweep": "strategy.mode=admm,bcd,reference", "arms": "shared"},
-    "alignment-digits/compression": {"sweep": "channel.uses=1,2,3"},
+    "alignment-digits/compression": {"sweep": "channel.uses=1,2,3", "set": ["rounds=2000"]},
     "alignment-cifar10/compression": {"sweep": "channel.uses=1,2,4,12"},
 }
-METRICS = ("accuracy/average", "nmse/average", "objective", "cost/bytes_up", "cost/bytes_down")
+METRICS = ("accuracy/average", "nmse/average", "objective", "admm/rounds", "admm/converged", "cost/bytes_up",
+           "cost/bytes_down")  # fmt: skip
 
 
 def command(scenario: str, table: dict[str, Any]) -> str:
@@ -48,7 +50,7 @@ def command(scenario: str, table: dict[str, Any]) -> str:
 
 
 def overrides(table: dict[str, Any]) -> list[str]:
-    return [*table.get("set", []), "evaluate_every=30"]
+    return [*table.get("set", []), "evaluate_every=500", "checkpoint_every=0"]
 
 
 def condense(folder: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
