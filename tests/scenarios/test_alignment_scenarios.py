@@ -63,7 +63,9 @@ def check_bars(compression: dict[str, dict[str, float]]) -> None:
 
 
 def test_committed_tables_meet_the_bars_and_are_complete() -> None:
-    compression = result("compression")
+    headline, compression = result("headline"), result("compression")
+    check_bars(headline)
+    assert all(shared < eigen for shared, eigen in paired(headline, "shared@2", "eigen-k@2")), "as the README says"
     check_bars(compression)
     for uses in (6, 12):
         assert all(abs(a - b) <= 0.03 for a, b in paired(compression, f"shared@{uses}", f"multi-link@{uses}"))
