@@ -35,8 +35,13 @@ def write_scenario(folder: Path, users: int, rounds: int) -> Path:
     tree |= {"rounds": rounds, "clients": [{"name": f"user {k}", "task": "digit"} for k in range(users)]}
     tree["data"]["partition"] = {"name": "iid"}
     latents = {"name": "files", "access_point": "ap.npz", "users": [f"{k}.npz" for k in range(users)]}
-    tree["learner"] |= {"pilots": PILOTS, "latents": latents, "classifier": {"epochs": 1, "optimizer": "adam"}}
-    tree["strategy"] |= {"evaluate_every": rounds, "tolerance": 0.0}
+    tree["learner"] |= {
+        "pilots": PILOTS,
+        "pilot_images": "any",
+        "latents": latents,
+        "classifier": {"epochs": 1, "optimizer": "adam"},
+    }
+    tree["strategy"] |= {"evaluate_every": rounds, "tolerance": 0.0, "relative_tolerance": 0.0}
     path = folder / "scenario.toml"
     path.write_text(tomli_w.dumps(tree))
     return path

@@ -6,11 +6,13 @@ precoder, with block coordinate descent, one precoder a user, and links without 
 
 from collections.abc import Iterable
 from dataclasses import fields
+from logging import WARNING
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.common.logger import log
 from flwr.serverapp import Grid
 from pydantic import Field
 
@@ -53,7 +55,10 @@ class AlignmentStrategy(FederatedStrategy):
         rho: float = Field(default=1.0, gt=0)
         """Weight of ADMM's penalty."""
         tolerance: float = Field(default=1e-4, ge=0)
-        """Stop exchanging when both residuals are below this times sqrt(s m); 0 for never."""
+        """Absolute: the exchange stops once the primal residual is below this times sqrt(s m) plus
+        `relative_tolerance` times the norm of the precoder, and the dual one below the same with the norm of rho times
+        the dual. With both 0 it takes all `rounds`."""
+        relative_tolerance: float = Field(default=1e-4, ge=0)
         evaluate_every: int = Field(default=1, ge=1)
         """Rounds from one test to the next; the last round always has one."""
 
@@ -74,6 +79,7 @@ class AlignmentStrategy(FederatedStrategy):
         self.groups = [[user] for user in users] if settings.mode == "multi-link" else [list(users)]
         self.states: list[Consensus] = []
         self.settled_after: int | None = None
+        """The round after which both residuals were small enough, so that nothing was exchanged any more."""
         self._sizes: dict[str, float] = {}
 
     def prepare(self, federation: Federation) -> None:
@@ -94,8 +100,10 @@ class AlignmentStrategy(FederatedStrategy):
                 federation.report("cost/bytes_up", 4.0 * width * min(2 * antennas * uses, width), client)
 
     def details(self) -> dict[str, Any]:
-        """Return the compression and the round after which the exchange could stop."""
-        return {**self._sizes, "settled_after": self.settled_after}
+        """Return the compression and, where there was an exchange, whether and after which round it converged."""
+        if self.settings.mode in WITHOUT_TRAINING:
+            return dict(self._sizes)
+        return {**self._sizes, "converged": self.settled_after is not None, "settled_after": self.settled_after}
 
     def state(self) -> Arrays:
         """Return every group's F, Z and dual, and the round after which the exchange could stop."""
@@ -167,7 +175,8 @@ class AlignmentStrategy(FederatedStrategy):
         return averaged
 
     def _step(self, server_round: int, told: dict[int, list[torch.Tensor]]) -> None:
-        mode, rho, tolerance = self.settings.mode, self.settings.rho, self.settings.tolerance
+        mode, rho = self.settings.mode, self.settings.rho
+        enough = self.settings.tolerance, self.settings.relative_tolerance
         solver = cast(Solver, "admm" if mode == "multi-link" else mode)
         before = self.states
         for index, group in enumerate(self.groups):
@@ -179,10 +188,17 @@ class AlignmentStrategy(FederatedStrategy):
         pairs = list(zip(self.states, before, strict=True))
         residuals = np.array([now.residuals(then, rho) for now, then in pairs])
         for name, value in zip(("primal", "dual"), residuals.max(axis=0), strict=True):
-            self._opened().report(f"residual/{name}", float(value))
+            self._opened().report(f"admm/{name}-residual", float(value))
         everyone = len(told) == len(self.experiment.scenario.clients)
-        if everyone and all(now.settled(then, rho, tolerance) for now, then in pairs):
+        if everyone and all(now.settled(then, rho, *enough) for now, then in pairs):
             self.settled_after = server_round
+        self._opened().report("admm/rounds", server_round)
+        self._opened().report("admm/converged", float(self.settled_after is not None))
+        rounds = self.experiment.scenario.rounds
+        if self.settled_after is None and server_round == rounds and any(enough):
+            log(
+                WARNING, "arm %s: the residuals are above their tolerances after %d rounds", self.experiment.arm, rounds
+            )
 
     def _transmitted(self) -> list[torch.Tensor]:
         """Return every group's Z; the reference profile transmits with F."""

@@ -9,7 +9,7 @@ from scipy import stats
 
 from semfed import overrides
 from semfed.errors import ScenarioError
-from semfed.privacy import COUNTS_SENSITIVITY, LabelPrivacy, UpdatePrivacy, private_pmf
+from semfed.privacy import COUNTS_SENSITIVITY, LabelPrivacy, UpdatePrivacy, gaussian_delta, private_pmf
 
 
 def test_noise_of_the_counts_is_laplace_with_the_stated_scale() -> None:
@@ -51,28 +51,71 @@ def test_clipped_updates_differ_by_the_sensitivity_at_most() -> None:
     assert np.linalg.norm(update - -update) == pytest.approx(settings.sensitivity)
 
 
+def classical(delta: float, epsilon: float) -> float:
+    """The sensitivity over the noise's standard deviation, as `LocalDpMod` chooses the latter."""
+    return epsilon / math.sqrt(2 * math.log(1.25 / delta))
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "rounds", "exact"),
+    [
+        (1.0, 1e-5, 1, 0.750977),
+        (1.0, 1e-5, 10, 2.688362),
+        (0.1, 1e-6, 1, 0.066676),
+        (3.0, 1e-5, 5, 6.409771),
+        (10.0, 1e-5, 5, 29.629357),
+        (100.0, 1e-5, 1, 300.140145),
+    ],
+)
+def test_what_is_spent_is_what_an_accountant_of_others_says(
+    epsilon: float, delta: float, rounds: int, exact: float
+) -> None:
+    """The values are those of dp-accounting 0.6.0, which composes discretised privacy losses."""
+    settings = UpdatePrivacy(clipping_norm=1.0, epsilon=epsilon, delta=delta)
+    assert settings.spent(rounds) == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize(("epsilon", "rounds"), [(1.0, 1), (1.0, 10), (4.0, 3)])
+def test_what_is_spent_agrees_with_privacy_losses_that_are_added_up(epsilon: float, rounds: int) -> None:
+    """Losses log p / q of one round on a grid, as many independent ones added, and their excess over epsilon."""
+    delta, step = 1e-5, 2e-3
+    sigma = 1 / classical(delta, epsilon)
+    edges = np.linspace(-9 * sigma, 9 * sigma + 1, 200_001)
+    middles, mass = (edges[1:] + edges[:-1]) / 2, np.diff(stats.norm.cdf(edges, 0.0, sigma))
+    loss = stats.norm.logpdf(middles, 0.0, sigma) - stats.norm.logpdf(middles, 1.0, sigma)
+    lowest = math.floor(loss.min() / step)
+    one = np.bincount(np.round(loss / step).astype(int) - lowest, weights=mass)
+    together = one
+    for _ in range(rounds - 1):
+        together = np.convolve(together, one)
+    losses = step * (np.arange(len(together)) + rounds * lowest)
+    spent = UpdatePrivacy(clipping_norm=1.0, epsilon=epsilon, delta=delta).spent(rounds)
+    excess = float((together * np.maximum(0.0, -np.expm1(spent - losses))).sum())
+    assert excess == pytest.approx(delta, rel=5e-3)
+
+
 @examples(deadline=None)
-@given(st.floats(0.01, 0.99), st.floats(1e-8, 1e-3))
-def test_one_round_of_accounting_is_close_to_the_calibration(epsilon: float, delta: float) -> None:
-    """Both are upper bounds for the same noise: they agree up to a few per cent where the calibration is a theorem."""
-    spent = UpdatePrivacy(clipping_norm=1.0, epsilon=epsilon, delta=delta).spent(1)
-    assert spent == pytest.approx(epsilon, rel=0.05)
+@given(st.floats(1e-3, 1e4), st.floats(1e-12, 0.1), st.integers(1, 1000))
+def test_an_epsilon_gives_its_delta_back_and_undercuts_concentrated_privacy(
+    epsilon: float, delta: float, rounds: int
+) -> None:
+    spent = UpdatePrivacy(clipping_norm=1.0, epsilon=epsilon, delta=delta).spent(rounds)
+    mu = math.sqrt(rounds) * classical(delta, epsilon)
+    if spent == 0:
+        assert gaussian_delta(0.0, mu) <= delta
+    else:
+        assert gaussian_delta(spent, mu) == pytest.approx(delta, rel=1e-4)
+    rho = mu**2 / 2
+    assert spent <= rho + 2 * math.sqrt(rho * math.log(1 / delta))
 
 
-def test_accounting_is_an_upper_bound_of_the_exact_gaussian_trade_off() -> None:
-    """The exact delta of the Gaussian mechanism (Balle and Wang 2018, theorem 8) at the reported epsilon."""
-    for rounds in (1, 10, 100):
-        settings = UpdatePrivacy(clipping_norm=1.0, epsilon=2.0, delta=1e-5)
-        epsilon = settings.spent(rounds)
-        multiplier = math.sqrt(2 * math.log(1.25 / settings.delta)) / settings.epsilon
-        mu = math.sqrt(rounds) / multiplier
-        exact = stats.norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * stats.norm.cdf(-mu / 2 - epsilon / mu)
-        assert exact <= settings.delta
+def test_before_the_first_round_nothing_is_spent() -> None:
+    assert UpdatePrivacy(clipping_norm=1.0, epsilon=1.0, delta=1e-5).spent(0) == 0
 
 
-def test_composition_grows_with_the_square_root_of_rounds_where_epsilon_is_small() -> None:
-    settings = UpdatePrivacy(clipping_norm=1.0, epsilon=1e-4, delta=1e-5)
-    assert settings.spent(100) / settings.spent(1) == pytest.approx(10, rel=1e-3)
+@pytest.mark.parametrize(("epsilon", "holds"), [(0.99, True), (8.3, True), (8.5, False)])
+def test_up_to_where_the_calibration_keeps_what_its_epsilon_says(epsilon: float, holds: bool) -> None:
+    assert (UpdatePrivacy(clipping_norm=1.0, epsilon=epsilon, delta=1e-5).spent(1) <= epsilon) == holds
 
 
 def test_settings_are_strict() -> None:

@@ -74,6 +74,7 @@ def align(
     rho: float = 1.0,
     power: float = 1.0,
     tolerance: float = 1e-4,
+    relative_tolerance: float = 1e-4,
 ) -> Solution:
     """Align all users with one precoder.
 
@@ -83,8 +84,10 @@ def align(
         One a user; a single one gives its multi-link bound.
     precoder : Tensor, shape (s, m)
         F to start from.
-    tolerance : float, default 1e-4
-        Stop when both residuals are below tolerance sqrt(s m); 0 runs all rounds.
+    rounds : int, default 30
+        At most.
+    tolerance, relative_tolerance : float, default 1e-4
+        Stop when both residuals are below `Consensus.tolerances`; with both 0 all rounds are run.
     """
     state = Consensus.begin(into_ball(precoder, power))
     objectives, residuals = [], []
@@ -94,7 +97,7 @@ def align(
         state = access_point_step(mode, state, [a for a, _ in told], [d for _, d in told], rho=rho, power=power)
         residuals.append(state.residuals(before, rho))
         objectives.append(total_objective(links, state.feasible))
-        if state.settled(before, rho, tolerance):
+        if state.settled(before, rho, tolerance, relative_tolerance):
             break
     return Solution(state, objectives, residuals)
 

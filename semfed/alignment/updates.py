@@ -108,9 +108,21 @@ class Consensus:
         primal = torch.linalg.vector_norm(self.precoder - self.feasible)
         return float(primal), rho * float(torch.linalg.vector_norm(self.feasible - before.feasible))
 
-    def settled(self, before: "Consensus", rho: float, tolerance: float) -> bool:
-        """Say whether both residuals are below tolerance sqrt(s m)."""
-        return max(self.residuals(before, rho)) < tolerance * math.sqrt(self.precoder.numel())
+    def tolerances(self, rho: float, absolute: float, relative: float) -> tuple[float, float]:
+        """Return what the primal and the dual residual must fall below.
+
+        absolute sqrt(s m) + relative max(||F||, ||Z||), and absolute sqrt(s m) + relative rho ||Up||: S. Boyd et al.,
+        "Distributed Optimization and Statistical Learning via the Alternating Direction Method of Multipliers" (2011),
+        section 3.3.1.
+        """
+        floor = absolute * math.sqrt(self.precoder.numel())
+        sent, kept, dual = (float(torch.linalg.vector_norm(m)) for m in (self.precoder, self.feasible, self.dual))
+        return floor + relative * max(sent, kept), floor + relative * rho * dual
+
+    def settled(self, before: "Consensus", rho: float, absolute: float, relative: float) -> bool:
+        """Say whether both residuals are below their tolerances; with both of these 0 they never are."""
+        pairs = zip(self.residuals(before, rho), self.tolerances(rho, absolute, relative), strict=True)
+        return all(residual < tolerance for residual, tolerance in pairs)
 
 
 def admm_precoder(state: Consensus, gram: Tensor, match: Tensor, rho: float) -> Tensor:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from semfed.experiment.summary import Curves
 
-QUANTITIES = ("objective", "residual/primal", "residual/dual")
+QUANTITIES = ("objective", "admm/primal-residual", "admm/dual-residual")
 
 
 def measured(by_arm: Curves) -> list[str]:
@@ -33,7 +33,7 @@ def against_round_log(by_arm: Curves, metric: str, colours: Iterable[str]) -> Fi
             axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
     axes.set_xlabel("communication round")
-    axes.set_ylabel("J" if metric == "objective" else f"{metric.rpartition('/')[2]} residual")
+    axes.set_ylabel("J" if metric == "objective" else metric.rpartition("/")[2].replace("-", " "))
     if axes.lines:
         axes.legend(loc="best")
     return figure

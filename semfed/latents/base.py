@@ -83,6 +83,10 @@ class LatentSource(ABC):
         """Return the training rows on which a user trains its classifier."""
         return self.place.rows(user)
 
+    def trained_on(self) -> Tensor:
+        """Return the training rows on which any encoder or classifier is trained here; some may occur twice."""
+        return torch.cat([self.private(user) for user in range(len(self.place.scenario.clients))])
+
 
 def in_batches(encode: Callable[[Tensor], Tensor], inputs: Tensor, size: int) -> Tensor:
     """Run an encoder over inputs without gradients; the result is on the CPU."""

@@ -1,5 +1,6 @@
 """Precomputed latents with their labels, from ``.npz`` or ``.safetensors`` files; nothing is ever unpickled."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor
 
+from semfed import seeding
 from semfed.errors import DataError
 from semfed.latents.base import Encode, LatentSource, Place
 from semfed.settings import StrictModel
@@ -29,6 +31,9 @@ class FileLatents(LatentSource):
 
         access_point: str
         users: tuple[str, ...] = Field(min_length=1)
+        classifier_share: float = Field(default=0.5, gt=0, le=1)
+        """Share of the training samples, drawn at random, on which classifiers are trained. Held-out pilots come from
+        the others; on what the encoders were trained, only the files' author knows."""
 
     def __init__(self, settings: Settings, place: Place) -> None:
         super().__init__(settings, place)
@@ -68,8 +73,10 @@ class FileLatents(LatentSource):
         return len(self._own["train_labels"])
 
     def private(self, user: int) -> Tensor:
-        """Return all training rows: files do not say who owns which."""
-        return torch.arange(self.samples())
+        """Return the same rows for all users: files do not say who owns which."""
+        generator, samples = seeding.torch_generator(self.place.seed, "classifier rows"), self.samples()
+        count = math.ceil(self.settings.classifier_share * samples)
+        return torch.randperm(samples, generator=generator)[:count].sort().values
 
     def _path(self, name: str) -> Path:
         return (self.place.data_root or Path()) / Path(name).expanduser()

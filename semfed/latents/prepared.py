@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import Field
@@ -35,6 +35,8 @@ class LatentSettings(StrictModel):
     latents: LatentsChoice = Field(default_factory=partial(parse, "latents", "trained"))
     pilots: int = Field(default=8000, ge=2)
     """Training images that the access point and all users encode."""
+    pilot_images: Literal["held-out", "any"] = "held-out"
+    """Whether pilots are images on which no encoder and no classifier is trained, or any training images."""
     pilot_fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the pilots that is used: one common subset."""
     target_whitening: TargetWhitening = "full"
@@ -160,11 +162,18 @@ class Prepared:
 
     def _pilots(self) -> Tensor:
         """Return the pilots' training rows, the same for everyone; fewer pilots are the first of more."""
-        asked, samples = self.settings.pilots, self._source().samples()
-        if asked > samples:
-            raise DataError(f"learner.pilots = {asked}, but there are {samples} training images: lower it")
+        asked, source = self.settings.pilots, self._source()
         generator = seeding.torch_generator(self.place.seed, "pilots")
-        return torch.randperm(samples, generator=generator)[: round(asked * self.settings.pilot_fraction)]
+        rows = torch.randperm(source.samples(), generator=generator)
+        if self.settings.pilot_images == "held-out":
+            rows = rows[torch.isin(rows, source.trained_on(), invert=True)]
+        if asked > len(rows):
+            raise DataError(
+                f"learner.pilots = {asked}, but {len(rows)} of {source.samples()} training images can be pilots with "
+                f"learner.pilot_images = {self.settings.pilot_images!r}: lower it, or train encoders and classifiers "
+                "on fewer"
+            )
+        return rows[: round(asked * self.settings.pilot_fraction)]
 
     def _classifier(self, user: int) -> nn.Module:
         """Train a classifier on a user's own clean latents."""
@@ -205,4 +214,5 @@ class Prepared:
 
     def _pilot_key(self, *parts: Any) -> Hashable:
         settings = self.settings
-        return self._key(settings.pilots, settings.pilot_fraction, settings.options, settings.classifier, *parts)
+        drawn = settings.pilots, settings.pilot_images, settings.pilot_fraction
+        return self._key(drawn, settings.options, settings.classifier, *parts)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from semfed import models, seeding, training
+from semfed.errors import DataError
 from semfed.latents.base import Encode, LatentSource, Place, in_batches
 from semfed.settings import StrictModel
 
@@ -55,7 +56,15 @@ class TrainedLatents(LatentSource):
         training.fit(loss, parameters, images, labels, settings=place.scenario.training, generator=generator)
         return lambda which: in_batches(encoder, place.images(which), BATCH)
 
+    def trained_on(self) -> Tensor:
+        """Return the rows of all users, for encoders and classifiers, and those of the access point."""
+        return torch.cat([super().trained_on(), self._access_point_rows()])
+
     def _access_point_rows(self) -> Tensor:
+        asked, samples = self.settings.access_point_images, self.samples()
+        if asked > samples:
+            raise DataError(
+                f"learner.latents.access_point_images = {asked}, but there are {samples} training images: lower it"
+            )
         generator = seeding.torch_generator(self.place.seed, "access point")
-        order = torch.randperm(self.samples(), generator=generator)
-        return order[: self.settings.access_point_images].sort().values
+        return torch.randperm(samples, generator=generator)[:asked].sort().values

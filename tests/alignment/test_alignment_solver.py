@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semfed.alignment.pairing import Options, make_link, make_receiver, make_sender
 from semfed.alignment.solver import Mode, align, total_objective
-from semfed.alignment.updates import Link, equalizer, square
+from semfed.alignment.updates import Consensus, Link, equalizer, square
 
 C = torch.complex128
 
@@ -42,7 +42,7 @@ def link(correlation: Tensor, response: Tensor, noise: float = 0.0) -> Link:
 
 def reached(links: list[Link], mode: Mode, rounds: int = 300, *, symbols: int, power: float = 1.0) -> float:
     start = draw(symbols, links[0].correlation.shape[1], seed=3)
-    return align(links, start, mode=mode, rounds=rounds, tolerance=0, power=power).objectives[-1]
+    return align(links, start, mode=mode, rounds=rounds, tolerance=0, relative_tolerance=0, power=power).objectives[-1]
 
 
 SOLVERS: list[Mode] = ["admm", "bcd"]
@@ -89,7 +89,9 @@ def test_averaging_the_users_solutions_misses_the_optimum() -> None:
 @pytest.mark.parametrize("mode", SOLVERS)
 def test_a_unitary_map_is_undone_from_the_first_round(mode: Mode) -> None:
     (r,) = correlations(torch.linalg.qr(draw(3, 3, seed=7))[0])
-    solution = align([link(r, draw(3, 3, seed=8))], draw(3, 3, seed=9), mode=mode, rounds=5, tolerance=0)
+    solution = align(
+        [link(r, draw(3, 3, seed=8))], draw(3, 3, seed=9), mode=mode, rounds=5, tolerance=0, relative_tolerance=0
+    )
     assert max(map(abs, solution.objectives)) < 1e-9
 
 
@@ -104,7 +106,7 @@ def test_a_real_rotation_needs_the_widely_linear_option(widely_linear: bool) -> 
     response = draw(8, 8, seed=12)
     one = make_link(receiver, response, 0.0, options)
     start = torch.randn(one.response.shape[1], len(sender.white), generator=generator, dtype=sender.white.dtype)
-    final = align([one], start, mode="bcd", rounds=20, tolerance=0).objectives[-1]
+    final = align([one], start, mode="bcd", rounds=20, tolerance=0, relative_tolerance=0).objectives[-1]
     limit = one.energy - float(square(receiver.correlation))
     assert final == pytest.approx(limit, abs=1e-8)
     assert final < 1e-8 if widely_linear else final > 1
@@ -159,7 +161,9 @@ def realistic(seed: int, users: int = 3, symbols: int = 4, features: int = 12) -
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_block_coordinate_descent_never_goes_up(seed: int) -> None:
-    objectives = align(realistic(seed), draw(4, 12, seed=seed), mode="bcd", rounds=40, tolerance=0).objectives
+    objectives = align(
+        realistic(seed), draw(4, 12, seed=seed), mode="bcd", rounds=40, tolerance=0, relative_tolerance=0
+    ).objectives
     assert all(after <= before + 1e-12 for before, after in itertools.pairwise(objectives))
 
 
@@ -168,17 +172,53 @@ def test_block_coordinate_descent_never_goes_up(seed: int) -> None:
 def test_admm_agrees_and_keeps_the_power(seed: int, rho: float) -> None:
     links, start = realistic(seed), draw(4, 12, seed=seed)
     for rounds in (1, 2, 60):
-        solution = align(links, start, rounds=rounds, rho=rho, tolerance=0)
+        solution = align(links, start, rounds=rounds, rho=rho, tolerance=0, relative_tolerance=0)
         assert float(square(solution.state.feasible)) <= 1 + 1e-9
     assert solution.residuals[-1][0] <= 1e-2
     assert solution.objectives[-1] < solution.objectives[0]
 
 
 def test_stopping_rule_ends_the_rounds() -> None:
-    solution = align(realistic(0), draw(4, 12), rounds=5000, tolerance=1e-4)
+    solution = align(realistic(0), draw(4, 12), rounds=5000, tolerance=1e-4, relative_tolerance=0)
     assert len(solution.residuals) < 5000
     assert max(solution.residuals[-1]) < 1e-4 * 48**0.5
     assert max(solution.residuals[-2]) >= 1e-4 * 48**0.5
+
+
+def test_tolerances_are_those_of_boyd_and_others() -> None:
+    """sqrt(s m) = 2 in all; the norms of F, Z and the scaled dual are 6, 4 and 1."""
+    state = Consensus(*(value * torch.ones(2, 2, dtype=C) for value in (3, 2, 0.5)))
+    assert state.tolerances(rho=5.0, absolute=1e-2, relative=1e-3) == pytest.approx((0.02 + 0.006, 0.02 + 0.005))
+    before = Consensus(state.precoder, state.feasible - 0.001, state.dual)
+    near = Consensus(state.feasible + 0.01, state.feasible, state.dual)  # residuals 0.02 and 0.01
+    assert near.residuals(before, 5.0) == pytest.approx((0.02, 0.01))
+    assert near.settled(before, 5.0, 1.01e-2, 0.0)
+    assert not near.settled(before, 5.0, 0.99e-2, 0.0)
+    assert near.settled(before, 5.0, 0.5e-2, 0.0026)
+    assert not near.settled(before, 5.0, 0.5e-2, 0.0024)
+    assert not near.settled(near, 5.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_the_stopping_rule_stops_at_is_the_optimum_in_a_closed_form(seed: int) -> None:
+    """Users without noise, as above; after a few rounds the objective is still off."""
+    found = [contraction(width, 5, seed=31 + 7 * seed + k) for k, width in enumerate((3, 4, 6))]
+    gram = torch.stack([r.mH @ r for r in found]).sum(dim=0)
+    optimum = (13 - float(torch.linalg.eigvalsh(gram)[-2:].sum())) / 3
+    links, start = [link(r, draw(2, 2, seed=41 + k)) for k, r in enumerate(found)], draw(2, 5, seed=seed)
+    solution = align(links, start, rounds=5000)
+    assert len(solution.objectives) < 5000
+    assert solution.objectives[-1] == pytest.approx(optimum, rel=1e-3)
+    assert align(links, start, rounds=3).objectives[-1] > optimum * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_stopping_rule_stops_at_is_near_what_a_long_descent_reaches(seed: int) -> None:
+    links, start = realistic(seed), draw(4, 12, seed=seed)
+    solution = align(links, start, rounds=5000)
+    long = align(links, start, mode="bcd", rounds=3000, tolerance=0, relative_tolerance=0).objectives[-1]
+    assert len(solution.objectives) < 5000
+    assert solution.objectives[-1] == pytest.approx(long, rel=3e-3)
 
 
 def test_order_of_the_users_does_not_matter() -> None:

@@ -91,7 +91,7 @@ def test_latents_from_files(place: Make, tmp_path: Path) -> None:
     found = source.encoder(1)(None)
     assert found.dtype == torch.float32
     assert found.shape == (10, 5)
-    assert source.samples() == len(source.private(3)) == 30
+    assert (source.samples(), len(source.private(3))) == (30, 15)
     assert torch.equal(source.labels(None), torch.arange(10))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ ARMS = ("shared", "multi-link", "first-k", "top-k", "eigen-k", "own-latent", "un
 
 
 def test_digits_from_end_to_end(tmp_path: Path) -> None:
-    done = semfed.run("alignment-digits", seeds=[0], overrides=["uses=2", "evaluate_every=30"], out=tmp_path / "run")
+    changes = ["uses=2", "rounds=30", "evaluate_every=30"]
+    done = semfed.run("alignment-digits", seeds=[0], overrides=changes, out=tmp_path / "run")
     arms = {name: arm["final"] for name, arm in done.summary["arms"].items()}
     assert tuple(arms) == ARMS
     accuracy = {name: final["accuracy/average"]["mean"] for name, final in arms.items()}
@@ -28,7 +30,7 @@ def test_digits_from_end_to_end(tmp_path: Path) -> None:
     assert nmse["shared"] < 1 < nmse["unaligned"]
     assert done.summary["baselines"]["accuracy/average"] < 0.11
     assert arms["shared"]["cost/bytes_up"]["mean"] > 0
-    assert set(arms["shared"]) >= {"objective", "residual/primal", "residual/dual"}
+    assert set(arms["shared"]) >= {"objective", "admm/primal-residual", "admm/dual-residual"}
 
 
 @pytest.mark.parametrize("name", ["alignment-mnist", "alignment-digits", "alignment-cifar10"])
@@ -48,20 +50,22 @@ def result(name: str) -> dict[str, dict[str, float]]:
 
 
 def check_bars(compression: dict[str, dict[str, float]]) -> None:
-    """The bars at the foot of the specification, for every seed."""
+    """The bars at the foot of the specification: accuracies on average over seeds, differences for every seed."""
     seeds = compression["shared@2"]
     assert len(seeds) >= 2
+    assert statistics.fmean(compression["shared@2"].values()) >= 0.84
+    assert statistics.fmean(compression["shared@4"].values()) >= 0.89
     for seed in seeds:
         at = {arm: values[seed] for arm, values in compression.items()}
-        assert at["shared@2"] >= 0.84
-        assert at["shared@4"] >= 0.89
         for uses in (2, 4):
             assert at[f"shared@{uses}"] - max(at[f"first-k@{uses}"], at[f"top-k@{uses}"]) >= 0.30
             assert abs(at[f"shared@{uses}"] - at[f"multi-link@{uses}"]) <= 0.03
 
 
 def test_committed_tables_meet_the_bars_and_are_complete() -> None:
-    compression = result("compression")
+    headline, compression = result("headline"), result("compression")
+    check_bars(headline)
+    assert all(shared < eigen for shared, eigen in paired(headline, "shared@2", "eigen-k@2")), "as the README says"
     check_bars(compression)
     for uses in (6, 12):
         assert all(abs(a - b) <= 0.03 for a, b in paired(compression, f"shared@{uses}", f"multi-link@{uses}"))
@@ -78,8 +82,12 @@ def paired(arms: dict[str, dict[str, float]], one: str, other: str) -> list[tupl
 @pytest.mark.slow
 def test_mnist_meets_the_bars(data_root: Path, tmp_path: Path) -> None:
     def accuracies(name: str, **options: Any) -> dict[str, dict[str, float]]:
-        given = ["evaluate_every=30", *options.pop("overrides", [])]
-        done = semfed.run("alignment-mnist", overrides=given, data_root=data_root, out=tmp_path / name, **options)
+        given = ["evaluate_every=500", *options.pop("overrides", [])]
+        options |= {"seeds": [0, 1], "data_root": data_root, "out": tmp_path / name}
+        done = semfed.run("alignment-mnist", overrides=given, **options)
+        assert all(
+            arm["final"].get("admm/converged", {"mean": 1})["mean"] == 1 for arm in done.summary["arms"].values()
+        )
         return {a: arm["final"]["accuracy/average"]["values"] for a, arm in done.summary["arms"].items()}
 
     arms = ["shared", "multi-link", "first-k", "top-k"]

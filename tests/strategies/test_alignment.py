@@ -11,6 +11,7 @@ import pytest
 import torch
 from flwr.app import Message
 from semfed.clients.aligned_user import AlignedUser
+from semfed.strategies.alignment import AlignmentStrategy
 
 import semfed
 from semfed import overrides
@@ -54,8 +55,10 @@ def _identity() -> Iterator[None]:
 
 def load(*changes: str, arm: str = "shared", users: str = "abcd") -> Scenario:
     files = ", ".join(f'"{user}.npz"' for user in users)
-    latents = f'learner.latents={{name = "files", access_point = "ap.npz", users = [{files}]}}'
-    small = ["rounds=6", f"pilots={PILOTS}", "learner.classifier.epochs=1", "tolerance=0"]
+    source = f'name = "files", access_point = "ap.npz", users = [{files}], classifier_share = 0.3'
+    latents = f"learner.latents={{{source}}}"
+    small = ["rounds=6", f"pilots={PILOTS}", "learner.classifier.epochs=1", "tolerance=0", "relative_tolerance=0"]
+    small += ["evaluate_every=1"]
     return overrides.load("alignment-digits", [latents, *small, *changes]).arm(arm)
 
 
@@ -87,7 +90,7 @@ def alone(scenario: Scenario, root: Path, order: list[int], rounds: int = 6, **o
         user = AlignedUser(Session(context, Experiment(scenario, "x", 0), client, worker, root))
         links.append(user._link(user._radio("admm")))
         start = from_wire(user.shared()["F"])
-    return align(links, into_ball(start, 1.0), rounds=rounds, tolerance=0, **options)
+    return align(links, into_ball(start, 1.0), rounds=rounds, tolerance=0, relative_tolerance=0, **options)
 
 
 @pytest.mark.parametrize("change", ["uses=1", "uses=2", "widely_linear=true", "target_whitening=scale"])
@@ -99,8 +102,8 @@ def test_federation_equals_one_process(root: Path, change: str, order: list[int]
     difference = outcome.arrays["Z/0"] - expected.state.feasible.numpy()
     assert np.abs(difference).max() < 1e-5
     assert collector.values("objective") == pytest.approx(expected.objectives, abs=1e-5)
-    assert collector.values("residual/primal") == pytest.approx([r for r, _ in expected.residuals], abs=1e-5)
-    assert collector.values("residual/dual") == pytest.approx([r for _, r in expected.residuals], abs=1e-5)
+    assert collector.values("admm/primal-residual") == pytest.approx([r for r, _ in expected.residuals], abs=1e-5)
+    assert collector.values("admm/dual-residual") == pytest.approx([r for _, r in expected.residuals], abs=1e-5)
 
 
 def test_multi_link_is_every_user_alone(root: Path) -> None:
@@ -192,8 +195,47 @@ def test_exchange_stops_when_settled_and_tests_go_on(root: Path) -> None:
     collector, outcome = run(load("tolerance=0.02", "rounds=30"), root)
     settled = outcome.details["settled_after"]
     assert 1 < settled < 30
-    assert len(collector.values("residual/primal")) == settled
+    assert outcome.details["converged"] is True
+    assert collector.values("admm/converged") == [0.0] * (settled - 1) + [1.0]
+    assert collector.values("admm/rounds") == list(range(1, settled + 1))
+    limit = 0.02 * math.sqrt(4 * 6)
+    pairs = zip(collector.values("admm/primal-residual"), collector.values("admm/dual-residual"), strict=True)
+    assert [max(pair) < limit for pair in pairs] == [False] * (settled - 1) + [True]
     assert len(collector.values("accuracy/average")) == 30
+
+
+def test_the_preset_ends_at_the_optimum(root: Path) -> None:
+    """Its objective against a long descent; thirty rounds leave it ten times as far off."""
+    scenario = overrides.load("alignment-digits", ["evaluate_every=500"]).arm("shared")
+    collector, outcome = run(scenario, root)
+    everyone = [0, 1, 2, 3]
+    long = alone(scenario, root, everyone, rounds=1000, mode="bcd").objectives[-1]
+    assert outcome.details["converged"] is True
+    assert 0 <= collector.values("objective")[-1] / long - 1 < 3e-4
+    assert alone(scenario, root, everyone, rounds=30).objectives[-1] / long - 1 > 1e-3
+
+
+def test_rounds_that_were_too_few_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    collector, outcome = run(load("tolerance=1e-6", "rounds=5"), root)
+    assert outcome.details["converged"] is False
+    assert collector.values("admm/converged") == [0.0] * 5
+    assert "residuals are above their tolerances after 5 rounds" in caplog.text
+
+
+def test_the_relative_tolerance_counts_both_residuals(root: Path) -> None:
+    """The dual one is measured against rho times the dual, which is small here at rho = 1 and large at 0.01."""
+    for rho, converged in ((1.0, False), (0.01, True)):
+        _, outcome = run(load("relative_tolerance=0.1", "rounds=30", f"rho={rho}"), root)
+        assert outcome.details["converged"] == converged
+
+
+def test_a_run_that_goes_on_after_it_settled_exchanges_nothing_more(root: Path) -> None:
+    """Its memory says so: a strategy that takes a settled state over sends no precoder."""
+    scenario = load("tolerance=0.02", "rounds=30")
+    strategy = AlignmentStrategy(Experiment(scenario, "x", 0), scenario.strategy.settings)  # type: ignore[arg-type]
+    strategy.restore({}, {"settled": np.array(7)})
+    assert list(strategy.configure_train(8, None, None, None)) == []  # type: ignore[arg-type]
+    assert strategy.details()["converged"] is True
 
 
 def test_tests_can_be_rarer(root: Path) -> None:
@@ -218,7 +260,7 @@ def test_baselines_exchange_nothing_and_are_charged_what_they_use(root: Path, ar
     ("changes", "message"),
     [
         (["pilots=6"], "pilots = 6 is too few for the 6 features of the access point"),
-        (["pilots=301"], "learner.pilots = 301, but there are 300 training images"),
+        (["pilots=211"], "learner.pilots = 211, but 210 of 300 training images can be pilots"),
         (["pilot_fraction=0.02"], "pilots = 4 is too few"),
     ],
 )
