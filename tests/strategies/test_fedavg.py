@@ -75,7 +75,7 @@ def test_stock_strategies_sample_by_seed_and_round(tmp_path: Path) -> None:
     for state, seed in ((1, 0), (2, 0), (2, 1)):
         random.seed(state)
         out = tmp_path / f"{state}-{seed}"
-        changes = [*SHORT, f"arms.fedavg.strategy={table}"]
+        changes = [*SHORT, f"arms.fedavg.strategy={table}", 'model.encoder={name = "mlp", hidden = [16]}']
         run = semfed.run("fedcl-digits", arms=["fedavg"], seeds=[seed], overrides=changes, out=out)
         assert random.random() == random.Random(state).random()
         trained = [(r.round, r.client) for r in read_records(run.folder) if r.metric == "train_loss/own-classes"]
