@@ -52,10 +52,7 @@ USERS = {
 }
 SAMPLED = {"fraction_train": 0.6, "fraction_evaluate": 0.3}
 FLOWERS = "flwr.serverapp.strategy:"
-ARMS: dict[str, dict[str, Any]] = {
-    "fedavg": {"learner": PRECISE, "strategy": "fedavg"},
-    "fedavg-sampled": {"learner": PRECISE, "strategy": {"name": "fedavg", **SAMPLED}},
-    "fedavg-joint": {"learner": JOINT, "strategy": "fedavg"},
+ARMS: dict[str, dict[str, Any]] = {  # averages after others: an actor that is new to a run sums little
     "local": {"learner": JOINT, "strategy": {"name": "fedavg", "exchange": False}},
     "fedcl": {"learner": SPLIT, "strategy": "fedcl"},
     "fedproto": {"learner": SPLIT, "strategy": "fedproto"},
@@ -63,6 +60,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "one": {"learner": PRECISE, "strategy": {"name": "clustered", "clusters": "one", "weighted": True}},
     "individual": {"strategy": {"name": "clustered", "clusters": "individual"}},
     "given": {"learner": PRECISE, "strategy": {"name": "clustered", "clusters": GIVEN, "weighted": True}},
+    "fedavg": {"learner": PRECISE, "strategy": "fedavg"},
+    "fedavg-sampled": {"learner": PRECISE, "strategy": {"name": "fedavg", **SAMPLED}},
+    "fedavg-joint": {"learner": JOINT, "strategy": "fedavg"},
     "stock": {"learner": PRECISE, "strategy": f"{FLOWERS}FedAvg"},
     "stock-sampled": {"learner": PRECISE, "strategy": {"name": f"{FLOWERS}FedAvg", **SAMPLED}},
     "stock-adam": {"strategy": {"name": f"{FLOWERS}FedAdam", **SAMPLED}},
@@ -73,7 +73,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "alignment": {**USERS, "strategy": "alignment"},
     "multi-link": {**USERS, "strategy": {"name": "alignment", "mode": "multi-link"}},
 }
-QUICK = ("fedavg", "fedavg-sampled", "given", "stock-sampled")
+QUICK = ("given", "fedavg", "fedavg-sampled", "stock-sampled")
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 

@@ -67,7 +67,7 @@ def stock(name: str, clients: int, **settings: Any) -> Scenario:
         (4, {"fraction_train": 1.5}, r"strategy.fraction_train = 1.5 asks for 6 of 4 clients"),
     ],
 )
-@pytest.mark.parametrize("name", ["FedAvg", "FedAdam", "QFedAvg"])
+@pytest.mark.parametrize("name", ["FedAvg", "FedAdam", "FedMedian"])
 def test_a_strategy_that_would_wait_for_ever_is_refused(
     name: str, clients: int, settings: dict[str, Any], message: str
 ) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 import semfed
 from semfed import overrides
 from semfed.errors import ScenarioError
 from semfed.experiment.folder import read_records
 from semfed.flower import arrays as wire
+from semfed.flower.adapter import make_client_app
 from semfed.flower.federation import Federation
 from semfed.flower.server import make_strategy
 
@@ -41,24 +42,30 @@ def test_every_round_draws_its_own_clients(open_federation: Callable[..., Federa
     assert asked(federation, "evaluate", rounds) == [list(range(5))] * 20
 
 
-def test_the_first_round_is_summed_like_any_other(open_federation: Callable[..., Federation]) -> None:
-    """In a tree of halves: 1 is lost in 1e16, four or five of them are not."""
-    scenario = overrides.load("fedcl-digits", ["data.q=6", "clients.count=20"], arms=["fedavg"])
-    federation = open_federation(scenario, "fedavg")
+def test_every_round_is_summed_in_the_groups_of_its_own_clients(open_federation: Callable[..., Federation]) -> None:
+    """Also the first one, and one after an exchange with others: 1 is lost in 1e16, four or five of them are not."""
     values = [1e16, *[1.0] * 19]
+    app = make_client_app()
+
+    def train(message: Message, context: Context) -> Message:
+        arrays = wire.record({"w": np.array([values[int(context.node_config["partition-id"])]])})
+        content = {"arrays": arrays, "metrics": MetricRecord({"num-examples": 3})}
+        return Message(RecordDict(content), reply_to=message)
+
+    app._registered_funcs["train.default"] = train
+    scenario = overrides.load("fedcl-digits", ["data.q=6", "clients.count=20"], arms=["fedavg"])
+    federation = open_federation(scenario, "fedavg", app=app)
+    strategy = make_strategy(federation.experiment)
+    strategy.federation = federation
     halves = [sum(values[:5]), sum(values[5:10]), sum(values[10:15]), sum(values[15:])]
     expected = ((halves[0] + halves[1]) + (halves[2] + halves[3])) / 20
     assert expected != sum(values) / 20
-    strategy = make_strategy(federation.experiment)
-    strategy.federation = federation
-    sent = strategy.configure_train(1, wire.record({"w": np.zeros(1)}), ConfigRecord(), federation)
-    replies = []
-    for message, value in zip(sent, values, strict=True):
-        content = {"arrays": wire.record({"w": np.array([value])}), "metrics": MetricRecord({"num-examples": 3})}
-        replies.append(Message(RecordDict(content), reply_to=message))
-    arrays, _ = strategy.aggregate_train(1, replies)
-    assert arrays is not None
-    assert arrays["w"].numpy().tolist() == [expected]
+    for round_ in (1, 2):
+        sent = list(strategy.configure_train(round_, wire.record({"w": np.zeros(1)}), ConfigRecord(), federation))
+        arrays, _ = strategy.aggregate_train(round_, federation.send_and_receive(sent))
+        assert arrays is not None
+        assert arrays["w"].numpy().tolist() == [expected]
+        list(federation.send_and_receive(sent[:3]))
 
 
 def test_stock_strategies_sample_by_seed_and_round(tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_stock_strategies_sample_by_seed_and_round(tmp_path: Path) -> None:
     for state, seed in ((1, 0), (2, 0), (2, 1)):
         random.seed(state)
         out = tmp_path / f"{state}-{seed}"
-        changes = [*SHORT, f"arms.fedavg.strategy={table}"]
+        changes = [*SHORT, f"arms.fedavg.strategy={table}", 'model.encoder={name = "mlp", hidden = [16]}']
         run = semfed.run("fedcl-digits", arms=["fedavg"], seeds=[seed], overrides=changes, out=out)
         assert random.random() == random.Random(state).random()
         trained = [(r.round, r.client) for r in read_records(run.folder) if r.metric == "train_loss/own-classes"]
