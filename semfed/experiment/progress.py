@@ -23,7 +23,7 @@ class ClientsColumn(ProgressColumn):
 
 
 class Progress(Callback):
-    """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, accuracy.
+    """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, headline.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ class Progress(Callback):
             transient=True,
         )
         self._before = Checkpoint("")
+        self._headline = ""
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -53,6 +54,7 @@ class Progress(Callback):
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
+        self._headline = scenario.headline
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         self._bars.start()
@@ -76,8 +78,9 @@ class Progress(Callback):
                 )
         if round_ == 0:
             return
-        last = next((r.value for r in records if r.metric == "accuracy/average"), None)
-        shown = f"{seconds:.2f} s/round" + ("" if last is None else f", {100 * last:.1f} % right")
+        found = [record.value for record in records if record.metric == self._headline]  # one, or one a client
+        last = f", {self._headline} {100 * sum(found) / len(found):.1f} %" if found else ""
+        shown = f"{seconds:.2f} s/round{last}"
         self._bars.update(self._all, advance=1, last=shown)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:

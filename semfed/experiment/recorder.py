@@ -122,7 +122,9 @@ class Recorder(Callback):
         outcomes = [json.loads(line) for line in folders.each_line(self.folder / folders.OUTCOMES)]
         records = folders.each_record(self.folder)
         reason = None if error is None else (str(error) or type(error).__name__)
-        summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
+        summary = summarise(
+            scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=reason
+        )
         folders.write_atomically(self.folder / folders.SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 

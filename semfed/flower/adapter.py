@@ -24,7 +24,7 @@ from semfed import overrides
 from semfed.errors import SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
-from semfed.flower.client import Learner, Session
+from semfed.flower.client import Learner, Session, refuse_unknown
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.privacy import protect_properties, protect_update
@@ -110,6 +110,7 @@ def _serve(
     try:
         with one_thread():
             learner = _addressed(message, context, worker)
+            _require_known(message, learner)
             reply = call(learner, *_content(message))
         return _finish(message, context, learner, reply)
     except SemfedError as error:
@@ -126,6 +127,8 @@ def serve_together(messages: Sequence[Message], contexts: Sequence[Context], wor
     """
     with one_thread():
         learners = [_addressed(*pair, worker) for pair in zip(messages, contexts, strict=True)]
+        for message, learner in zip(messages, learners, strict=True):
+            _require_known(message, learner)
         together = getattr(type(learners[0]), "fit_together", None)
         if together is None or len({id(learner.session.experiment) for learner in learners}) > 1:
             return None
@@ -149,6 +152,12 @@ def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
         raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
     experiment = _experiment(context)
     return _build(experiment, _own_context(context, client, experiment), client, worker, context)
+
+
+def _require_known(message: Message, learner: Learner) -> None:
+    """Refuse a config that the client would ignore in part, also where the server has not looked at it before."""
+    strategy = learner.session.scenario.strategy.name
+    refuse_unknown(type(learner), message.metadata.message_type, _content(message)[1], strategy)
 
 
 def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:

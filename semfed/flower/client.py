@@ -1,6 +1,9 @@
 """Clients: Flower `NumPyClient`s that know their experiment, their data and their private state."""
 
+import math
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,15 +13,18 @@ import numpy.typing as npt
 import torch
 from flwr.app import ArrayRecord, Context
 from flwr.client import NumPyClient
+from torch import nn
 
-from semfed import seeding
+from semfed import seeding, weights
 from semfed.data.dataset import Dataset
+from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
+from semfed.optimizers import Optimizer, make_optimizer
 from semfed.plugins import Plugin
-from semfed.scenario import ClientSpec, Scenario
+from semfed.scenario import ClientSpec, Scenario, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,10 @@ class Session:
         self.context.state[name] = wire.record(arrays, copy=copy)
 
 
+PROXIMAL_MU = "proximal-mu"
+"""Weight of the proximal term in the config of a ``train`` message, named as in Flower's FedProx."""
+
+
 class Learner(NumPyClient):
     """Base of the clients of this package: one learner, built anew for every message.
 
@@ -115,9 +125,13 @@ class Learner(NumPyClient):
     ----------
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
+    config_keys : mapping of str to set of str
+        By method (``fit``, ``evaluate``, a phase), what its config may hold beside ``server-round``. A strategy that
+        sends anything else is refused, since it would be ignored.
     """
 
     requires_every_value: ClassVar[bool] = False
+    config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -129,3 +143,88 @@ class Learner(NumPyClient):
     def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
         """Return `shared` as Flower wants it."""
         return list(self.shared().values())
+
+    @classmethod
+    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
+        return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
+
+    def proximal_mu(self, config: Mapping[str, Any]) -> float:
+        """Return the weight of the proximal term that a strategy asks for, 0 for none.
+
+        Raises
+        ------
+        FederationError
+            If it is not a number of 0 or more.
+        """
+        mu = config.get(PROXIMAL_MU, 0.0)
+        if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
+            raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
+        return float(mu)
+
+    @contextmanager
+    def optimizer(
+        self,
+        networks: Sequence[nn.Module],
+        *,
+        mu: float = 0.0,
+        shared: Sequence[nn.Module] = (),
+        name: str = "optimizer",
+        settings: TrainingSettings | None = None,
+    ) -> Iterator[Optimizer]:
+        """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
+
+        Parameters
+        ----------
+        networks : sequence of nn.Module
+            What it changes; they hold the weights that training starts from.
+        mu : float, default 0
+            Weight of the proximal term.
+        shared : sequence of nn.Module
+            Which of the networks it holds back, to the weights that they have now.
+        name : str
+            Of the record of the client's state; a client with several optimisers tells them apart by it.
+        settings : TrainingSettings, optional
+            The scenario's if left out.
+        """
+        chosen = settings or self.session.scenario.training
+        trained, held = ([p for network in part for p in network.parameters()] for part in (networks, shared))
+        optimizer = make_optimizer(chosen, trained, mu=mu, shared=held)
+        kept = chosen.optimizer_state == "kept"
+        saved = self.session.load(name) if kept else None
+        if saved is not None:
+            optimizer.load_state(weights.unpack(saved["moments"], optimizer.state()))
+        yield optimizer
+        moments = optimizer.state() if kept else {}
+        if moments:
+            self.session.save(name, {"moments": weights.pack(moments)}, copy=False)
+
+
+def refuse_unknown(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
+    """Refuse a message whose config holds what the receiving client would ignore.
+
+    Parameters
+    ----------
+    learner : type
+        The client's class; one that is no `Learner` says of no key that it knows it.
+    message_type : str
+        Flower's: ``train``, ``train.<phase>`` or ``evaluate``.
+    config : mapping
+        Of the message.
+    sender : str
+        Name of the strategy.
+
+    Raises
+    ------
+    FederationError
+        That names the key.
+    """
+    method = message_type.partition(".")[2] or {"train": "fit"}.get(message_type, message_type)
+    known = getattr(learner, "config_keys", {}).get(method, frozenset()) | {"server-round"}
+    unknown = sorted(set(config) - known)
+    if unknown:
+        knows = ", ".join(map(repr, sorted(known)))
+        raise FederationError(
+            f"strategy {sender!r} sends {unknown[0]!r}, which {learner.__name__}.{method} would ignore (it knows "
+            f"{knows}): use another strategy or learner, or name the key in the learner's config_keys"
+        )

@@ -20,6 +20,7 @@ from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
 from semfed.flower.averaging import Folded
+from semfed.flower.client import refuse_unknown
 from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
 from semfed.flower.folding import PLACE
@@ -142,6 +143,7 @@ class Federation(Grid):
             If a worker process of Flower's simulation died.
         """
         addressed = {message.metadata.dst_node_id: message for message in messages}
+        self._require_known(addressed)
         self._places = {client: place for place, client in enumerate(sorted(addressed))}
         self.tally.asked, self.tally.answered = len(addressed), 0
         self._sizes.clear()
@@ -263,6 +265,15 @@ class Federation(Grid):
         raise NotImplementedError("use send_and_receive on a Federation")
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _require_known(self, messages: Mapping[int, Message]) -> None:
+        """Refuse, before anybody trains, what the clients would ignore; messages of one exchange share a config."""
+        scenario = self.experiment.scenario
+        learner = scenario.learner.load()
+        configs = {id(m.content.get("config")): m for m in messages.values()}
+        for message in configs.values():
+            config = message.content.get("config", ConfigRecord())
+            refuse_unknown(learner, message.metadata.message_type, config, scenario.strategy.name)
 
     def _address(self, client: int, message: Message) -> ConfigRecord:
         """Account a message that goes out, and make the adapter's record of it."""
