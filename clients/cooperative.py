@@ -115,7 +115,7 @@ class CooperativeClient(Learner):
         session, width = self.session, self.settings.common.outputs
         stream = (session.experiment.seed, "encoder", 0)
         trunk = models.build(session.encoder_choice, session.dataset.shape, stream=stream)
-        features = trunk(torch.zeros(1, *session.dataset.shape)).shape[1]
+        features = _width(trunk, session.dataset.shape)
         stream = (session.experiment.seed, "encoder-heads", 0)
         return _gaussian(trunk, features, width, bounded=False, stream=stream).to(session.device)
 
@@ -137,7 +137,7 @@ class CooperativeClient(Learner):
         seed, client, width = session.experiment.seed, session.client, int(self.channel.settings.width)
         shape = (settings.common.outputs,) if settings.cu else session.dataset.shape
         trunk = models.build(settings.specific, shape, stream=(seed, f"specific/{name}", client))
-        features = trunk(torch.zeros(1, *shape)).shape[1]
+        features = _width(trunk, shape)
         encoder = _gaussian(
             trunk, features, width, bounded=settings.heads == "bounded", stream=(seed, f"heads/{name}", client)
         )
@@ -159,6 +159,8 @@ class CooperativeClient(Learner):
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial errors; see `label_statistics`."""
+        links = [part for name in self.tasks for part in (self._link(name).encoder, self._link(name).decoder)]
+        self.require_minibatches(len(self._rows), self.common, self._build_auxiliary(), *links)
         return label_statistics(self.session, self.tasks, "error")
 
     def fit(
@@ -394,6 +396,12 @@ class CooperativeClient(Learner):
 
     def _named(self, parameters: list[npt.NDArray[Any]]) -> Arrays:
         return dict(zip(self.common.state_dict(), parameters, strict=True))
+
+
+@torch.no_grad()
+def _width(trunk: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the numbers that a trunk makes of an input."""
+    return int(trunk(torch.zeros(1, *shape)).shape[1])
 
 
 def _gaussian(

@@ -152,6 +152,7 @@ class MultiReceiverClient(Learner):
                 raise ScenarioError(
                     f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.tasks)}"
                 )
+        self.require_minibatches(len(self._rows), self.encoder, *self.decoders)
         return label_statistics(self.session, self.tasks, "accuracy")
 
     def fit(

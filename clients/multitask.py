@@ -77,6 +77,7 @@ class MultitaskClient(Learner):
         """
         _, labels = self._training_rows()
         tasks.require_every_value(labels, self.task, self.session.spec.task, self.session.spec.name)
+        self.require_minibatches(len(labels), self.encoder, self.decoder)
         pmf = empirical_pmf(labels.cpu().numpy(), len(self.task.symbols))
         tested = tasks.values(self.session.dataset.test.labels, self._label_map())[1]
         majority = empirical_pmf(tested.cpu().numpy(), len(self.task.symbols)).max()

@@ -17,7 +17,7 @@ from torch import nn
 
 from semfed import seeding, weights
 from semfed.data.dataset import Dataset
-from semfed.errors import FederationError
+from semfed.errors import DataError, FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.experiment import Experiment
@@ -25,6 +25,7 @@ from semfed.flower.worker import Worker
 from semfed.optimizers import Optimizer, make_optimizer
 from semfed.plugins import Plugin
 from semfed.scenario import ClientSpec, Scenario, TrainingSettings
+from semfed.training import batch_sizes
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,29 @@ class Learner(NumPyClient):
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
         return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
+
+    def require_minibatches(self, samples: int, *networks: nn.Module) -> None:
+        """Refuse, before any training, to train batch normalisation on a single image, which has no variance.
+
+        Parameters
+        ----------
+        samples : int
+            That the client trains on.
+        *networks : nn.Module
+            That it trains.
+
+        Raises
+        ------
+        DataError
+        """
+        size = self.session.scenario.training.batch_size
+        normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for n in networks for m in n.modules())
+        if normalises and 1 in batch_sizes(samples, size):
+            raise DataError(
+                f"client {self.session.spec.name!r}: batch normalisation cannot learn from one image, but "
+                f"training.batch_size = {size} makes minibatches of one of its {samples} images: raise it, or give it "
+                "more images"
+            )
 
     def proximal_mu(self, config: Mapping[str, Any]) -> float:
         """Return the weight of the proximal term that a strategy asks for, 0 for none.
