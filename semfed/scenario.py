@@ -307,8 +307,8 @@ class Scenario(StrictModel):
             object.__setattr__(self, "headline", measured[0] if measured else "accuracy/average")
         elif measured and self.headline not in measured and not self.arms:
             raise ValueError(
-                f"headline = {self.headline!r} is not measured by learner {self.learner.name!r}; "
-                f"{suggest(self.headline, measured)}"
+                f"headline = {self.headline!r} is not measured by learner {self.learner.name!r}; choose one of "
+                + ", ".join(map(repr, measured))
             )
 
     def arm(self, name: str) -> "Scenario":

@@ -36,9 +36,9 @@ COOPERATIVE = {
     "schedule": "interleaved",
 }
 LEARNERS: dict[str, Any] = {
-    "multitask": {"learner": "multitask"},
-    "joint": {"learner": "joint"},
-    "split": {"learner": "split", "strategy": {"name": "fedproto", "lambda_ms": 0.0}},
+    "multitask": {"learner": {"name": "multitask"}},
+    "joint": {"learner": {"name": "joint"}},
+    "split": {"learner": {"name": "split"}, "strategy": {"name": "fedproto", "lambda_ms": 0.0}},
     "cooperative": {"learner": COOPERATIVE, "model": {"encoder": {"outputs": 16}}},
     "multi-receiver": {"learner": {"name": "multi-receiver", "tasks": ["t1", "t2"]}},
 }
