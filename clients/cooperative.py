@@ -5,6 +5,7 @@ client alone is the system of "Semantic Communication for Cooperative Multi-Task
 Channels With Implicit Optimal Prior", sections II-B to II-D; several clients are our extension.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -19,7 +20,7 @@ from semfed.callbacks import array_digest
 from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.errors import FederationError
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.models.gaussian import GaussianEncoder, draw, sample
 from semfed.optimizers import make_optimizer
 from semfed.recent import Recent
@@ -91,6 +92,11 @@ class CooperativeClient(Learner):
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide the specific units are: set it")
+            mu = getattr(scenario.strategy.settings, "proximal_mu", 0)
+            if mu and not self.cu:
+                raise ValueError(
+                    f"strategy.proximal_mu = {mu} holds nothing back: learner.cu = false shares no network; set it to 0"
+                )
             if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
                 raise ValueError(
                     f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
@@ -146,6 +152,13 @@ class CooperativeClient(Learner):
         decoder = models.build(session.scenario.model.decoder, (width,), outputs=outputs, stream=stream)
         return Link(encoder.to(session.device), self.channel, decoder.to(session.device))
 
+    def _networks(self) -> Iterator[nn.Module]:
+        """Make all networks that the client trains, one after the other."""
+        yield from (self.common, self._build_auxiliary())
+        for name in self.tasks:
+            link = self._build_link(name)
+            yield from (link.encoder, link.decoder)
+
     @cached_property
     def common(self) -> GaussianEncoder:
         """The common unit."""
@@ -159,8 +172,7 @@ class CooperativeClient(Learner):
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial errors; see `label_statistics`."""
-        links = [part for name in self.tasks for part in (self._link(name).encoder, self._link(name).decoder)]
-        self.require_minibatches(len(self._rows), self.common, self._build_auxiliary(), *links)
+        self.require_minibatches(len(self._rows), self._networks())
         return label_statistics(self.session, self.tasks, "error")
 
     def fit(
@@ -188,7 +200,7 @@ class CooperativeClient(Learner):
         FederationError
             If a proximal term is asked for and there is no common unit.
         """
-        mu = self.proximal_mu(config)
+        mu = proximal_mu(config)
         if mu and not self.settings.cu:
             raise FederationError(f"{PROXIMAL_MU!r} = {mu:g} holds nothing back: learner.cu = false shares no network")
         round_, unit, metrics = int(config["server-round"]), self._named(parameters), dict[str, Any]()

@@ -14,7 +14,7 @@ from semfed.chains import Chain, make_chain
 from semfed.cohorts import Cohort, stackable
 from semfed.errors import FederationError
 from semfed.flower.arrays import Arrays
-from semfed.flower.client import PROXIMAL_MU
+from semfed.flower.client import PROXIMAL_MU, proximal_mu
 from semfed.models.dropout import draws
 
 from .personal import PersonalClient
@@ -61,7 +61,7 @@ class JointClient(PersonalClient):
         FederationError
             If a proximal term is asked for and nothing came to stay close to.
         """
-        round_, mu = int(config["server-round"]), self.proximal_mu(config)
+        round_, mu = int(config["server-round"]), proximal_mu(config)
         if mu and not parameters:
             raise FederationError(f"{PROXIMAL_MU!r} = {mu:g}, but no parameters came to stay close to: send an average")
         kept = self.session.load("training") or {}
@@ -108,7 +108,7 @@ class JointClient(PersonalClient):
         alike = all((c.resident("encoder"), c.resident("decoder")) == parts for c in clients)
         if not all(map(bool, parameters)) or not alike or not all(map(stackable, parts)):
             return None
-        settings, mus = first.session.scenario.training, {first.proximal_mu(config) for config in configs}
+        settings, mus = first.session.scenario.training, {proximal_mu(config) for config in configs}
         if len(mus) > 1 or (settings.optimizer_state == "kept" and not settings.plain_sgd):
             return None
         rounds = [int(config["server-round"]) for config in configs]

@@ -20,7 +20,7 @@ from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
 from semfed.errors import ScenarioError
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.scenario import Scenario, Task
 from semfed.settings import StrictModel, suggest
 
@@ -152,7 +152,7 @@ class MultiReceiverClient(Learner):
                 raise ScenarioError(
                     f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.tasks)}"
                 )
-        self.require_minibatches(len(self._rows), self.encoder, *self.decoders)
+        self.require_minibatches(len(self._rows), [self.encoder, *self.decoders])
         return label_statistics(self.session, self.tasks, "accuracy")
 
     def fit(
@@ -190,7 +190,7 @@ class MultiReceiverClient(Learner):
             return torch.stack(losses).sum()
 
         labels = session.dataset.train.labels[self._rows]
-        networks, mu = [self.encoder, *self.decoders], self.proximal_mu(config)
+        networks, mu = [self.encoder, *self.decoders], proximal_mu(config)
         with self.optimizer(networks, mu=mu, shared=[self.encoder]) as optimizer:
             mean_loss = training.fit(
                 loss,

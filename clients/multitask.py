@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from semfed import models, training, weights
 from semfed.channels import Channel, ChannelState
 from semfed.data import tasks
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.information import empirical_pmf
 from semfed.settings import StrictModel
 
@@ -77,7 +77,7 @@ class MultitaskClient(Learner):
         """
         _, labels = self._training_rows()
         tasks.require_every_value(labels, self.task, self.session.spec.task, self.session.spec.name)
-        self.require_minibatches(len(labels), self.encoder, self.decoder)
+        self.require_minibatches(len(labels), [self.encoder, self.decoder])
         pmf = empirical_pmf(labels.cpu().numpy(), len(self.task.symbols))
         tested = tasks.values(self.session.dataset.test.labels, self._label_map())[1]
         majority = empirical_pmf(tested.cpu().numpy(), len(self.task.symbols)).max()
@@ -115,7 +115,7 @@ class MultitaskClient(Learner):
         def loss(images: Tensor, values: Tensor) -> Tensor:
             return cross_entropy(self.decoder(self.channel(self.encoder(images), state)), values)
 
-        networks, mu = [self.encoder, self.decoder], self.proximal_mu(config)
+        networks, mu = [self.encoder, self.decoder], proximal_mu(config)
         with self.optimizer(networks, mu=mu, shared=[self.encoder]) as optimizer:
             mean_loss = training.fit(
                 loss,

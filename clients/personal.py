@@ -184,7 +184,7 @@ class PersonalClient(Learner):
         """
         if not len(self.train_rows):
             raise DataError(f"client {self.session.spec.name!r} has no training image: change data.partition")
-        self.require_minibatches(len(self.train_rows), self.resident("encoder"), self.resident("decoder"))
+        self.require_minibatches(len(self.train_rows), map(self.resident, ("encoder", "decoder")))
         told: dict[str, Any] = {"num-examples": len(self.train_rows)}
         tested = {"own-classes": self.test_rows()[1]}
         if self.settings.global_test != "never":

@@ -82,12 +82,7 @@ def summarise(
         What ended the run early.
     """
     by_arm = curves(records)
-    summary: dict[str, Any] = {
-        "scenario": scenario,
-        "headline": headline,
-        "complete": error is None,
-        "arms": {},
-    }
+    summary: dict[str, Any] = {"scenario": scenario, "headline": headline, "complete": error is None, "arms": {}}
     if error is not None:
         summary["error"] = error
     for arm in arms:
@@ -120,8 +115,8 @@ def summarise(
 def metrics_of(summary: Mapping[str, Any], quantity: str) -> list[str]:
     """Return a quantity's metrics over all arms in order, the average and then the headline last."""
     names = {name for arm in summary["arms"].values() for name in arm["final"] if name.startswith(f"{quantity}/")}
-    last = (f"{quantity}/average", summary["headline"])
-    return sorted(names, key=lambda name: (name == last[1], name == last[0], name))
+    average, headline = f"{quantity}/average", summary["headline"]
+    return sorted(names, key=lambda name: (name == headline, name == average, name))
 
 
 def shown_metrics(summary: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from semfed import overrides
 from semfed.errors import SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
-from semfed.flower.client import Learner, Session, refuse_unknown
+from semfed.flower.client import Learner, Session, check_config
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.privacy import protect_properties, protect_update
@@ -157,7 +157,7 @@ def _addressed(message: Message, context: Context, worker: Worker) -> Learner:
 def _require_known(message: Message, learner: Learner) -> None:
     """Refuse a config that the client would ignore in part, also where the server has not looked at it before."""
     strategy = learner.session.scenario.strategy.name
-    refuse_unknown(type(learner), message.metadata.message_type, _content(message)[1], strategy)
+    check_config(type(learner), message.metadata.message_type, _content(message)[1], strategy)
 
 
 def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:

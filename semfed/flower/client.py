@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.optimizers import Optimizer, make_optimizer
 from semfed.plugins import Plugin
-from semfed.scenario import ClientSpec, Scenario, TrainingSettings
+from semfed.scenario import ClientSpec, Scenario
 from semfed.training import batch_sizes
 
 
@@ -150,41 +150,29 @@ class Learner(NumPyClient):
         """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
         return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
 
-    def require_minibatches(self, samples: int, *networks: nn.Module) -> None:
+    def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.
 
         Parameters
         ----------
         samples : int
             That the client trains on.
-        *networks : nn.Module
-            That it trains.
+        networks : iterable of nn.Module
+            That it trains; looked at only where there are such minibatches.
 
         Raises
         ------
         DataError
         """
         size = self.session.scenario.training.batch_size
-        normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for n in networks for m in n.modules())
-        if normalises and 1 in batch_sizes(samples, size):
+        if 1 not in batch_sizes(samples, size):
+            return
+        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for network in networks for m in network.modules()):
             raise DataError(
                 f"client {self.session.spec.name!r}: batch normalisation cannot learn from one image, but "
                 f"training.batch_size = {size} makes minibatches of one of its {samples} images: raise it, or give it "
                 "more images"
             )
-
-    def proximal_mu(self, config: Mapping[str, Any]) -> float:
-        """Return the weight of the proximal term that a strategy asks for, 0 for none.
-
-        Raises
-        ------
-        FederationError
-            If it is not a number of 0 or more.
-        """
-        mu = config.get(PROXIMAL_MU, 0.0)
-        if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
-            raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
-        return float(mu)
 
     @contextmanager
     def optimizer(
@@ -194,7 +182,6 @@ class Learner(NumPyClient):
         mu: float = 0.0,
         shared: Sequence[nn.Module] = (),
         name: str = "optimizer",
-        settings: TrainingSettings | None = None,
     ) -> Iterator[Optimizer]:
         """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
 
@@ -208,13 +195,11 @@ class Learner(NumPyClient):
             Which of the networks it holds back, to the weights that they have now.
         name : str
             Of the record of the client's state; a client with several optimisers tells them apart by it.
-        settings : TrainingSettings, optional
-            The scenario's if left out.
         """
-        chosen = settings or self.session.scenario.training
+        settings = self.session.scenario.training
         trained, held = ([p for network in part for p in network.parameters()] for part in (networks, shared))
-        optimizer = make_optimizer(chosen, trained, mu=mu, shared=held)
-        kept = chosen.optimizer_state == "kept"
+        optimizer = make_optimizer(settings, trained, mu=mu, shared=held)
+        kept = settings.optimizer_state == "kept"
         saved = self.session.load(name) if kept else None
         if saved is not None:
             optimizer.load_state(weights.unpack(saved["moments"], optimizer.state()))
@@ -224,8 +209,22 @@ class Learner(NumPyClient):
             self.session.save(name, {"moments": weights.pack(moments)}, copy=False)
 
 
-def refuse_unknown(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
-    """Refuse a message whose config holds what the receiving client would ignore.
+def proximal_mu(config: Mapping[str, Any]) -> float:
+    """Return the weight of the proximal term that a strategy asks for in a config, 0 for none.
+
+    Raises
+    ------
+    FederationError
+        If it is not a number of 0 or more.
+    """
+    mu = config.get(PROXIMAL_MU, 0.0)
+    if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
+        raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
+    return float(mu)
+
+
+def check_config(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
+    """Refuse a message whose config holds what the receiving client would ignore or cannot use.
 
     Parameters
     ----------
@@ -243,6 +242,7 @@ def refuse_unknown(learner: type, message_type: str, config: Mapping[str, Any], 
     FederationError
         That names the key.
     """
+    proximal_mu(config)
     method = message_type.partition(".")[2] or {"train": "fit"}.get(message_type, message_type)
     known = getattr(learner, "config_keys", {}).get(method, frozenset()) | {"server-round"}
     unknown = sorted(set(config) - known)

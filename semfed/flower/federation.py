@@ -20,7 +20,7 @@ from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.adapter import STATE
 from semfed.flower.averaging import Folded
-from semfed.flower.client import refuse_unknown
+from semfed.flower.client import check_config
 from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
 from semfed.flower.folding import PLACE
@@ -273,7 +273,7 @@ class Federation(Grid):
         configs = {id(m.content.get("config")): m for m in messages.values()}
         for message in configs.values():
             config = message.content.get("config", ConfigRecord())
-            refuse_unknown(learner, message.metadata.message_type, config, scenario.strategy.name)
+            check_config(learner, message.metadata.message_type, config, scenario.strategy.name)
 
     def _address(self, client: int, message: Message) -> ConfigRecord:
         """Account a message that goes out, and make the adapter's record of it."""

@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 
 import semfed
 from semfed import overrides
-from semfed.errors import FederationError, SemfedError
+from semfed.errors import FederationError, ScenarioError, SemfedError
 
 from .learners import client, one_round, scenario
 
@@ -100,6 +100,7 @@ class Extra(FedAvg):
         ),
         ("fedcl-digits", ["learner=split", f'strategy={{name="{PROX}", proximal_mu=1}}'], "'proximal-mu', which Split"),
         ("alignment-digits", [f'strategy={{name="{PROX}", proximal_mu=1}}'], "'proximal-mu', which AlignedUser.fit"),
+        ("digits", [f'strategy={{name="{PROX}", proximal_mu=-1.0}}'], "'proximal-mu' = -1.0 of the strategy: give a n"),
     ],
 )
 def test_what_a_client_would_ignore_is_refused_before_anybody_trains(
@@ -133,3 +134,6 @@ def test_without_a_common_unit_nothing_can_be_held_back() -> None:
     made = client(scenario("cooperative", {"learner": {"cu": False}}))
     with pytest.raises(SemfedError, match=r"learner\.cu = false shares no network"):
         one_round(made, 1, made.get_parameters({}), **{"proximal-mu": 1.0})
+    stock = {"strategy": {"name": PROX, "proximal_mu": 1.0}}
+    with pytest.raises(ScenarioError, match=r"strategy\.proximal_mu = 1\.0 holds nothing back: learner\.cu = false"):
+        scenario("cooperative", {"learner": {"cu": False}}, stock)

@@ -12,10 +12,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import semfed
+from semfed import overrides
 from semfed.channels import Channel, ChannelState
 from semfed.errors import DataError, ScenarioError
 from semfed.flower.worker import Worker
 from semfed.models.dropout import Dropout, seeded
+from semfed.scenario import Scenario
 
 from .learners import LEARNERS, client, one_round, scenario
 
@@ -95,6 +97,29 @@ def test_networks_learn_in_training_mode_only_and_carry_nothing_over(learner: st
         assert evaluated(client(made, state=lived, worker=resident), learner, again)[::2] == result[::2]
     networks = [item for item in worker._kept.values() if isinstance(item, nn.Module) and not isinstance(item, Channel)]
     assert not any(module.training for network in networks for module in network.modules())
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_latents_come_from_encoders_in_evaluation_mode(encoder: str) -> None:
+    """A latent depends on its image alone, not on the batch, and training draws its masks from the seed."""
+    tree = overrides.load("alignment-digits").tree()
+    tree.pop("arms")
+    tree["clients"] = [{"name": "user", "task": tree["clients"][0]["task"]}]
+    tree["model"]["encoder"] = {**ENCODERS[encoder], "outputs": 16}
+    tree["training"] |= {"epochs": 1, "batch_size": 200}
+    tree["data"]["partition"] = {"name": "iid", "per_client": 40}
+    tree["learner"]["latents"]["access_point_images"] = tree["learner"]["pilots"] = 100
+    tree["learner"]["classifier"]["epochs"] = 1
+    made = Scenario.model_validate(tree)
+    with modes() as seen:
+        prepared = [client(made).prepared for _ in range(2)]
+        latents = [one.access_point().test for one in prepared]
+        users = [one.user(0) for one in prepared]
+    assert {(True, True)} <= seen <= {(True, True), (False, False)}
+    assert torch.equal(*latents)
+    assert torch.equal(*(user.test for user in users))
+    encode = prepared[0]._encoder(None)
+    assert torch.allclose(encode(torch.arange(8))[3:4], encode(torch.tensor([3])), atol=1e-5)
 
 
 @pytest.mark.parametrize("learner", ["multitask", "joint", "multi-receiver", "cooperative"])
