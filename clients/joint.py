@@ -135,7 +135,8 @@ class JointClient(PersonalClient):
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test an average, or what the client keeps; see `PersonalClient.test`, and `fit` for the arguments."""
-        chain = self._load(parameters, self.session.load("training") or {})
+        kept = None if parameters else self.session.load("training")
+        chain = self._load(parameters, kept or {})
         return self.test(chain.encoder, chain.decoder, int(config["server-round"]))
 
     def _chain(self, encoder: nn.Module, decoder: nn.Module, mu: float) -> Chain:

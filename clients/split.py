@@ -100,7 +100,8 @@ class SplitClient(PersonalClient):
             encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received
         else:
             encoder, optimizer = self._learner(step)
-            received, _ = self._transmit(encoder, round_, step)
+            batch = torch.split(*self.minibatches(round_))[step]
+            received, _ = self._transmit(encoder, batch, round_, step)
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
         kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
         self.session.save("training", kept, copy=False)
@@ -129,19 +130,17 @@ class SplitClient(PersonalClient):
         """Transmit a minibatch, note that its gradient is awaited, and keep the graph at hand."""
         self.session.save("pending", {"minibatch": np.array([round_, step])})
         uses, arrays = downlink_uses, Arrays()
-        indices, sizes = self.minibatches(round_)
-        if step < len(sizes):
-            received, sent = self._transmit(encoder, round_, step)
+        batches = torch.split(*self.minibatches(round_))
+        if step < len(batches):
+            received, sent = self._transmit(encoder, batches[step], round_, step)
             saved = self.session.context.state["pending"]
             self._underway.put(self.session.client, Underway(saved, encoder, optimizer, received))
-            labels = self.train_labels[torch.split(indices, sizes)[step]]
-            arrays = weights.to_arrays({"features": received, "labels": labels})
+            arrays = weights.to_arrays({"features": received, "labels": self.train_labels[batches[step]]})
             uses += sent
         return arrays, len(self.train_rows), {"channel-uses": uses, "channel-uses-down": downlink_uses}
 
-    def _transmit(self, encoder: nn.Module, round_: int, step: int) -> tuple[Tensor, int]:
+    def _transmit(self, encoder: nn.Module, batch: Tensor, round_: int, step: int) -> tuple[Tensor, int]:
         """Return a minibatch's features as the server receives them, and the channel uses that it took."""
-        batch = torch.split(*self.minibatches(round_))[step]
         if draws(encoder):
             self.draw_masks("encoder", encoder, round_, step)
         state = self.uplink(round_, step)
