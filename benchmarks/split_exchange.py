@@ -52,7 +52,7 @@ class Loop:
                     "encoder": build(scenario.model.encoder, dataset.shape, outputs=width, stream=(seed, "encoder", 0)),
                     "decoder": initial_decoder(scenario, seed),
                 }
-            )
+            ).train()
             for _ in rows
         ]
         self.optimizers = [make_optimizer(scenario.training, list(chain.parameters())) for chain in self.chains]

@@ -3,7 +3,7 @@
 Source: "Federated Latent Space Alignment for Multi-user Semantic Communications" (arXiv 2602.17271).
 """
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy.typing as npt
 import torch
@@ -32,6 +32,8 @@ class AlignedUser(Learner):
     channel, and classifies what arrives; its config names the ``mode``, a baseline perhaps. Latents, channel and
     classifier follow from the seed, so they are made once per process and never sent.
     """
+
+    config_keys: ClassVar = {"fit": frozenset({"mode"}), "evaluate": frozenset({"mode"})}
 
     class Settings(LatentSettings):
         """Latents and pilots."""

@@ -5,8 +5,10 @@ client alone is the system of "Semantic Communication for Cooperative Multi-Task
 Channels With Implicit Optimal Prior", sections II-B to II-D; several clients are our extension.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 import torch
@@ -18,9 +20,10 @@ from semfed.callbacks import array_digest
 from semfed.channels import Meter
 from semfed.data import tasks
 from semfed.decisions import decision_loss, error_rate, logits_of
-from semfed.flower.client import Arrays, Learner, Session
-from semfed.models.dropout import draw_from
+from semfed.errors import FederationError
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.models.gaussian import GaussianEncoder, draw, sample
+from semfed.optimizers import make_optimizer
 from semfed.recent import Recent
 from semfed.scenario import ModelChoice, Scenario, TrainingSettings
 from semfed.settings import StrictModel, suggest
@@ -45,12 +48,24 @@ class CommonUnitSettings(StrictModel):
     """Width of c."""
 
 
+@dataclass(frozen=True)
+class CommonTraining:
+    """What a round of the common unit's training ends with: weights, Adam's moments and the mean loss in nats."""
+
+    unit: Arrays
+    auxiliary: Arrays
+    moments: Arrays
+    loss: float
+
+
 class CooperativeClient(Learner):
     """Trains a common unit with auxiliary decoders, then a specific unit and a decoder per task.
 
     A round of the second phase is ``training.epochs`` epochs of every specific unit. The task named by the client's
     entry in the scenario is the one whose label statistics clustering compares.
     """
+
+    config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     class Settings(RateSettings):
         """Tasks, networks and objective."""
@@ -83,11 +98,21 @@ class CooperativeClient(Learner):
                     "learner.alpha = 'channel' is a noise variance, which channel.snr_db = inf makes zero; "
                     "set channel.snr_db lower, or learner.alpha = 'paper'"
                 )
+            mu = getattr(scenario.strategy.settings, "proximal_mu", 0)
+            if mu and not self.cu:
+                raise ValueError(
+                    f"strategy.proximal_mu = {mu} holds nothing back: learner.cu = false shares no network; set it to 0"
+                )
             if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
                 raise ValueError(
                     f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
                     "specific units; set rounds higher"
                 )
+
+    @classmethod
+    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the errors."""
+        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))  # type: ignore[attr-defined]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -107,28 +132,29 @@ class CooperativeClient(Learner):
         session, width = self.session, self.settings.common.outputs
         stream = (session.experiment.seed, "encoder", 0)
         trunk = models.build(session.encoder_choice, session.dataset.shape, stream=stream)
-        features = trunk.eval()(torch.zeros(1, *session.dataset.shape)).shape[1]
+        features = _width(trunk, session.dataset.shape)
         stream = (session.experiment.seed, "encoder-heads", 0)
         return _gaussian(trunk, features, width, bounded=False, stream=stream).to(session.device)
 
     def _build_auxiliary(self) -> nn.ModuleDict:
         seed, client = self.session.experiment.seed, self.session.client
         shape = (self.settings.common.outputs,)
-        return nn.ModuleDict(
+        decoders = nn.ModuleDict(
             {
                 name: models.build(
                     self.settings.auxiliary, shape, outputs=logits_of(task), stream=(seed, f"auxiliary/{name}", client)
                 )
                 for name, task in self.tasks.items()
             }
-        ).to(self.session.device)
+        )
+        return decoders.to(self.session.device).eval()
 
     def _build_link(self, name: str) -> Link:
         session, settings = self.session, self.settings
         seed, client, width = session.experiment.seed, session.client, int(self.channel.settings.width)
         shape = (settings.common.outputs,) if settings.cu else session.dataset.shape
         trunk = models.build(settings.specific, shape, stream=(seed, f"specific/{name}", client))
-        features = trunk.eval()(torch.zeros(1, *shape)).shape[1]
+        features = _width(trunk, shape)
         encoder = _gaussian(
             trunk, features, width, bounded=settings.heads == "bounded", stream=(seed, f"heads/{name}", client)
         )
@@ -136,6 +162,13 @@ class CooperativeClient(Learner):
         stream = (seed, f"decoder/{name}", client)
         decoder = models.build(session.scenario.model.decoder, (width,), outputs=outputs, stream=stream)
         return Link(encoder.to(session.device), self.channel, decoder.to(session.device))
+
+    def _networks(self) -> Iterator[nn.Module]:
+        """Make all networks that the client trains, one after the other."""
+        yield from (self.common, self._build_auxiliary())
+        for name in self.tasks:
+            link = self._build_link(name)
+            yield from (link.encoder, link.decoder)
 
     @cached_property
     def common(self) -> GaussianEncoder:
@@ -150,6 +183,7 @@ class CooperativeClient(Learner):
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial errors; see `label_statistics`."""
+        self.require_minibatches(len(self._rows), self._networks())
         return label_statistics(self.session, self.tasks, "error")
 
     def fit(
@@ -162,7 +196,7 @@ class CooperativeClient(Learner):
         parameters : list of ndarray
             The common unit.
         config : dict
-            ``server-round``: int.
+            ``server-round``: int; ``proximal-mu``: float, optional, holds the common unit back.
 
         Returns
         -------
@@ -171,11 +205,22 @@ class CooperativeClient(Learner):
         num_examples : int
         metrics : dict
             ``train_loss/common`` or ``train_loss/<task>`` in nats, ``channel-uses`` of all transmissions.
+
+        Raises
+        ------
+        FederationError
+            If a proximal term is asked for and there is no common unit.
         """
+        mu = proximal_mu(config)
+        if mu and not self.settings.cu:
+            raise FederationError(f"{PROXIMAL_MU!r} = {mu:g} holds nothing back: learner.cu = false shares no network")
         round_, unit, metrics = int(config["server-round"]), self._named(parameters), dict[str, Any]()
         if _trains_common(self.settings, round_):
-            unit, auxiliary, metrics["train_loss/common"] = self._train_common(unit, round_)
-            self.session.save("auxiliary", auxiliary)
+            trained = self._train_common(unit, round_, mu)
+            unit, metrics["train_loss/common"] = trained.unit, trained.loss
+            self.session.save("auxiliary", trained.auxiliary)
+            if trained.moments:
+                self.session.save("common-optimizer", trained.moments)
         if self._trains_specific(round_):
             metrics |= self._train_specific(unit, round_)
         return list(unit.values()), len(self._rows), metrics
@@ -230,26 +275,35 @@ class CooperativeClient(Learner):
     def _trains_specific(self, round_: int) -> bool:
         return self.settings.schedule == "interleaved" or round_ > self.settings.common.rounds
 
-    def _train_common(self, unit: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
+    def _train_common(self, unit: Arrays, round_: int, mu: float) -> CommonTraining:
         """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
         session = self.session
         auxiliary = session.load("auxiliary") or weights.of(self._build_auxiliary())
-        start = array_digest(unit) + array_digest(auxiliary)
+        keeps = session.scenario.training.optimizer_state == "kept"
+        moments = (session.load("common-optimizer") if keeps else None) or {}
+        start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
         chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
-        how = (self.settings.common, session.scenario.training.batch_size, str(self.tasks), session.device)
+        how = (self.settings.common, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
         key = (start, chosen, how, session.experiment.seed, session.client, round_)
-        kept: Recent[tuple[Arrays, Arrays, float]] = session.worker.once(
-            "common-units", lambda: Recent(KEPT_COMMON_UNITS)
-        )
-        return kept.get(key, lambda: self._fit_common(unit, auxiliary, round_))
+        kept: Recent[CommonTraining] = session.worker.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
+        return kept.get(key, lambda: self._fit_common(unit, auxiliary, moments, round_, mu))
 
-    def _fit_common(self, unit: Arrays, auxiliary: Arrays, round_: int) -> tuple[Arrays, Arrays, float]:
-        session, common, decoders = self.session, self.common.train(), self._build_auxiliary().train()
+    def _fit_common(self, unit: Arrays, auxiliary: Arrays, moments: Arrays, round_: int, mu: float) -> CommonTraining:
+        session, common, decoders = self.session, self.common, self._build_auxiliary()
         weights.restore(common, unit)
         weights.restore(decoders, auxiliary)
         generator = session.generator("common", round_)
-        draw_from(common, generator)
-        draw_from(decoders, generator)
+        settings = TrainingSettings(
+            epochs=self.settings.common.epochs,
+            batch_size=session.scenario.training.batch_size,
+            optimizer="adam",
+            lr=self.settings.common.lr,
+            optimizer_state=session.scenario.training.optimizer_state,
+        )
+        parameters = [*common.parameters(), *decoders.parameters()]
+        optimizer = make_optimizer(settings, parameters, mu=mu, shared=common.parameters())
+        if moments:
+            optimizer.load_state(weights.unpack(moments["moments"], optimizer.state()))
 
         def loss(images: Tensor, values: Tensor) -> Tensor:
             mean, log_variance = common(images)
@@ -261,23 +315,21 @@ class CooperativeClient(Learner):
         labels = session.dataset.train.labels[self._rows]
         mean_loss = training.fit(
             loss,
-            [*common.parameters(), *decoders.parameters()],
+            [common, decoders],
             session.images(self._rows),
             tasks.joint_values(labels, self.tasks, session.dataset.classes),
-            settings=TrainingSettings(
-                epochs=self.settings.common.epochs,
-                batch_size=session.scenario.training.batch_size,
-                optimizer="adam",
-                lr=self.settings.common.lr,
-            ),
+            settings=settings,
             generator=generator,
+            optimizer=optimizer,
         )
-        return weights.of(common), weights.of(decoders), mean_loss
+        keeps = settings.optimizer_state == "kept"
+        after = {"moments": weights.pack(optimizer.state())} if keeps else {}
+        return CommonTraining(weights.of(common), weights.of(decoders), after, mean_loss)
 
     @torch.no_grad()
     def _evaluate_common(self, unit: Arrays, values: Tensor, round_: int) -> dict[str, tuple[float, float]]:
         """Return loss and error of the auxiliary decoders by task."""
-        decoders = self._build_auxiliary().eval()
+        decoders = self._build_auxiliary()
         weights.restore(decoders, self.session.load("auxiliary") or weights.of(decoders))
         mean, log_variance = self._features(unit, self.session.images())
         c = sample(mean, log_variance, self.session.generator("evaluation", round_))
@@ -289,7 +341,6 @@ class CooperativeClient(Learner):
     @torch.no_grad()
     def _features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:
         weights.restore(self.common, unit)
-        self.common.eval()
         parts = [self.common(part) for part in torch.split(images, EVALUATION_BATCH)]
         return torch.cat([mean for mean, _ in parts]), torch.cat([spread for _, spread in parts])
 
@@ -307,17 +358,18 @@ class CooperativeClient(Learner):
             draws = session.generator(f"ratio/{name}", 0)  # the same in every round: see specific_unit.penalty
             cost, start = specific_unit.penalty(link, self._draw, inputs, settings, draws, start)
             generator = session.generator(f"specific/{name}", round_)
-            draw_from(link.encoder.train(), generator)
-            metrics[f"train_loss/{name}"], sent = specific_unit.train(
-                link,
-                self._draw,
-                inputs,
-                values[:, index],
-                cost=cost,
-                weight=settings.lambda_eff,
-                settings=session.scenario.training,
-                generator=generator,
-            )
+            with self.optimizer([link.encoder, link.decoder], name=f"optimizer/{name}") as optimizer:
+                metrics[f"train_loss/{name}"], sent = specific_unit.train(
+                    link,
+                    self._draw,
+                    inputs,
+                    values[:, index],
+                    cost=cost,
+                    weight=settings.lambda_eff,
+                    settings=session.scenario.training,
+                    generator=generator,
+                    optimizer=optimizer,
+                )
             uses += sent
             session.save(f"link/{name}", weights.of(link.encoder, "encoder/") | weights.of(link.decoder, "decoder/"))
             if start is not None:
@@ -330,7 +382,6 @@ class CooperativeClient(Learner):
         if saved is not None:
             weights.restore(link.encoder, saved, "encoder/")
             weights.restore(link.decoder, saved, "decoder/")
-        link.encoder.eval()
         return link
 
     def _draw(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -372,8 +423,14 @@ def _trains_common(settings: CooperativeClient.Settings, round_: int) -> bool:
     return settings.cu and (settings.schedule == "interleaved" or round_ <= settings.common.rounds)
 
 
+@torch.no_grad()
+def _width(trunk: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the numbers that a trunk makes of an input."""
+    return int(trunk(torch.zeros(1, *shape)).shape[1])
+
+
 def _gaussian(
     trunk: nn.Module, features: int, outputs: int, *, bounded: bool, stream: tuple[int, str, int]
 ) -> GaussianEncoder:
     with seeding.initialisation(*stream):
-        return GaussianEncoder(trunk, features, outputs, bounded=bounded)
+        return GaussianEncoder(trunk, features, outputs, bounded=bounded).eval()

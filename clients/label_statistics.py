@@ -28,8 +28,8 @@ def label_statistics(
     Returns
     -------
     dict
-        ``num-examples``; ``baseline/<quantity>/<task>``, what always deciding for the most frequent value reaches on
-        the test set; ``pmf/<value>`` for every value of the named task.
+        ``num-examples``; ``baseline/<quantity>/<task>`` and their mean ``baseline/<quantity>/average``, what always
+        deciding for the most frequent value reaches on the test set; ``pmf/<value>`` for every value of the named task.
     """
     dataset, name = session.dataset, session.spec.task
     named = session.scenario.tasks[name]
@@ -37,8 +37,11 @@ def label_statistics(
     values = tasks.joint_values(own, {name: named}, dataset.classes)[:, 0]
     pmf = empirical_pmf(values.cpu().numpy(), len(named.symbols))
     told: dict[str, Any] = {"num-examples": len(own)}
+    baselines: dict[str, float] = {}
     tested = tasks.joint_values(dataset.test.labels, decided, dataset.classes)
     for (task_name, task), column in zip(decided.items(), tested.T, strict=True):
         most = float(empirical_pmf(column.cpu().numpy(), len(task.symbols)).max())
-        told[f"baseline/{quantity}/{task_name}"] = most if quantity == "accuracy" else 1 - most
+        baselines[task_name] = most if quantity == "accuracy" else 1 - most
+    baselines["average"] = sum(baselines.values()) / len(baselines)
+    told |= {f"baseline/{quantity}/{label}": value for label, value in baselines.items()}
     return told | {f"pmf/{symbol}": float(p) for symbol, p in zip(named.symbols, pmf, strict=True)}

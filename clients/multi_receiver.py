@@ -6,7 +6,7 @@ section II: y_i = h_i E(x) + n_i, and the loss is sum_i w_i CE_i. Several cells 
 """
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy.typing as npt
 import torch
@@ -20,8 +20,7 @@ from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
 from semfed.errors import ScenarioError
-from semfed.flower.client import Arrays, Learner, Session
-from semfed.models.dropout import draw_from
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.scenario import Scenario, Task
 from semfed.settings import StrictModel, suggest
 
@@ -36,6 +35,8 @@ class MultiReceiverClient(Learner):
 
     The task named by the client's entry in the scenario is the one whose label statistics clustering compares.
     """
+
+    config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""
@@ -79,6 +80,11 @@ class MultiReceiverClient(Learner):
                 )
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
+
+    @classmethod
+    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the receivers' accuracies."""
+        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))  # type: ignore[attr-defined]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -146,6 +152,7 @@ class MultiReceiverClient(Learner):
                 raise ScenarioError(
                     f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.tasks)}"
                 )
+        self.require_minibatches(len(self._rows), [self.encoder, *self.decoders])
         return label_statistics(self.session, self.tasks, "accuracy")
 
     def fit(
@@ -158,7 +165,7 @@ class MultiReceiverClient(Learner):
         parameters : list of ndarray
             The encoder.
         config : dict
-            ``server-round``: int.
+            ``server-round``: int; ``proximal-mu``: float, optional, holds the encoder back.
 
         Returns
         -------
@@ -166,12 +173,12 @@ class MultiReceiverClient(Learner):
             The trained encoder.
         num_examples : int
         metrics : dict
-            ``train_loss/joint`` in nats, and ``channel-uses`` of all transmissions: a broadcast counts once.
+            ``train_loss/joint``, the cross-entropies in nats, and ``channel-uses`` of all transmissions: a
+            broadcast counts once.
         """
         session, shares = self.session, self.settings.shares
         self._load(parameters)
         generator = session.generator("training", int(config["server-round"]))
-        draw_from(self.encoder.train(), generator)
         state = ChannelState(generator)
 
         def loss(images: Tensor, values: Tensor) -> Tensor:
@@ -183,14 +190,17 @@ class MultiReceiverClient(Learner):
             return torch.stack(losses).sum()
 
         labels = session.dataset.train.labels[self._rows]
-        mean_loss = training.fit(
-            loss,
-            [*self.encoder.parameters(), *(p for decoder in self.decoders for p in decoder.parameters())],
-            session.images(self._rows),
-            tasks.joint_values(labels, self.tasks, session.dataset.classes),
-            settings=session.scenario.training,
-            generator=generator,
-        )
+        networks, mu = [self.encoder, *self.decoders], proximal_mu(config)
+        with self.optimizer(networks, mu=mu, shared=[self.encoder]) as optimizer:
+            mean_loss = training.fit(
+                loss,
+                networks,
+                session.images(self._rows),
+                tasks.joint_values(labels, self.tasks, session.dataset.classes),
+                settings=session.scenario.training,
+                generator=generator,
+                optimizer=optimizer,
+            )
         trained = [weights.of(decoder, f"{index}/") for index, decoder in enumerate(self.decoders)]
         session.save("decoders", {name: array for arrays in trained for name, array in arrays.items()})
         metrics = {"train_loss/joint": mean_loss, "channel-uses": state.uses}
@@ -213,7 +223,6 @@ class MultiReceiverClient(Learner):
         """
         session = self.session
         self._load(parameters)
-        self.encoder.eval()
         generator, meter = session.generator("evaluation", int(config["server-round"])), Meter()
         state = ChannelState(generator, meter)
         values = tasks.joint_values(session.dataset.test.labels, self.tasks, session.dataset.classes)

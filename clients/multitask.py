@@ -4,7 +4,7 @@ Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Sem
 (arXiv 2601.17419), section III-A: the local objective is the cross-entropy through the noisy channel, eq. (4).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 import torch
@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from semfed import models, training, weights
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.data import tasks
-from semfed.flower.client import Arrays, Learner, Session
+from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.information import empirical_pmf
 from semfed.settings import StrictModel
 
@@ -30,6 +30,7 @@ class MultitaskClient(Learner):
 
     Settings = StrictModel
     requires_every_value = True
+    config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -76,6 +77,7 @@ class MultitaskClient(Learner):
         """
         _, labels = self._training_rows()
         tasks.require_every_value(labels, self.task, self.session.spec.task, self.session.spec.name)
+        self.require_minibatches(len(labels), [self.encoder, self.decoder])
         pmf = empirical_pmf(labels.cpu().numpy(), len(self.task.symbols))
         tested = tasks.values(self.session.dataset.test.labels, self._label_map())[1]
         majority = empirical_pmf(tested.cpu().numpy(), len(self.task.symbols)).max()
@@ -95,7 +97,7 @@ class MultitaskClient(Learner):
         parameters : list of ndarray
             The encoder of the client's cluster.
         config : dict
-            ``server-round``: int.
+            ``server-round``: int; ``proximal-mu``: float, optional, holds the encoder back.
 
         Returns
         -------
@@ -103,7 +105,7 @@ class MultitaskClient(Learner):
             The trained encoder.
         num_examples : int
         metrics : dict
-            ``train_loss`` in nats, ``channel-uses`` of all transmissions.
+            ``train_loss``, the cross-entropy in nats, ``channel-uses`` of all transmissions.
         """
         self._load(parameters)
         rows, labels = self._training_rows()
@@ -113,14 +115,17 @@ class MultitaskClient(Learner):
         def loss(images: Tensor, values: Tensor) -> Tensor:
             return cross_entropy(self.decoder(self.channel(self.encoder(images), state)), values)
 
-        mean_loss = training.fit(
-            loss,
-            [*self.encoder.parameters(), *self.decoder.parameters()],
-            self.session.images(rows),
-            labels,
-            settings=self.session.scenario.training,
-            generator=generator,
-        )
+        networks, mu = [self.encoder, self.decoder], proximal_mu(config)
+        with self.optimizer(networks, mu=mu, shared=[self.encoder]) as optimizer:
+            mean_loss = training.fit(
+                loss,
+                networks,
+                self.session.images(rows),
+                labels,
+                settings=self.session.scenario.training,
+                generator=generator,
+                optimizer=optimizer,
+            )
         self.session.save("decoder", weights.of(self.decoder))
         metrics = {"train_loss": mean_loss, "channel-uses": state.uses}
         return list(weights.of(self.encoder).values()), len(rows), metrics

@@ -1,11 +1,12 @@
 """What the clients of FedCL and of its baselines have in common: personal classes, an encoder and an uplink.
 
-Source: arXiv 2406.09182, section III: m-way q-shot clients, tested on the classes that they own.
+Source: arXiv 2406.09182, section III: m-way q-shot clients, tested on the classes that they own. What federated
+learning elsewhere calls test accuracy, over all classes whoever owns them, is measured beside it.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -17,9 +18,11 @@ from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.flower.client import Learner, Session
+from semfed.models.dropout import draw_from
 from semfed.scenario import Scenario
 from semfed.settings import StrictModel
 
+EVALUATION_BATCH = 2_000
 GATHERED = 32
 """Minibatches whose images are taken out of the data set and standardised together."""
 
@@ -31,8 +34,11 @@ class PersonalSettings(StrictModel):
     """Minibatches of a round, all that the local epochs make if unset."""
     test_per_class: Annotated[int, Field(ge=1)] = 100
     """Test images of every own class, the first ones of the test set; all where there are fewer."""
+    global_test: Literal["last", "every", "never"] = "last"
+    """After which rounds ``accuracy/global`` is measured. It takes every client through the whole test set, which for
+    few-shot clients costs far more than a round of their training: after the last round unless a curve is wanted."""
     test_snr_db: tuple[Decibel, ...] = ()
-    """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB``."""
+    """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB/own-classes``."""
     show_features: Annotated[int, Field(ge=0)] = 0
     """Test images of every own class whose received features go to the run folder after the last round."""
 
@@ -66,6 +72,12 @@ class PersonalClient(Learner):
         self.train_rows, self.train_labels = session.worker.once(
             ("training", session.experiment.seed, session.client, task, self.task, self.device), self._own_samples
         )
+
+    @classmethod
+    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the accuracy on the own classes, and the global one if it is measured."""
+        never = getattr(scenario.learner.settings, "global_test", "never") == "never"
+        return ("accuracy/own-classes",) if never else ("accuracy/own-classes", "accuracy/global")
 
     def _own_samples(self) -> tuple[Tensor, Tensor]:
         """Return the training images that have a value in the client's task, and those values."""
@@ -134,6 +146,18 @@ class PersonalClient(Learner):
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""
         return ChannelState(lambda: self.session.generator("uplink", round_, step))
 
+    def draw_masks(self, part: str, network: nn.Module, round_: int, step: int) -> None:
+        """Give the dropout of an encoder or decoder a minibatch's stream, the same whenever it is asked for."""
+        draw_from(network, self.session.generator(f"dropout/{part}", round_, step))
+
+    def global_rows(self) -> tuple[Tensor, Tensor]:
+        """Return all test images that have a value in the client's task, and those values."""
+        session = self.session
+        return session.worker.once(
+            ("global test", session.spec.task, self.task, self.device),
+            lambda: tasks.values(session.dataset.test.labels, self.labels),
+        )
+
     def test_rows(self) -> tuple[Tensor, Tensor]:
         """Return the test images of the client's own classes, and their labels."""
         session = self.session
@@ -148,9 +172,10 @@ class PersonalClient(Learner):
         return rows, labels[rows]
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Tell ``num-examples`` and what trivial decisions reach on the own test images.
+        """Tell ``num-examples`` and what trivial decisions reach on the own classes' test images and on all.
 
-        ``baseline/accuracy`` is the majority class's share, ``baseline/chance`` a guess among all classes of the task.
+        ``baseline/accuracy/<which>`` is the share of the class that is most frequent there, ``baseline/chance/<which>``
+        a guess among all classes of the task.
 
         Raises
         ------
@@ -159,36 +184,43 @@ class PersonalClient(Learner):
         """
         if not len(self.train_rows):
             raise DataError(f"client {self.session.spec.name!r} has no training image: change data.partition")
-        counts = torch.bincount(self.test_rows()[1])
-        return {
-            "num-examples": len(self.train_rows),
-            "baseline/accuracy": float(counts.max() / counts.sum()),
-            "baseline/chance": 1 / len(self.task.symbols),
-        }
+        self.require_minibatches(len(self.train_rows), map(self.resident, ("encoder", "decoder")))
+        told: dict[str, Any] = {"num-examples": len(self.train_rows)}
+        tested = {"own-classes": self.test_rows()[1]}
+        if self.settings.global_test != "never":
+            tested["global"] = self.global_rows()[1]
+        for which, labels in tested.items():
+            counts = torch.bincount(labels)
+            told[f"baseline/accuracy/{which}"] = float(counts.max() / counts.sum())
+            told[f"baseline/chance/{which}"] = 1 / len(self.task.symbols)
+        return told
 
     def test(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
-        """Decide among all classes on the own test images, through the noisy channel.
+        """Decide among all classes of the task through the noisy channel, on the own classes' test images and on all.
 
         Returns
         -------
         loss : float
-            Mean cross-entropy in nats.
+            Mean cross-entropy in nats on the own classes.
         num_examples : int
+            Test images of the own classes.
         metrics : dict
-            ``accuracy`` and those of `ChannelState.metrics`; in the last round an accuracy at every further SNR and,
-            if the settings ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape
-            (images,), int64.
+            ``accuracy/own-classes`` and those of `ChannelState.metrics` in that test; ``accuracy/global``, on the whole
+            test set, in the rounds that ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at
+            every further SNR and, if the settings ask for it, arrays ``features``, shape (images, features), float32,
+            and ``labels``, shape (images,), int64.
         """
-        encoder.eval()
-        decoder.eval()
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
         state = ChannelState(self.session.generator("evaluation", round_), Meter())
         with torch.no_grad():
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
-            metrics: dict[str, Any] = {"accuracy": _accuracy(logits, labels), **state.metrics()}
-            if round_ == self.session.scenario.rounds:
+            metrics: dict[str, Any] = {"accuracy/own-classes": _accuracy(logits, labels), **state.metrics()}
+            last = round_ == self.session.scenario.rounds
+            if self.settings.global_test == "every" or (last and self.settings.global_test == "last"):
+                metrics["accuracy/global"] = self._global_accuracy(encoder, decoder, round_)
+            if last:
                 if self.settings.show_features:
                     shown = torch.cat(
                         [(labels == v).nonzero()[: self.settings.show_features, 0] for v in torch.unique(labels)]
@@ -197,8 +229,19 @@ class PersonalClient(Learner):
                 for snr_db, channel in self._other_channels():
                     further = ChannelState(self.session.generator("evaluation", round_))
                     disturbed = self.transmit(encoder, images, further, channel)
-                    metrics[f"accuracy-at-{snr_db:g}dB"] = _accuracy(decoder(disturbed), labels)
+                    metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed), labels)
         return float(cross_entropy(logits, labels)), len(labels), metrics
+
+    def _global_accuracy(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> float:
+        """Return the accuracy on all test images, whichever client owns their classes."""
+        rows, labels = self.global_rows()
+        images, state = self.session.images(), ChannelState(self.session.generator("global evaluation", round_))
+        correct = 0
+        pairs = zip(torch.split(rows, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True)
+        for part, wanted in pairs:
+            logits = decoder(self.transmit(encoder, images[part], state, self.channel))
+            correct += int((logits.argmax(1) == wanted).sum())
+        return correct / len(labels)
 
     def _other_channels(self) -> Iterator[tuple[float, Channel]]:
         for snr_db in self.settings.test_snr_db:

@@ -16,6 +16,7 @@ from semfed import density_ratio, priors, training
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.decisions import decision_loss, error_rate
 from semfed.models.gaussian import GaussianEncoder, sample
+from semfed.optimizers import Optimizer
 from semfed.rate import rate
 from semfed.scenario import TrainingSettings
 from semfed.settings import StrictModel
@@ -150,8 +151,11 @@ def train(
     weight: float,
     settings: TrainingSettings,
     generator: torch.Generator,
+    optimizer: Optimizer | None = None,
 ) -> tuple[float, int]:
     """Train encoder and decoder: cross-entropy + weight x penalty, both means over the batch in nats, eq. (20).
+
+    `optimizer` is of their parameters, encoder before decoder, a fresh one if left out.
 
     Returns
     -------
@@ -161,7 +165,6 @@ def train(
         Channel uses of all transmissions.
     """
     state = ChannelState(generator)
-    parameters = link.parameters()
     unit = closed_form.Unit.of(link.encoder, link.channel, link.decoder)
     if unit is not None and isinstance(cost, priors.NormalPrior) and settings.plain_sgd:
         step = closed_form.descent(unit, source, link.channel, state, cost, weight, settings.lr)
@@ -173,7 +176,10 @@ def train(
         decided = decision_loss(link.decoder(link.channel(x, state)), target)
         return decided + weight * cost(x, mean, log_variance).mean()
 
-    mean_loss = training.fit(loss, parameters, inputs, values, settings=settings, generator=generator)
+    networks = [link.encoder, link.decoder]
+    mean_loss = training.fit(
+        loss, networks, inputs, values, settings=settings, generator=generator, optimizer=optimizer
+    )
     return mean_loss, state.uses
 
 

@@ -10,7 +10,7 @@ process that still has the graph of that very transmission spares itself the wor
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from semfed import weights
-from semfed.channels import ChannelState
 from semfed.errors import FederationError
 from semfed.flower.client import Arrays
+from semfed.models.dropout import draws
 from semfed.optimizers import Optimizer, make_optimizer
 from semfed.recent import Recent
 
@@ -48,6 +48,8 @@ class Underway:
 class SplitClient(PersonalClient):
     """Trains a personal encoder with gradients from the server; see the module's text for the exchange."""
 
+    config_keys: ClassVar = {"backward": frozenset({"minibatch"})}
+
     def shared(self) -> Arrays:
         """Nothing: decoders and everything else that is shared belong to the strategy."""
         return {}
@@ -72,7 +74,7 @@ class SplitClient(PersonalClient):
             ``channel-uses`` of both directions and ``channel-uses-down``, the part of the gradients.
         """
         round_ = int(config["server-round"])
-        encoder, optimizer = self._load(copy.deepcopy(self.resident("encoder")))
+        encoder, optimizer = self._learner(0)
         return self._send(encoder, optimizer, round_, 0, downlink_uses=0)
 
     def backward(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> Answer:
@@ -97,9 +99,9 @@ class SplitClient(PersonalClient):
         if underway is not None and underway.saved is self.session.context.state.get("pending"):
             encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received
         else:
-            encoder, optimizer = self._load(copy.deepcopy(self.resident("encoder")))
+            encoder, optimizer = self._learner(step)
             batch = torch.split(*self.minibatches(round_))[step]
-            received, _ = self._transmit(encoder, batch, self.uplink(round_, step))
+            received, _ = self._transmit(encoder, batch, round_, step)
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
         kept = {"encoder": weights.pack(encoder.state_dict()), "optimizer": weights.pack(optimizer.state())}
         self.session.save("training", kept, copy=False)
@@ -130,29 +132,39 @@ class SplitClient(PersonalClient):
         uses, arrays = downlink_uses, Arrays()
         batches = torch.split(*self.minibatches(round_))
         if step < len(batches):
-            received, sent = self._transmit(encoder, batches[step], self.uplink(round_, step))
+            received, sent = self._transmit(encoder, batches[step], round_, step)
             saved = self.session.context.state["pending"]
             self._underway.put(self.session.client, Underway(saved, encoder, optimizer, received))
             arrays = weights.to_arrays({"features": received, "labels": self.train_labels[batches[step]]})
             uses += sent
         return arrays, len(self.train_rows), {"channel-uses": uses, "channel-uses-down": downlink_uses}
 
-    def _transmit(self, encoder: nn.Module, batch: Tensor, state: ChannelState) -> tuple[Tensor, int]:
+    def _transmit(self, encoder: nn.Module, batch: Tensor, round_: int, step: int) -> tuple[Tensor, int]:
         """Return a minibatch's features as the server receives them, and the channel uses that it took."""
-        images = self.session.images(self.train_rows[batch])
-        return self.transmit(encoder, images, state, self.channel), state.uses
+        if draws(encoder):
+            self.draw_masks("encoder", encoder, round_, step)
+        state = self.uplink(round_, step)
+        return self.transmit(encoder, self.session.images(self.train_rows[batch]), state, self.channel), state.uses
 
-    def _load(self, encoder: nn.Module) -> tuple[nn.Module, Optimizer]:
-        """Put the client's own weights into an encoder, in training mode, and find its optimiser."""
-        encoder.train()
-        optimizer = make_optimizer(self.session.scenario.training, list(encoder.parameters()))
+    def _learner(self, step: int) -> tuple[nn.Module, Optimizer]:
+        """Return the client's encoder, a copy in training mode that nobody else borrows, and its optimiser.
+
+        The optimiser goes on from the last step, which before the round's first one is of the round before.
+        """
+        encoder, kept = self._load(copy.deepcopy(self.resident("encoder")))
+        optimizer = make_optimizer(self.session.scenario.training, encoder.parameters())
+        if kept is not None and (step or self.session.scenario.training.optimizer_state == "kept"):
+            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
+        return encoder.train(), optimizer
+
+    def _load(self, encoder: nn.Module) -> tuple[nn.Module, Arrays | None]:
+        """Put the client's own weights into an encoder; return it and all that the client keeps."""
         kept = self.session.load("training")
         if kept is None:
             encoder.load_state_dict(self.build_encoder().state_dict())
         else:
             encoder.load_state_dict(weights.unpack(kept["encoder"], encoder.state_dict()))
-            optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
-        return encoder, optimizer
+        return encoder, kept
 
     def _require_pending(self, round_: int, step: int) -> None:
         saved = self.session.load("pending")

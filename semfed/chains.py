@@ -49,7 +49,9 @@ class Chain(Protocol):
         """Go on from what `state` returned."""
 
 
-def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module, *, additive: bool = False) -> Chain:
+def make_chain(
+    settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module, *, additive: bool = False, mu: float = 0.0
+) -> Chain:
     """Return the quickest way to train two networks, with fresh optimiser state.
 
     Parameters
@@ -58,12 +60,14 @@ def make_chain(settings: TrainingSettings, encoder: nn.Module, decoder: nn.Modul
     encoder, decoder : nn.Module
     additive : bool, default False
         Whether gradients pass the channel unchanged; see `Channel.additive`.
+    mu : float, default 0
+        Weight of the proximal term, which holds both networks to what they are now.
     """
-    if settings.plain_sgd and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
+    if settings.plain_sgd and not mu and isinstance(encoder, FullyConnected) and isinstance(decoder, FullyConnected):
         dense = Dense.of(encoder), Dense.of(decoder)
         if dense[0] is not None and dense[1] is not None:
             return FullyConnectedChain(settings.lr, dense[0], dense[1], additive=additive)
-    return AutogradChain(settings, encoder, decoder)
+    return AutogradChain(settings, encoder, decoder, mu)
 
 
 class AutogradChain:
@@ -73,12 +77,14 @@ class AutogradChain:
     ----------
     settings : TrainingSettings
     encoder, decoder : nn.Module
+    mu : float, default 0
+        Weight of the proximal term; see `semfed.optimizers.Proximal`.
     """
 
-    def __init__(self, settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, settings: TrainingSettings, encoder: nn.Module, decoder: nn.Module, mu: float = 0.0) -> None:
         self.encoder, self.decoder = encoder, decoder
         self.parameters = [*encoder.parameters(), *decoder.parameters()]
-        self.optimizer = make_optimizer(settings, self.parameters)
+        self.optimizer = make_optimizer(settings, self.parameters, mu=mu, shared=self.parameters)
 
     def step(self, inputs: Tensor, labels: Tensor, send: Send) -> Tensor:
         """Take one step; see `Chain.step`."""

@@ -31,6 +31,8 @@ class Cohort:
         Lend their architecture; their own weights do not matter and do not change.
     states : sequence of list of ndarray
         Every client's weights and buffers, encoder's before decoder's, as in their ``state_dict()``s.
+    mu : float, default 0
+        Weight of the proximal term, which holds every client to its `states`.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Cohort:
         encoder: nn.Module,
         decoder: nn.Module,
         states: Sequence[Sequence[npt.NDArray[Any]]],
+        mu: float = 0.0,
     ) -> None:
         self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         trained = dict(self.networks.named_parameters())
@@ -47,7 +50,7 @@ class Cohort:
             tensor = torch.from_numpy(np.stack(arrays)).to(like.device)
             self._stacked[name] = nn.Parameter(tensor) if name in trained else tensor
         self._leaves = [tensor for tensor in self._stacked.values() if isinstance(tensor, nn.Parameter)]
-        self._optimizer = make_optimizer(settings, self._leaves)
+        self._optimizer = make_optimizer(settings, self._leaves, mu=mu, shared=self._leaves)
 
     def step(self, inputs: Tensor, labels: Tensor, sends: Sequence[Send]) -> Tensor:
         """Take one step for every client.

@@ -4,7 +4,7 @@ Constructing a ``torch.optim.Optimizer`` imports torch's compiler, which takes s
 per step than a small network's arithmetic. The functional forms are the same kernels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -18,6 +18,8 @@ from semfed.scenario import TrainingSettings
 class Optimizer(Protocol):
     """Changes parameters in place by their gradients."""
 
+    parameters: list[Tensor]
+
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Apply one update; gradients in the order of the parameters."""
 
@@ -28,9 +30,66 @@ class Optimizer(Protocol):
         """Go on from what `state` returned."""
 
 
-def make_optimizer(settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> Optimizer:
-    """Return a fresh optimiser; its parameters must be floating-point tensors on one device."""
-    return Adam(settings, parameters) if settings.optimizer == "adam" else SGD(settings, parameters)
+def make_optimizer(
+    settings: TrainingSettings,
+    parameters: Iterable[nn.Parameter],
+    *,
+    mu: float = 0.0,
+    shared: Iterable[nn.Parameter] = (),
+) -> Optimizer:
+    """Return a fresh optimiser.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    parameters : iterable of nn.Parameter
+        Floating-point tensors on one device.
+    mu : float, default 0
+        Weight of the proximal term; see `Proximal`.
+    shared : iterable of nn.Parameter
+        Which of the parameters it holds back, to what they are now.
+    """
+    trained = list(parameters)
+    plain = Adam(settings, trained) if settings.optimizer == "adam" else SGD(settings, trained)
+    return Proximal(plain, mu, shared) if mu else plain
+
+
+class Proximal:
+    """Another optimiser on the loss plus mu / 2 ||w - w0||^2, where w0 are the weights that were received.
+
+    Source: "Federated Optimization in Heterogeneous Networks" (MLSys 2020), eq. (2), FedProx. The term goes into the
+    gradient, mu (w - w0), and not into the loss that is reported.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    mu : float
+        0 or greater.
+    shared : iterable of Tensor
+        w, some of the optimiser's parameters; w0 is what they are now.
+    """
+
+    def __init__(self, optimizer: Optimizer, mu: float, shared: Iterable[Tensor]) -> None:
+        self.optimizer, self.mu = optimizer, mu
+        self.parameters = optimizer.parameters
+        places = {id(parameter): k for k, parameter in enumerate(self.parameters)}
+        self.received = {places[id(tensor)]: tensor.detach().clone() for tensor in shared}
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Apply one update."""
+        pulled = list(gradients)
+        for k, received in self.received.items():
+            pulled[k] = pulled[k].add(self.parameters[k] - received, alpha=self.mu)
+        self.optimizer.step(pulled)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the other optimiser's state; w0 belongs to a round and is no part of it."""
+        return self.optimizer.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the other optimiser's state over."""
+        self.optimizer.load_state(state)
 
 
 class SGD:

@@ -189,6 +189,9 @@ class TrainingSettings(StrictModel):
     lr: float = Field(default=0.01, gt=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    optimizer_state: Literal["fresh", "kept"] = "fresh"
+    """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
+    half: nothing, or its own moments of the rounds before, which never leave it."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto`` takes a GPU where there is one."""
 
@@ -232,6 +235,9 @@ class Scenario(StrictModel):
     description: str = ""
     rounds: int = Field(ge=1, le=10_000_000)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
+    headline: str = Field(default="", pattern=r"^([^/]+/[^/]+)?$")
+    """The metric, a fraction, by which arms are compared: tables, figures and the display of progress show it. Unset,
+    it is the one that is customary with the learner, such as ``accuracy/average``."""
     timeout_s: float = Field(default=3600.0, gt=0)
     """How long the server waits for the replies to one message a client; ``inprocess`` does not wait."""
     on_client_failure: Literal["fail", "skip", "retry"] = "skip"
@@ -293,9 +299,25 @@ class Scenario(StrictModel):
             check = getattr(choice.settings, "check", None)
             if check is not None and not self.arms:
                 check(self)
+        self._choose_headline()
         for arm in self.arms:
             self.arm(arm.name)
         return self
+
+    def _choose_headline(self) -> None:
+        """Fill the headline in where it is unset; refuse one that the learner does not measure.
+
+        A learner of another kind than ours need not say what it measures.
+        """
+        named = getattr(self.learner.load(), "headlines", None)
+        measured = named(self) if named is not None else ()
+        if not self.headline:
+            object.__setattr__(self, "headline", measured[0] if measured else "accuracy/average")
+        elif measured and self.headline not in measured and not self.arms:
+            raise ValueError(
+                f"headline = {self.headline!r} is not measured by learner {self.learner.name!r}; choose one of "
+                + ", ".join(map(repr, measured))
+            )
 
     def arm(self, name: str) -> "Scenario":
         """Return the complete scenario of one arm.
@@ -310,6 +332,8 @@ class Scenario(StrictModel):
         for arm in self.arms:
             if arm.name == name:
                 base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep")}
+                if "headline" in arm.changes:
+                    raise ValueError(f"arms.{name}.headline: arms are compared by one metric; set it outside the arms")
                 unknown = [key for key in arm.changes if key not in base]
                 if unknown:
                     raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")

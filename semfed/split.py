@@ -15,6 +15,7 @@ from semfed.channels import Channel, ChannelState
 from semfed.contrastive import Centroids, client_loss
 from semfed.optimizers import Optimizer
 from semfed.scenario import Scenario
+from semfed.training import learning
 
 
 @dataclass
@@ -25,7 +26,13 @@ class ServerHalf:
     optimizer: Optimizer
 
     def step(
-        self, received: Tensor, labels: Tensor, centroids: Centroids | None = None, weight: float = 0.0
+        self,
+        received: Tensor,
+        labels: Tensor,
+        centroids: Centroids | None = None,
+        weight: float = 0.0,
+        *,
+        generator: torch.Generator | None = None,
     ) -> tuple[float, Tensor]:
         """Train on one minibatch.
 
@@ -35,6 +42,8 @@ class ServerHalf:
         labels : Tensor, shape (batch,), int64
         centroids, weight
             Of the regulariser; see `semfed.contrastive.client_loss`.
+        generator : torch.Generator, optional
+            Where the decoder's dropout draws from.
 
         Returns
         -------
@@ -44,7 +53,8 @@ class ServerHalf:
             Of the loss with respect to what was received, taken before the step too, as in joint training.
         """
         features = received.detach().requires_grad_()
-        loss = client_loss(self.decoder(features), features, labels, centroids, weight)
+        with learning(self.decoder, generator=generator):
+            loss = client_loss(self.decoder(features), features, labels, centroids, weight)
         gradient, *own = torch.autograd.grad(loss, [features, *self.decoder.parameters()])
         self.optimizer.step(own)
         return float(loss.detach()), gradient

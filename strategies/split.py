@@ -152,7 +152,20 @@ class SplitStrategy(FederatedStrategy):
     def _new_half(self) -> ServerHalf:
         scenario = self.experiment.scenario
         decoder = split.initial_decoder(scenario, self.experiment.seed).to(self.device)
-        return ServerHalf(decoder, make_optimizer(scenario.training, list(decoder.parameters())))
+        return ServerHalf(decoder, make_optimizer(scenario.training, decoder.parameters()))
+
+    def _begin(self, half: ServerHalf) -> ServerHalf:
+        """Return a copy to train in a round, with the optimiser that the scenario's ``optimizer_state`` asks for."""
+        training = self.experiment.scenario.training
+        if training.optimizer_state == "kept":
+            return copy.deepcopy(half)
+        decoder = copy.deepcopy(half.decoder)
+        return ServerHalf(decoder, make_optimizer(training, decoder.parameters()))
+
+    def _masks(self, client: int, server_round: int, step: int) -> torch.Generator:
+        """Return the stream of a decoder's dropout for a minibatch: the one that a joint client draws from."""
+        stream = (self.experiment.seed, "dropout/decoder", client, server_round, step)
+        return seeding.torch_generator(*stream, device=self.device)
 
     def _exchange(
         self, server_round: int, replies: Iterable[Message]
@@ -164,7 +177,7 @@ class SplitStrategy(FederatedStrategy):
         halves, batches, losses : dict
             Of the clients that completed the round, in their order; the others' are forgotten.
         """
-        halves = {k: copy.deepcopy(half) for k, half in enumerate(self.halves)}
+        halves = {k: self._begin(half) for k, half in enumerate(self.halves)}
         batches: dict[int, list[Batch]] = {k: [] for k in halves}
         losses: dict[int, list[float]] = {k: [] for k in halves}
         centroids = self.centroids()
@@ -182,7 +195,8 @@ class SplitStrategy(FederatedStrategy):
                     done.add(client)
                     continue
                 received, labels = (torch.from_numpy(arrays[n].numpy()).to(self.device) for n in ("features", "labels"))
-                loss, gradient = halves[client].step(received, labels, centroids, self.lambda_ms)
+                masks = self._masks(client, server_round, step)
+                loss, gradient = halves[client].step(received, labels, centroids, self.lambda_ms, generator=masks)
                 batches[client].append((received, labels))
                 losses[client].append(loss)
                 messages.append(self._gradient(client, server_round, step, gradient))

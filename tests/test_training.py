@@ -51,9 +51,7 @@ def test_optimisers_agree_with_torch(settings: TrainingSettings) -> None:
 def fit(settings: TrainingSettings, seed: int = 0) -> tuple[float, torch.Tensor]:
     model, x, y = problem()
     generator = torch.Generator().manual_seed(seed)
-    loss = training.fit(
-        lambda a, b: cross_entropy(model(a), b), list(model.parameters()), x, y, settings=settings, generator=generator
-    )
+    loss = training.fit(lambda a, b: cross_entropy(model(a), b), [model], x, y, settings=settings, generator=generator)
     return loss, model.weight.detach()
 
 
@@ -80,7 +78,7 @@ def test_every_sample_is_seen_once_an_epoch() -> None:
         return cross_entropy(model(batch), wanted)
 
     settings = TrainingSettings(epochs=1, batch_size=8)
-    training.fit(loss, list(model.parameters()), x, y, settings=settings, generator=torch.Generator().manual_seed(0))
+    training.fit(loss, [model], x, y, settings=settings, generator=torch.Generator().manual_seed(0))
     assert [len(batch) for batch in seen] == [8] * 6 + [2]
     assert torch.equal(torch.cat(seen).sort(0).values, x.sort(0).values)
 

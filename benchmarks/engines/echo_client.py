@@ -1,6 +1,6 @@
 """The client of W3: it takes a gradient and gives features back, and computes next to nothing in between."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ BLOCK = (50, 64)
 
 class EchoClient(Learner):
     """Answers ``train.backward`` with a block of features moved a little along the gradient that it got."""
+
+    config_keys: ClassVar = {"backward": frozenset({"minibatch"})}
 
     def shared(self) -> Arrays:
         return {}

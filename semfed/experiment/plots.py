@@ -67,7 +67,7 @@ def plot(folder: Path) -> list[Path]:
                 figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
                 continue
             figures[f"{name}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
-            if metric == "accuracy/average":
+            if metric == scenario.headline:
                 figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
         if test_snrs(summary):
             figures["accuracy-vs-test-snr"] = against_test_snr(summary)
@@ -177,16 +177,20 @@ def _swept(sweep: Sweep, arm: str, summary: Mapping[str, Any]) -> list[str]:
 
 
 def test_snrs(summary: Mapping[str, Any]) -> dict[float, str]:
-    """Return the metrics ``accuracy-at-<snr>dB/average`` by SNR in dB, in rising order."""
+    """Return the metrics ``accuracy-at-<snr>dB/<over>`` by SNR in dB, in rising order.
+
+    A learner tests at further SNRs over one thing only: its own classes, or the average over its tasks.
+    """
     names = {metric for arm in summary["arms"].values() for metric in arm["final"]}
-    found = {float(m[1]): m[0] for name in names if (m := re.fullmatch(r"accuracy-at-(.+)dB/average", name))}
-    return dict(sorted(found.items()))
+    pattern = re.compile(r"accuracy-at-(.+)dB/(average|own-classes)")
+    return dict(sorted((float(m[1]), m[0]) for name in names if (m := pattern.fullmatch(name))))
 
 
 def against_test_snr(summary: Mapping[str, Any]) -> Figure:
     """Draw the accuracy in percent of models that were trained at one SNR against the SNR that they are tested at."""
-    figure, axes = _axes("test SNR (dB)", "average accuracy (%)")
     metrics = test_snrs(summary)
+    over = next(iter(metrics.values())).partition("/")[2]
+    figure, axes = _axes("test SNR (dB)", _label(f"accuracy/{over}"))
     for index, (name, arm) in enumerate(summary["arms"].items()):
         points = {snr: arm["final"][m]["values"].values() for snr, m in metrics.items() if m in arm["final"]}
         if points:

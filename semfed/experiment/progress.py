@@ -24,7 +24,7 @@ class ClientsColumn(ProgressColumn):
 
 
 class Progress(Callback):
-    """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, accuracy.
+    """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, headline.
 
     Without a terminal, as in the log of a batch system, it is a line a round.
 
@@ -48,6 +48,7 @@ class Progress(Callback):
             transient=True,
         )
         self._before = Checkpoint("")
+        self._headline = ""
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -56,6 +57,7 @@ class Progress(Callback):
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
+        self._headline = scenario.headline
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         if self.console.is_terminal:
@@ -77,8 +79,9 @@ class Progress(Callback):
                 self.console.print(Text(f"{arm}, seed {seed}, round {round_}: {missing}", style="yellow"))
         if round_ == 0:
             return
-        last = next((r.value for r in records if r.metric == "accuracy/average"), None)
-        shown = f"{seconds:.2f} s/round" + ("" if last is None else f", {100 * last:.1f} % right")
+        found = [record.value for record in records if record.metric == self._headline]  # one, or one a client
+        last = f", {self._headline} {100 * sum(found) / len(found):.1f} %" if found else ""
+        shown = f"{seconds:.2f} s/round{last}"
         self._bars.update(self._all, advance=1, last=shown)
         if not self.console.is_terminal:  # a log: bars leave no trace there
             self.console.print(f"{arm}, seed {seed}, round {round_}: {shown}", soft_wrap=True)

@@ -123,7 +123,7 @@ def write_summary(folder: Path, scenario: Scenario, error: BaseException | None)
     outcomes = [strictjson.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
     reason = None if error is None else (str(error) or type(error).__name__)
     records = folders.each_record(folder)
-    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, error=reason)
+    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=reason)
     folders.write_atomically(folder / folders.SUMMARY, strictjson.dumps(summary, indent=2) + "\n")
 
 

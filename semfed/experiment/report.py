@@ -39,7 +39,7 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
     metrics = shown_metrics(summary)
     counts = [len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()]
     seeds = max(counts, default=0)
-    quantity = metrics[0].partition("/")[0] if metrics else "accuracy"
+    quantity = summary["headline"].partition("/")[0]
     title = f"{summary['scenario']}: test {quantity} in % after the last round, {seeds} seed{'s' * (seeds != 1)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)

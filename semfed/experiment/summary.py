@@ -56,6 +56,7 @@ def summarise(
     records: Iterable[Record],
     outcomes: Sequence[Mapping[str, Any]],
     *,
+    headline: str = "accuracy/average",
     error: str | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
@@ -74,11 +75,13 @@ def summarise(
     records : iterable of Record
     outcomes : sequence of mapping
         Lines of ``outcomes.jsonl``.
+    headline : str
+        The metric by which the arms are compared.
     error : str, optional
         What ended the run early.
     """
     by_arm = curves(records)
-    summary: dict[str, Any] = {"scenario": scenario, "complete": error is None, "arms": {}}
+    summary: dict[str, Any] = {"scenario": scenario, "headline": headline, "complete": error is None, "arms": {}}
     if error is not None:
         summary["error"] = error
     for arm in arms:
@@ -109,13 +112,12 @@ def summarise(
 
 
 def metrics_of(summary: Mapping[str, Any], quantity: str) -> list[str]:
-    """Return a quantity's metrics over all arms: tasks in order, the average last."""
-    names = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
-    average = f"{quantity}/average"
-    tasks = sorted(name for name in names if name.startswith(f"{quantity}/") and name != average)
-    return [*tasks, average] if average in names else tasks
+    """Return a quantity's metrics over all arms in order, the average and then the headline last."""
+    names = {name for arm in summary["arms"].values() for name in arm["final"] if name.startswith(f"{quantity}/")}
+    average, headline = f"{quantity}/average", summary["headline"]
+    return sorted(names, key=lambda name: (name == headline, name == average, name))
 
 
 def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
-    """Return the accuracies of a run, or its errors where no accuracy is measured."""
-    return metrics_of(summary, "accuracy") or metrics_of(summary, "error")
+    """Return the metrics of the headline's quantity: accuracies or errors."""
+    return metrics_of(summary, summary["headline"].partition("/")[0])

@@ -25,7 +25,7 @@ from semfed import overrides
 from semfed.errors import SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
-from semfed.flower.client import Learner, Session
+from semfed.flower.client import Learner, Session, check_config
 from semfed.flower.experiment import Experiment, from_json
 from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.privacy import protect_properties, protect_update
@@ -112,6 +112,7 @@ def _serve(
     try:
         with isolated(*_stream(message, context)):
             learner = _addressed(message, context, worker)
+            _require_known(message, learner)
             return _finish(message, context, learner, call(learner, *_content(message)))
     except SemfedError as error:
         return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
@@ -127,6 +128,8 @@ def serve_together(messages: Sequence[Message], contexts: Sequence[Context], wor
     """
     with isolated(*_stream(messages[0], contexts[0])):
         learners = [_addressed(*pair, worker) for pair in zip(messages, contexts, strict=True)]
+        for message, learner in zip(messages, learners, strict=True):
+            _require_known(message, learner)
         together = getattr(type(learners[0]), "fit_together", None)
         if together is None or len({id(learner.session.experiment) for learner in learners}) > 1:
             return None
@@ -160,6 +163,12 @@ def _stream(message: Message, context: Context) -> tuple[int, str, int, int]:
     about = repr((message.metadata.message_type, sorted(_content(message)[1].items())))
     client = _client(message, context)
     return _experiment(context).seed, "message", client, zlib.crc32(about.encode())
+
+
+def _require_known(message: Message, learner: Learner) -> None:
+    """Refuse a config that the client would ignore in part, also where the server has not looked at it before."""
+    strategy = learner.session.scenario.strategy.name
+    check_config(type(learner), message.metadata.message_type, _content(message)[1], strategy)
 
 
 def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:

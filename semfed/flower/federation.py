@@ -21,6 +21,7 @@ from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.flower import arrays as wire
 from semfed.flower.accounts import Accounts, Bill
 from semfed.flower.adapter import STATE
+from semfed.flower.client import check_config
 from semfed.flower.exchange import POLL_S, Exchange
 from semfed.flower.experiment import Experiment
 from semfed.flower.folding import PLACE
@@ -138,6 +139,7 @@ class Federation(Grid):
             if client in addressed:
                 raise FederationError(f"client {self.name(client)!r} has two messages in one exchange: send it one")
             addressed[client] = message
+        self._require_known(addressed)
         for content in {id(message.content): message.content for message in addressed.values()}.values():
             wire.give_dtypes(content, self.initial_arrays)
         places, tally = places_of(addressed), Tally(len(addressed))
@@ -269,6 +271,15 @@ class Federation(Grid):
             self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
             if not asked:
                 break
+
+    def _require_known(self, messages: Mapping[int, Message]) -> None:
+        """Refuse, before anybody trains, what the clients would ignore; messages of one exchange share a config."""
+        scenario = self.experiment.scenario
+        learner = scenario.learner.load()
+        configs = {id(m.content.get("config")): m for m in messages.values()}
+        for message in configs.values():
+            config = message.content.get("config", ConfigRecord())
+            check_config(learner, message.metadata.message_type, config, scenario.strategy.name)
 
     def _address(self, client: int, message: Message) -> ConfigRecord:
         """Make the adapter's record of a message that goes out."""

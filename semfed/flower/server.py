@@ -178,18 +178,19 @@ def make_strategy(experiment: Experiment) -> Strategy:
 
 
 def _baselines(federation: Federation) -> dict[str, float]:
-    """Collect what clients say a trivial decision reaches, averaged per task.
+    """Collect what clients say a trivial decision reaches, averaged over the clients that have the metric.
 
-    Properties are called ``baseline/<quantity>``, or ``baseline/<quantity>/<task>`` where a client has several tasks.
+    Properties are called ``baseline/<metric>``; a quantity alone, without a slash, is that of the client's task, as
+    among the metrics.
     """
     found: dict[str, list[float]] = {}
     for client, properties in sorted(federation.properties.items()):
         task = federation.experiment.scenario.clients[client].task
         for name, value in properties.items():
             if name.startswith("baseline/"):
-                quantity, _, own = name.removeprefix("baseline/").partition("/")
-                for label in (own or task, "average"):
-                    found.setdefault(f"{quantity}/{label}", []).append(float(value))
+                metric = name.removeprefix("baseline/")
+                for label in (metric,) if "/" in metric else (f"{metric}/{task}", f"{metric}/average"):
+                    found.setdefault(label, []).append(float(value))
     return {name: _mean(values) for name, values in found.items()}
 
 

@@ -191,13 +191,13 @@ class Prepared:
             ).to(place.device)
             training.fit(
                 lambda batch, wanted: cross_entropy(network(batch), wanted),
-                list(network.parameters()),
+                [network],
                 latents,
                 values,
                 settings=settings,
                 generator=seeding.torch_generator(place.seed, "classifier training", user, device=place.device),
             )
-            return network.eval()
+            return network
 
         return self._once(self._key("classifier", user, settings, str(self.task)), trained)
 

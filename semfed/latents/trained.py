@@ -52,8 +52,7 @@ class TrainedLatents(LatentSource):
             return cross_entropy(head(encoder(batch)), wanted)
 
         generator = seeding.torch_generator(place.seed, "latent training", index, device=place.device)
-        parameters = [*encoder.parameters(), *head.parameters()]
-        training.fit(loss, parameters, images, labels, settings=place.scenario.training, generator=generator)
+        training.fit(loss, [encoder, head], images, labels, settings=place.scenario.training, generator=generator)
         return lambda which: in_batches(encoder, place.images(which), BATCH)
 
     def trained_on(self) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from semfed import seeding
+from semfed.models.dropout import seeded
 from semfed.plugins import Plugin
 
 
@@ -26,7 +27,7 @@ class Model(Protocol):
 def build(
     choice: Plugin, input_shape: tuple[int, ...], *, outputs: int | None = None, stream: tuple[int, str, int]
 ) -> nn.Module:
-    """Make a network whose initial weights depend on a stream only.
+    """Make a network whose initial weights depend on a stream only; it is in evaluation mode until it learns.
 
     Parameters
     ----------
@@ -41,4 +42,4 @@ def build(
     """
     plugin: Model = choice.load()(choice.settings)
     with seeding.initialisation(*stream):
-        return plugin.build(input_shape, outputs)
+        return seeded(plugin.build(input_shape, outputs)).eval()

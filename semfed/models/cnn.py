@@ -70,4 +70,4 @@ class CNN:
         layers.append(nn.Flatten())
         for before, after in itertools.pairwise([flat, *self.settings.hidden, width]):
             layers += [nn.Linear(before, after), nn.ReLU()]
-        return nn.Sequential(*(layers if self.settings.final_relu else layers[:-1])).train()
+        return nn.Sequential(*(layers if self.settings.final_relu else layers[:-1]))

@@ -32,7 +32,7 @@ class ConvNet:
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((input_shape[0], *self.settings.channels)):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
-        features = nn.Sequential(*layers, nn.Flatten())
+        features = nn.Sequential(*layers, nn.Flatten()).eval()
         with torch.no_grad():
             size = features(torch.zeros(1, *input_shape)).shape[1]
         return nn.Sequential(features, nn.Linear(size, width))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from semfed.errors import ScenarioError
+
 
 class Dropout(nn.Module):
     """Set every element to zero with probability `rate` while training, and scale the others up.
@@ -34,8 +36,33 @@ class Dropout(nn.Module):
         return x * kept / (1 - self.rate)
 
 
-def draw_from(network: nn.Module, generator: torch.Generator) -> None:
-    """Let all dropout layers of a network draw from a generator on its device."""
+def draws(network: nn.Module) -> bool:
+    """Say whether a network has dropout layers."""
+    return any(isinstance(module, Dropout) for module in network.modules())
+
+
+def draw_from(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Let all dropout layers of a network draw from a generator on its device, or from none any more."""
     for module in network.modules():
         if isinstance(module, Dropout):
             module.generator = generator
+
+
+def seeded(network: nn.Module) -> nn.Module:
+    """Put our own dropout in the place of torch's, which draws from the global generator; weights keep their names.
+
+    Raises
+    ------
+    ScenarioError
+        If a network has a kind of dropout that cannot be replaced.
+    """
+    if type(network) is nn.Dropout:
+        return Dropout(network.p)
+    for name, child in network.named_children():
+        setattr(network, name, seeded(child))
+    if isinstance(network, nn.modules.dropout._DropoutNd):
+        raise ScenarioError(
+            f"a network has a layer {type(network).__name__}, whose masks no seed decides: use torch.nn.Dropout or "
+            "semfed.models.dropout.Dropout"
+        )
+    return network

@@ -13,6 +13,7 @@ from semfed.callbacks import Callback, Tally
 from semfed.experiment.progress import Progress
 from semfed.flower.federation import Federation
 from semfed.flower.server import make_strategy
+from semfed.records import Record
 from semfed.scenario import Scenario
 
 
@@ -45,6 +46,21 @@ def test_rounds_clients_and_seconds_are_shown(progress: Progress) -> None:
         progress.on_run_end(None)
     for words in ("clustered, seed 1", "1/20 rounds", "0.25 s/round", "2/3 clients"):
         assert words in " ".join(shown.split())
+
+
+def test_the_headline_is_shown_whether_it_is_one_record_or_one_a_client(progress: Progress) -> None:
+    for preset, metric, clients in (
+        ("digits", "accuracy/average", [None]),
+        ("fedcl-digits", "accuracy/own-classes", ["client 1", "client 2"]),
+    ):
+        progress.on_run_start(overrides.load(preset))
+        values = [0.25, 0.75][-len(clients) :]
+        told = [Record("a", 0, 1, name, metric, value) for name, value in zip(clients, values, strict=True)]
+        try:
+            progress.on_round("a", 0, 1, [*told, Record("a", 0, 1, None, "accuracy/other", 0.1)], 0.25)
+            assert f"{metric} {75 if len(told) == 1 else 50}.0 %" in " ".join(screen(progress).split())
+        finally:
+            progress.on_run_end(None)
 
 
 def test_a_tally_follows_the_replies_of_its_exchange(

@@ -1,6 +1,6 @@
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ CLIENT = f"{__name__}:CountingClient"
 
 class CountingClient(NumPyClient):
     """Counts its visits in its private state."""
+
+    config_keys: ClassVar = {"fit": frozenset({"fail"})}
 
     def __init__(self, session: Any) -> None:
         self.session = session

@@ -37,9 +37,12 @@ def test_one_seed_meets_the_bars_on_real_data(tmp_path: Path, data_root: Path) -
 def test_presets_have_the_four_arms_and_the_settings_that_scripts_rely_on(name: str) -> None:
     changes = ["rounds=3", "channel.snr_db=7", "data.m=2", "data.q=5", "arms.fedcl.lambda_ms=2"]
     scenario = overrides.load(name, [*changes, "arms.fedproto.lambda_ms=3"])
-    assert scenario.arm_names == ("fedcl", "fedproto", "fedavg", "local")
+    fresh = ("fedavg-fresh",) if name == "fedcl-cifar10" else ()
+    assert scenario.arm_names == ("fedcl", "fedproto", "fedavg", *fresh, "local")
     for arm in scenario.arm_names:
         complete = scenario.arm(arm)
+        assert complete.training.optimizer_state == ("fresh" if arm in fresh else "kept")
+        assert complete.headline == "accuracy/own-classes"
         assert (complete.rounds, complete.channel.settings.snr_db) == (3, 7)
         assert (complete.data.partition.m, complete.data.partition.q) == (2, 5)
     assert scenario.arm("fedcl").strategy.settings.lambda_ms == 2

@@ -400,7 +400,7 @@ def test_further_test_snrs_are_measured_in_the_last_round_only() -> None:
     records = run(experiment("learner.test_snr_db=[-5, 20]")).records
     found = {r.round for r in records if r.metric == "accuracy-at--5dB/own-classes"}
     assert found == {2}
-    assert values(records, "accuracy-at-20dB/average").keys() == {(2, None)}
+    assert values(records, "accuracy-at-20dB/own-classes").keys() == {(2, f"client {k}") for k in (1, 2, 3)}
 
 
 @pytest.mark.parametrize(
