@@ -30,6 +30,7 @@ class MultitaskClient(Learner):
 
     Settings = StrictModel
     requires_every_value = True
+    sends_encoded = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

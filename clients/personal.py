@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from semfed import models, split, training, weights
 from semfed.channels import Channel, ChannelState
+from semfed.channels.base import Decibel
 from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.flower.client import Learner, Session
@@ -31,7 +32,7 @@ class PersonalSettings(StrictModel):
     """Minibatches of a round, all that the local epochs make if unset."""
     test_per_class: Annotated[int, Field(ge=1)] = 100
     """Test images of every own class, the first ones of the test set; all where there are fewer."""
-    test_snr_db: tuple[float, ...] = ()
+    test_snr_db: tuple[Decibel, ...] = ()
     """Further SNRs at which the last round's model is tested: metrics ``accuracy-at-<snr>dB``."""
     show_features: Annotated[int, Field(ge=0)] = 0
     """Test images of every own class whose received features go to the run folder after the last round."""
@@ -49,6 +50,8 @@ class PersonalClient(Learner):
     """
 
     Settings = PersonalSettings
+    tells_labels = False
+    sends_encoded = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

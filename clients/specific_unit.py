@@ -4,7 +4,7 @@ Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited 
 Optimal Prior", section II-C and algorithm 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,8 +17,8 @@ from semfed.channels import Channel, ChannelState
 from semfed.decisions import decision_loss, error_rate
 from semfed.models.gaussian import GaussianEncoder, sample
 from semfed.rate import rate
-from semfed.scenario import TrainingSettings
-from semfed.settings import StrictModel
+from semfed.scenario import Scenario, TrainingSettings
+from semfed.settings import StrictModel, only_when
 
 from . import closed_form
 
@@ -42,14 +42,20 @@ class RateSettings(StrictModel):
     """What the rate costs a specific unit in its objective."""
 
     prior: Literal["implicit", "gaussian", "log-uniform", "mixture"] = "implicit"
-    dre_grad: Literal["path", "detach"] = "path"
+    dre_grad: Annotated[Literal["path", "detach"], only_when(prior="implicit")] = "path"
     """Of the implicit prior; see `semfed.priors.implicit`."""
-    alpha: Literal["channel", "encoder"] = "channel"
+    alpha: Annotated[Literal["channel", "encoder"], only_when(prior="log-uniform")] = "channel"
     """Of the log-uniform prior; see `semfed.priors.log_uniform`."""
     lambda_eff: float = Field(default=0.01, ge=0)
     """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
     multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
     dre: RatioSettings = RatioSettings()
+
+    def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        for name in RatioSettings.model_fields:
+            if self.prior != "implicit" and (name, self.prior) != ("samples", "mixture"):
+                yield f"{here}.dre.{name}", f"prior '{self.prior}' estimates no density ratio"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Strict, frozen settings: the base of every table of a scenario, of a plugin's own options too."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+
+Keys = tuple[str, ...]
+"""A path through tables; members of a list of tables go by their names."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
@@ -28,7 +32,9 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 class StrictModel(BaseModel):
     """A table of settings in which an unknown key is an error that names the nearest valid one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -57,3 +63,63 @@ def explain(error: ValidationError) -> str:
     return "\n".join(
         f"{where}: {', or: '.join(messages)}" if where else "\n".join(messages) for where, messages in found.items()
     )
+
+
+@dataclass(frozen=True)
+class OnlyWhen:
+    """Annotation of a field that has an effect only with certain values of other fields of its table.
+
+    Attributes
+    ----------
+    conditions : mapping of str to tuple
+        By field, the values with which it has one.
+    """
+
+    conditions: Mapping[str, tuple[Any, ...]]
+
+    def holds(self, table: "StrictModel") -> bool:
+        """Whether the field has an effect in this table."""
+        return all(getattr(table, name) in values for name, values in self.conditions.items())
+
+    def reason(self, table: "StrictModel") -> str:
+        """Say what would have to be otherwise."""
+        unmet = [(name, values) for name, values in self.conditions.items() if getattr(table, name) not in values]
+        return " and ".join(
+            f"it belongs to {name} = {' or '.join(_toml(value) for value in values)}, "
+            f"and {name} is {_toml(getattr(table, name))}"
+            for name, values in unmet
+        )
+
+
+def only_when(**conditions: Any) -> OnlyWhen:
+    """Declare when a field has an effect: values of other fields, a tuple where there are several.
+
+    Examples
+    --------
+    >>> only_when(optimizer="sgd").conditions
+    {'optimizer': ('sgd',)}
+    """
+    return OnlyWhen({name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()})
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def tables(value: Any, path: Keys = ()) -> Iterator[tuple[Keys, StrictModel]]:
+    """Yield all tables of settings inside a value, those of chosen plugins too, with their paths."""
+    settings = getattr(value, "settings", None)
+    if isinstance(value, StrictModel):
+        yield path, value
+        for name in type(value).model_fields:
+            yield from tables(getattr(value, name), (*path, name))
+    elif isinstance(settings, StrictModel):  # a plugin
+        yield from tables(settings, path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from tables(item, (*path, str(key)))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from tables(item, (*path, str(getattr(item, "name", index))))

@@ -53,7 +53,10 @@ def test_of_several_mistakes_the_first_is_told() -> None:
         ("arms.clusterd.threshold=1", "no arm 'clusterd'; did you mean 'clustered'"),
         ("clients.Sat 9.task=t1", "no such setting"),
         ("channel.snr_db=loud", "snr_db = 'loud'"),
-        ("strategy.clusters=one", "every arm sets strategy.clusters itself; write arms.<arm>.strategy.clusters"),
+        (
+            "strategy.clusters=one",
+            "every arm that runs sets strategy.clusters itself; write arms.<arm>.strategy.clusters",
+        ),
         (
             "data.partition=dirichlett",
             "data.partition = 'dirichlett': no partition 'dirichlett'; did you mean 'dirichlet'",

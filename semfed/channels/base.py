@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,17 +22,22 @@ from torch import Tensor, nn
 from semfed.channels.power import Normalisation, normalise
 from semfed.settings import StrictModel
 
+Decibel = Annotated[float, Field(ge=-300.0, allow_inf_nan=True)]
+"""A ratio in dB, ``inf`` for no noise; at less than -300 dB the noise's power leaves the range of float32."""
+MOST_USES = 1_000_000
+"""Channel uses per sample that a scenario may ask for; the layers around them could not be stored long before."""
+
 
 class ChannelSettings(StrictModel):
     """What every channel can be told."""
 
-    snr_db: float = Field(default=10.0, gt=float("-inf"))
+    snr_db: Decibel = 10.0
     """Signal-to-noise ratio in dB; ``inf`` for no noise."""
     power: Normalisation = "sample"
     """Scale every sample or the whole batch to unit average power, or send the encoder's output as it is."""
     symbols: Literal["real", "complex"] = "real"
     """Whether a channel use carries one real number or a pair of them."""
-    uses: int | None = Field(default=None, ge=1)
+    uses: int | None = Field(default=None, ge=1, le=MOST_USES)
     """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
 
     @property

@@ -84,6 +84,8 @@ class ImageFolder:
         grayscale: bool = False
         test_fraction: float = Field(default=0.2, gt=0, lt=1)
 
+    downloads = False
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 

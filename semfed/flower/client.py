@@ -115,9 +115,18 @@ class Learner(NumPyClient):
     ----------
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
+    tells_labels : bool
+        Whether `get_properties` tells the distribution of labels, which a scenario may protect.
+    sends_encoded : bool
+        Whether the encoder's output is what is sent, so that the channel decides its width.
+    channel_a_user : bool
+        Whether every client's channel may have an SNR of its own.
     """
 
     requires_every_value: ClassVar[bool] = False
+    tells_labels: ClassVar[bool] = True
+    sends_encoded: ClassVar[bool] = False
+    channel_a_user: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session
