@@ -24,13 +24,16 @@ class Given:
     text : str
         What was written.
     path : tuple of str
-        Complete, from the scenario's root.
+        From the scenario's root.
     value : object
+    amends : bool
+        Whether a table is laid over the one that is there, instead of replacing it.
     """
 
     text: str
     path: Keys
     value: Any
+    amends: bool = False
 
 
 def idle(scenario: Scenario) -> dict[Keys, str]:
@@ -98,7 +101,10 @@ def require(scenario: Scenario, given: Sequence[Given]) -> None:
         if not arms:
             raise ScenarioError(f"override {one.text!r}: {_unreached(one.path, scenario)}")
         for leaf in _leaves(own, one.value):
-            reasons = [by_arm[name].get(leaf) for name in arms]
+            reasons = [
+                next((by_arm[name][leaf[:k]] for k in range(1, len(leaf) + 1) if leaf[:k] in by_arm[name]), None)
+                for name in arms
+            ]
             if all(reasons):
                 raise ScenarioError(f"override {one.text!r}: {_sentence(leaf, one.value, str(reasons[0]))}")
 

@@ -6,6 +6,7 @@ A path may leave out tables in between as long as it means one setting only: ``m
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,8 @@ def _seeds(seeds: int | str | Iterable[int]) -> list[int]:
     return [seeds] if isinstance(seeds, int) else list(seeds)
 
 
-def parse_overrides(overrides: Overrides) -> list[tuple[str, Keys, Any]]:
-    """Take overrides apart: what was written, the path, and the value.
+def parse_overrides(overrides: Overrides) -> list[Given]:
+    """Take overrides apart; their paths may be shortened.
 
     Raises
     ------
@@ -96,33 +97,25 @@ def parse_overrides(overrides: Overrides) -> list[tuple[str, Keys, Any]]:
     Examples
     --------
     >>> parse_overrides("channel.snr_db=5")
-    [('channel.snr_db=5', ('channel', 'snr_db'), 5)]
-    >>> parse_overrides({"rounds": 2, "channel": {"snr_db": 5}})
-    [('rounds=2', ('rounds',), 2), ('channel.snr_db=5', ('channel', 'snr_db'), 5)]
+    [Given(text='channel.snr_db=5', path=('channel', 'snr_db'), value=5, amends=False)]
     """
     if isinstance(overrides, Mapping):
-        return [(f"{'.'.join(path)}={value}", path, value) for path, value in _flat(overrides)]
+        return [
+            Given(f"{key}={value}", _keys(str(key)), value, amends=isinstance(value, Mapping) and "name" not in value)
+            for key, value in overrides.items()
+        ]
     found = []
     for text in [overrides] if isinstance(overrides, str) else overrides:
         path_text, equals, value = str(text).partition("=")
         path = _keys(path_text)
         if not equals or not all(path):
             raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-        found.append((str(text), path, _value(value.strip())))
+        found.append(Given(str(text), path, _value(value.strip())))
     return found
 
 
 def _keys(path: str) -> Keys:
     return tuple(part.strip() for part in path.strip().split("."))
-
-
-def _flat(tables: Mapping[str, Any]) -> Iterable[tuple[Keys, Any]]:
-    """Yield paths and values; a table that names a plugin is a value."""
-    for key, item in tables.items():
-        if isinstance(item, Mapping) and "name" not in item:
-            yield from (((*_keys(str(key)), *path), value) for path, value in _flat(item))
-        else:
-            yield _keys(str(key)), item
 
 
 def parse_sweep(sweep: str | Mapping[str, Any]) -> tuple[Keys, dict[str, Any]]:
@@ -208,13 +201,13 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def apply(tree: dict[str, Any], asked: Sequence[tuple[str, Keys, Any]]) -> tuple[dict[str, Any], list[Given]]:
+def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any], list[Given]]:
     """Return a tree of tables in which settings have other values; only all together have to make a scenario.
 
     Parameters
     ----------
     tree : dict
-    asked : sequence of (text, path, value)
+    asked : sequence of Given
         From `parse_overrides`; paths may be shortened.
 
     Returns
@@ -225,7 +218,7 @@ def apply(tree: dict[str, Any], asked: Sequence[tuple[str, Keys, Any]]) -> tuple
     """
     scenario: Scenario | None = None
     given: list[Given] = []
-    for text, parts, value in asked:
+    for one in asked:
         try:
             scenario = scenarios.validate(tree)
             if not given:
@@ -234,12 +227,12 @@ def apply(tree: dict[str, Any], asked: Sequence[tuple[str, Keys, Any]]) -> tuple
             if scenario is None:
                 raise
         try:
-            path = _resolve(parts, tree, scenario)
-            tree = _set(tree, path, value)
+            path = _resolve(one.path, tree, scenario)
+            tree = _set(tree, path, one.value, amends=one.amends)
         except ScenarioError:
             scenarios.validate(tree)  # what is wrong with an earlier one may be the reason: then that is told
             raise
-        given.append(Given(text, path, value))
+        given.append(replace(one, path=path))
     return tree, given
 
 
@@ -288,16 +281,16 @@ def _paths(value: Any, prefix: Keys = ()) -> Iterable[Keys]:
                 yield from _paths(item, (*prefix, str(item["name"])))
 
 
-def _set(node: Any, path: Keys, value: Any) -> Any:
+def _set(node: Any, path: Keys, value: Any, *, amends: bool = False) -> Any:
     if not path:
-        return value
+        return scenarios.merge(node, value) if amends and isinstance(node, Mapping) else value
     key, rest = path[0], path[1:]
     if isinstance(node, list):
         if not any(str(item["name"]) == key for item in node):
             raise ScenarioError(f"override: no {key!r} here; {suggest(key, (str(item['name']) for item in node))}")
-        return [_set(item, rest, value) if str(item["name"]) == key else item for item in node]
+        return [_set(item, rest, value, amends=amends) if str(item["name"]) == key else item for item in node]
     if isinstance(node, str):  # a plugin given by its name alone
         node = {"name": node}
     table = dict(node or {})
-    table[key] = _set(table.get(key), rest, value)
+    table[key] = _set(table.get(key), rest, value, amends=amends)
     return table

@@ -55,7 +55,7 @@ def load(*changes: str, arm: str = "shared", users: str = "abcd") -> Scenario:
     files = ", ".join(f'"{user}.npz"' for user in users)
     latents = f'learner.latents={{name = "files", access_point = "ap.npz", users = [{files}]}}'
     small = ["rounds=6", f"pilots={PILOTS}", "learner.classifier.epochs=1", "tolerance=0"]
-    return overrides.load("alignment-digits", [latents, *small, *changes]).arm(arm)
+    return overrides.load(overrides.load("alignment-digits", [latents, *small]), changes).arm(arm)
 
 
 class Collector(Callback):
