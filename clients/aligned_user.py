@@ -41,6 +41,10 @@ class AlignedUser(Learner):
             channel = scenario.channel.settings
             if not isinstance(channel, MIMO.Settings):
                 raise ValueError(f"channel = {scenario.channel.name!r}: learner 'aligned-user' needs channel 'mimo'")
+            if not hasattr(scenario.strategy.settings, "mode"):
+                raise ValueError(
+                    f"strategy = {scenario.strategy.name!r}: learner 'aligned-user' needs strategy 'alignment'"
+                )
             if channel.power != "none":
                 raise ValueError(f"channel.power = {channel.power!r}: the precoder keeps the power; use 'none'")
             if len({client.task for client in scenario.clients}) > 1:

@@ -22,6 +22,8 @@ from semfed.errors import ScenarioError
 from semfed.settings import StrictModel, suggest
 
 GROUPS = ("strategies", "clients", "channels", "datasets", "latents", "models", "callbacks")
+STOCK = "flwr.serverapp.strategy"
+"""Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 
 
 @lru_cache(maxsize=len(GROUPS))
@@ -91,11 +93,14 @@ class KeywordSettings(StrictModel):
     """Keyword arguments of a class that declares no settings."""
 
     model_config = ConfigDict(protected_namespaces=())
-    constructs: ClassVar[type]
+    constructs: ClassVar[type | None] = None
+    """A stock strategy, which is made of them."""
 
     @model_validator(mode="after")
     def _try(self) -> Self:
         """Let the class itself judge its arguments, so that what it refuses is refused before anything runs."""
+        if self.constructs is None:
+            return self
         log = logging.getLogger("flwr")
         level = log.level
         log.setLevel(logging.ERROR)  # it will be made again, and say then what it has to say
@@ -112,24 +117,36 @@ class KeywordSettings(StrictModel):
 def settings_of(part: Any) -> type[BaseModel]:
     """Return the settings model of a part: its ``Settings``, or else its constructor's keyword arguments.
 
-    The second form is what lets a stock Flower strategy stand in a scenario as it is.
+    The second form is what lets a stock Flower strategy, which is made of them alone, stand in a scenario as it is.
+
+    Raises
+    ------
+    ScenarioError
+        If it is no class, or a stock strategy that needs an argument which no scenario can hold.
     """
     declared = getattr(part, "Settings", None)
     if isinstance(declared, type) and issubclass(declared, BaseModel):
         return declared
     if not isinstance(part, type):
         raise ScenarioError(f"{part!r} is not a class, so it has no settings")
-    fields: dict[str, Any] = {
-        p.name: (_kind(p), ... if p.default is p.empty else Field(default=p.default))
-        for p in _parameters(part)
-        if p.default is p.empty or p.default is None or isinstance(p.default, str | int | float | bool)
-    }
-    for name, (kind, default) in fields.items():
-        if kind is None and default is ...:
-            raise ScenarioError(f"{part.__name__} needs {name!r}, which no scenario can hold: wrap it in a class")
-    base = type("KeywordSettings", (KeywordSettings,), {"constructs": part, "__module__": __name__})
-    writable = {name: field for name, field in fields.items() if field[0] is not None}
-    return create_model(f"{part.__name__}Settings", __base__=base, **writable)
+    return _keyword_settings(part)
+
+
+@lru_cache(maxsize=64)
+def _keyword_settings(part: type) -> type[BaseModel]:
+    """Make a model of keyword arguments, always the same one: settings of different models are never equal."""
+    stock = any(base.__module__.startswith(STOCK) for base in part.__mro__)
+    fields: dict[str, Any] = {}
+    for p in _parameters(part):
+        kind, required = _kind(p), p.default is p.empty
+        if stock and required and kind is None:
+            raise ScenarioError(f"{part.__name__} needs {p.name!r}, which no scenario can hold: wrap it in a class")
+        if kind is not None and (stock or not required):
+            fields[p.name] = (kind, ... if required else Field(default=p.default))
+    base: type[StrictModel] = KeywordSettings
+    if stock:
+        base = type("KeywordSettings", (KeywordSettings,), {"constructs": part, "__module__": __name__})
+    return create_model(f"{part.__name__}Settings", __base__=base, **fields)
 
 
 def _parameters(part: type) -> Iterable[inspect.Parameter]:
@@ -137,7 +154,8 @@ def _parameters(part: type) -> Iterable[inspect.Parameter]:
         signature = inspect.signature(part, eval_str=True)
     except NameError:  # an annotation of type checkers alone
         signature = inspect.signature(part)
-    return signature.parameters.values()
+    spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [parameter for parameter in signature.parameters.values() if parameter.kind not in spread]
 
 
 def _kind(parameter: inspect.Parameter) -> Any:

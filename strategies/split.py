@@ -74,6 +74,7 @@ class SplitStrategy(FederatedStrategy):
     """
 
     shared_decoder = True
+    calls = ("forward", "backward")
 
     def __init__(self, experiment: Experiment, settings: SplitSettings) -> None:
         super().__init__(experiment, settings)

@@ -3,14 +3,31 @@
 from pathlib import Path
 
 import torch
+from flwr.client import NumPyClient
 
 from semfed.data import tasks
-from semfed.errors import DataError
+from semfed.errors import DataError, ScenarioError
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.models.base import require_width
 from semfed.scenario import Scenario
 from semfed.training import pick_device
+
+
+def check_methods(scenario: Scenario) -> None:
+    """Refuse a learner that cannot answer what the strategy asks.
+
+    Raises
+    ------
+    ScenarioError
+    """
+    learner = scenario.learner.load()
+    for method in getattr(scenario.strategy.load(), "calls", ("fit",)):
+        if getattr(learner, method, None) in (None, getattr(NumPyClient, method, None)):
+            raise ScenarioError(
+                f"learner {scenario.learner.name!r} has no phase {method!r}, which strategy {scenario.strategy.name!r} "
+                "needs: choose another one of the two"
+            )
 
 
 def check_widths(scenario: Scenario) -> None:
@@ -22,6 +39,9 @@ def check_widths(scenario: Scenario) -> None:
     """
     if not getattr(scenario.learner.load(), "sends_encoded", False):
         return
+    for client in scenario.clients if not hasattr(scenario.learner.settings, "tasks") else ():  # else it decides others
+        values = len(scenario.tasks[client.task].symbols)
+        require_width(scenario.model.decoder, values, f"task {client.task!r} with {values} values")
     width = getattr(scenario.channel.settings, "width", None)
     for choice in (scenario.model.encoder, *(client.encoder for client in scenario.clients)):
         if choice is not None:
@@ -64,6 +84,7 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
     for arm in scenario.arm_names:
         complete = scenario.arm(arm)
         pick_device(complete.training.device)
+        check_methods(complete)
         check_widths(complete)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
         for seed in scenario.seeds:

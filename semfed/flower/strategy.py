@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import INFO
-from typing import Any
+from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
@@ -41,9 +41,15 @@ class FederatedStrategy(Strategy):
     ----------
     experiment : Experiment
     settings : StrategySettings
+
+    Attributes
+    ----------
+    calls : tuple of str
+        Methods of the learners that its training messages call.
     """
 
     Settings: type[StrategySettings] = StrategySettings
+    calls: ClassVar[tuple[str, ...]] = ("fit",)
 
     def __init__(self, experiment: Experiment, settings: StrategySettings) -> None:
         self.experiment = experiment

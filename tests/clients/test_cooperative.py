@@ -42,7 +42,7 @@ def _as_in_a_client() -> Iterator[None]:
 
 def make(arm: str, *overrides: str, worker: Worker | None = None) -> Callable[[], CooperativeClient]:
     """Return what builds the client anew for every message, as the adapter does."""
-    experiment = Experiment(load("iopm-mnist", [*DIGITS, *overrides]).arm(arm), arm, 0)
+    experiment = Experiment(load(load("iopm-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
     kept = worker or Worker()
@@ -133,7 +133,7 @@ def test_interleaved_trains_both_in_every_round() -> None:
 
 def test_settings_that_cannot_work_are_refused_with_the_remedy() -> None:
     with pytest.raises(ScenarioError, match="leaves none of 1 rounds"):
-        load("iopm-mnist", [*DIGITS, "rounds=1"])
+        load(load("iopm-mnist", DIGITS), "rounds=1")
     with pytest.raises(ScenarioError, match="unknown task 't3'"):
         load("iopm-mnist", ['learner.tasks=["t1", "t3"]'])
 

@@ -31,7 +31,7 @@ def _as_in_a_client() -> Iterator[None]:
 
 
 def make(arm: str, *overrides: str) -> Callable[[], MultiReceiverClient]:
-    experiment = Experiment(load("mtoc-mnist", [*DIGITS, *overrides]).arm(arm), arm, 0)
+    experiment = Experiment(load(load("mtoc-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
     worker = Worker()
