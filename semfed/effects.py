@@ -143,7 +143,9 @@ def _sentence(path: Keys, value: Any, reason: str) -> str:
 def _unreached(path: Keys, scenario: Scenario) -> str:
     name = ".".join(path)
     if path[0] == "arms":
-        return f"arm {path[1]!r} does not run; choose it with --arms" if len(path) > 1 else "it is replaced"
+        if _swept(scenario, path[2:]):
+            return "the sweep replaces it; leave one of them out"
+        return f"arm {path[1]!r} does not run; choose it with --arms"
     return f"every arm that runs sets {name} itself; write arms.<arm>.{name}=... for one of them"
 
 
@@ -157,13 +159,18 @@ class _Mark:
 def _reaches(scenario: Scenario, arm: str, path: Keys) -> bool:
     """Whether what lies at a path of the tree is part of an arm's complete scenario."""
     if path[0] == "arms":
-        return len(path) == 1 or path[1] == arm
-    if path[0] == "sweep" or not scenario.arms:
+        own = arm == path[1] or (scenario.sweep is not None and arm.startswith(f"{path[1]}@"))
+        return own and not _swept(scenario, path[2:])
+    if not scenario.arms:
         return True
     mark = _Mark()
     base = _marked(scenario.tree(), path, mark)
     (changes,) = (own.changes for own in scenario.arms if own.name == arm)
     return _holds(merge({key: item for key, item in base.items() if key != "arms"}, changes), mark)
+
+
+def _swept(scenario: Scenario, path: Keys) -> bool:
+    return scenario.sweep is not None and ".".join(path) == scenario.sweep.setting
 
 
 def _marked(node: Any, path: Keys, mark: _Mark) -> Any:

@@ -230,6 +230,7 @@ ELSEWHERE = [
     (("--set", "snr_db=1", "--set", 'channel={name="awgn", uses=4}'), "override 'snr_db=1': 'channel="),
     (("--set", "snr_db=1", "--sweep", "snr_db=2,3"), "override 'snr_db=1': every arm that runs sets channel.snr_db"),
     (("--sweep", "snr_db=2,2"), "2 stands there twice"),
+    (("--sweep", "lr=2,3", "--set", "arms.two.training.lr=1"), "'arms.two.training.lr=1': the sweep replaces it"),
 ]
 
 
