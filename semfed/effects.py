@@ -59,14 +59,8 @@ def idle(scenario: Scenario) -> dict[Keys, str]:
     return found
 
 
-def refuse_idle(scenario: Scenario, *, said: bool = False) -> None:
+def refuse_idle(scenario: Scenario) -> None:
     """Insist that every value of a scenario has an effect: what an arm says in this arm, all else in one arm at least.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    said : bool
-        Look only at what arms say.
 
     Raises
     ------
@@ -78,8 +72,16 @@ def refuse_idle(scenario: Scenario, *, said: bool = False) -> None:
         for path, reason in by_arm[arm.name].items():
             if _says(arm.changes, path):
                 raise ScenarioError(_sentence(("arms", arm.name, *path), _at(arm.changes, path), reason))
-    for path, reason in () if said else _common(by_arm).items():
+    for path, reason in _common(by_arm).items():
         raise ScenarioError(_sentence(path, _at(scenario.tree(), path), reason))
+
+
+def require_swept(scenario: Scenario) -> None:
+    """Insist that the setting that is swept has an effect in every arm; errors as in `refuse_idle`."""
+    for arm in scenario.arms if scenario.sweep is not None else ():
+        for path, reason in idle(scenario.arm(arm.name)).items():
+            if _swept(scenario, path):
+                raise ScenarioError(_sentence(("arms", arm.name, *path), _at(arm.changes, path), reason))
 
 
 def require(scenario: Scenario, given: Sequence[Given]) -> None:

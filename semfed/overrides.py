@@ -69,15 +69,18 @@ def load(
         tree["seeds"] = _seeds(seeds)
     chosen = scenarios.validate(tree if sweep is None else spread(tree, *parse_sweep(sweep)))
     effects.require(chosen, given)
-    if sweep is not None:
-        effects.refuse_idle(chosen, said=True)
+    effects.require_swept(chosen)
     return effects.settled(chosen)
 
 
 def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
     if isinstance(source, Scenario):
         return source.tree()
-    return dict(source) if isinstance(source, Mapping) else scenarios.read(scenarios.locate(source))
+    if isinstance(source, Mapping):
+        return dict(source)
+    if not isinstance(source, str | Path):
+        raise ScenarioError(f"scenario {source!r}: give a name, a path, or a mapping of tables")
+    return scenarios.read(scenarios.locate(source))
 
 
 def _seeds(seeds: int | str | Iterable[int]) -> list[int]:

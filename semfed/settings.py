@@ -53,7 +53,11 @@ class StrictModel(BaseModel):
 def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
     found: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    deeper = {problem["loc"][:-1] for problem in problems}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in deeper:
+            continue  # what is wrong with its members has been said
         # Pydantic names the members of a union, such as "tuple[int, ...]", in the place of a field.
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")

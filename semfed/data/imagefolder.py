@@ -79,7 +79,7 @@ class ImageFolder:
         """What to read and how."""
 
         folder: str = "."
-        size: int = Field(default=32, ge=1)
+        size: int = Field(default=32, ge=1, le=4096)
         """Pixels a side after resizing."""
         grayscale: bool = False
         test_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -103,6 +103,11 @@ class ImageFolder:
         """Decode everything; the mean and standard deviation are those of the training images."""
         folder, options = self._folder(root), self.settings
         if (folder / "train").is_dir() and (folder / "test").is_dir():
+            if options.test_fraction != type(options)().test_fraction:
+                raise DataError(
+                    f"data.source.test_fraction = {options.test_fraction} has no effect: '{folder}' has a part 'test'; "
+                    "leave it out"
+                )
             train, classes = read_folder(folder / "train", size=options.size, grayscale=options.grayscale)
             test, _ = read_folder(folder / "test", size=options.size, grayscale=options.grayscale, classes=classes)
         else:

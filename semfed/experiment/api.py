@@ -1,13 +1,14 @@
 """`semfed.run`: what the command line does, from Python."""
 
-import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
@@ -23,14 +24,18 @@ from semfed.scenario import Scenario
 from semfed.settings import suggest
 
 ENGINES = ("inprocess", "ray", "flower")
-OPTIONS: dict[str, tuple[tuple[str, ...], int | None, str]] = {
-    "workers": (("ray",), 1, "workers"),
-    "ray_address": (("ray",), None, "address"),
-    "gpus_per_worker": (("ray",), 0, "gpus_per_worker"),
-    "state_memory_mb": (("inprocess", "ray"), 0, "state_memory_mb"),
-    "cohort": (("inprocess",), 1, "cohort"),
+OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
+    "workers": (("ray",), TypeAdapter(Annotated[int, Field(ge=1)]), "workers"),
+    "ray_address": (("ray",), TypeAdapter(str), "address"),
+    "gpus_per_worker": (("ray",), TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]), "gpus_per_worker"),
+    "state_memory_mb": (
+        ("inprocess", "ray"),
+        TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]),
+        "state_memory_mb",
+    ),
+    "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
 }
-"""Options by the engines that have them, with the least value, and what the engine calls them."""
+"""Options by the engines that have them, with what they may be, and what the engine calls them."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +181,15 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
     for name, value in given.items():
         if value is None:
             continue
-        engines, least, keyword = OPTIONS[name]
+        engines, kind, keyword = OPTIONS[name]
         if engine not in engines:
             raise ScenarioError(
                 f"{name} = {value!r} has no effect with engine {engine!r}: it is an option of {' and '.join(engines)}"
             )
-        if least is not None and not least <= value < math.inf:
-            raise ScenarioError(f"{name} = {value!r}: give {least} or more")
-        options[keyword] = value
+        try:
+            options[keyword] = kind.validate_python(value)
+        except ValidationError as error:
+            raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
     return options
 
 

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from semfed.errors import DataError
-from semfed.latents.base import Encode, LatentSource, Place
-from semfed.settings import StrictModel
+from semfed.latents.base import Encode, LatentSource, Place, ReadySettings
+from semfed.scenario import Scenario
 
 NAMES = ("train", "train_labels", "test", "test_labels")
 
@@ -24,17 +24,20 @@ class FileLatents(LatentSource):
     shape (samples,), integers that index the classes of the scenario's data set.
     """
 
-    class Settings(StrictModel):
+    class Settings(ReadySettings):
         """Paths, relative to the data root or absolute."""
 
         access_point: str
         users: tuple[str, ...] = Field(min_length=1)
 
+        def check(self, scenario: Scenario) -> None:
+            """Refuse fewer or more files than users."""
+            users = len(scenario.clients)
+            if len(self.users) != users:
+                raise ValueError(f"latents.users names {len(self.users)} files for {users} users: name one each")
+
     def __init__(self, settings: Settings, place: Place) -> None:
         super().__init__(settings, place)
-        users = len(place.scenario.clients)
-        if len(settings.users) != users:
-            raise DataError(f"latents.users names {len(settings.users)} files for {users} users: name one each")
         self.settings = settings
         self._own = read_latents(self._path(settings.access_point))
 

@@ -34,6 +34,15 @@ IDLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("alignment", {"strategy.rho": 2.0}, {"strategy.mode": "first-k"}, "strategy.mode 'first-k' aligns nothing"),
     ("alignment", {"learner.ridge": 0.1}, {"strategy.mode": "own-latent"}, "strategy.mode 'own-latent' aligns nothing"),
     ("alignment", {"channel.snr_db": 1.0}, {"strategy.mode": "unaligned"}, "sends nothing through a channel"),
+    ("alignment", {"training.epochs": 2}, table.FILES, "learner.latents are ready: no encoder is trained"),
+    ("alignment", {"data.std": [1.0]}, table.PRETRAINED, "learner.latents are ready"),
+    ("alignment", {"clients.b.encoder": {"name": "mlp", "outputs": 5}}, table.FILES, "learner.latents are ready"),
+    (
+        "alignment",
+        {"clients.b.encoder": {"name": "mlp", "outputs": 5}},
+        {"learner.latents.homogeneous": True},
+        "homogeneous = true gives all users one architecture",
+    ),
     ("alignment", {"learner.classifier.device": "cuda"}, {}, "it trains where training.device says"),
     ("plain", {"model.encoder": {"name": "mlp", "activation": "tanh"}}, {}, "there are no hidden layers"),
 ]

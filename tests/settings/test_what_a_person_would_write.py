@@ -49,6 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"learner": "split", "strategy": "fedavg"}, "learner 'split' has no phase 'fit'"),
     ({"learner": "split"}, "learner 'split' has no phase 'fit'"),
     ({"learner": "split", "strategy": "flwr.serverapp.strategy:FedAvg"}, "learner 'split' has no phase 'fit'"),
+    ({"data.source": {"name": "imagefolder", "size": 100_000}}, "data.source.size = 100000: Input should be less than"),
     ({"data.mean": [0.1, 0.2, 0.3]}, "data.mean has 3 values for images of 1 channels; give one each"),
     ({"channel": {"name": "mimo", "user_snr_db": [1.0, 2.0]}}, "channel.user_snr_db has 2 values for 3 users"),
     ({"channel": {"name": "mimo", "user_snr_db": [1.0, 2.0, 3.0]}}, "learner 'multitask' has one channel for all"),
@@ -96,6 +97,21 @@ def test_an_empty_file_and_a_folder_that_is_no_run(tmp_path: Path) -> None:
         assert len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_share_for_tests_of_a_folder_that_has_a_test_part(tmp_path: Path) -> None:
+    bases.write_data(tmp_path / "data")
+    changes = {"data.source.folder": "others", "data.source.test_fraction": 0.3}
+    with pytest.raises(SemfedError, match=r"test_fraction = 0.3 has no effect: '.*others' has a part 'test'"):
+        semfed.run(bases.BASES["images"](), overrides=changes, data_root=tmp_path / "data", out=tmp_path / "run")
+
+
+def test_one_class_alone_is_refused(tmp_path: Path) -> None:
+    bases.write_data(tmp_path / "data")
+    (tmp_path / "data" / "pictures" / "right").rename(tmp_path / "away")
+    tree = bases.BASES["images"]() | {"tasks": {"digit": {"values": ["left"], "rest": "other"}}}
+    with pytest.raises(SemfedError, match=r"tasks.digit: its clients' training images have one value of the task"):
+        semfed.run(tree, data_root=tmp_path / "data", out=tmp_path / "run")
+
+
 STOCK: list[tuple[dict[str, Any], str]] = [
     ({"fraction_train": "half"}, "strategy.fraction_train = 'half': Input should be a valid number"),
     ({"fraction_train": 2.0}, "strategy.fraction_train = 2.0: Input should be less than or equal to 1"),
@@ -128,3 +144,31 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
     settings = overrides.load(tree).strategy.settings.model_dump()
     assert settings["level"] == 2
     assert settings["fraction_train"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"scenario": 5}, "scenario 5: give a name, a path, or a mapping of tables"),
+        ({"scenario": {}}, "the scenario is empty"),
+        ({"seeds": -1}, "seeds.0 = -1: Input should be greater than or equal to 0"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": "two"}, "write numbers and ranges"),
+        ({"arms": "nosuch"}, "arm 'nosuch': not in scenario"),
+        ({"arms": []}, "arms: none is chosen"),
+        ({"overrides": {"rouns": 2}}, "did you mean 'rounds'?"),
+        ({"overrides": {"channel": {"snr_bd": 2}}}, "did you mean 'snr_db'?"),
+        ({"overrides": "rounds"}, "write PATH=VALUE"),
+        ({"sweep": {"rounds": [1, 2], "seeds": [1]}}, "one setting can be swept at a time"),
+        ({"cohort": 2.5}, "cohort = 2.5: Input should be a valid integer"),
+        ({"engine": "ray", "workers": "many"}, "workers = 'many': Input should be a valid integer"),
+    ],
+)
+def test_arguments_from_python_are_refused_in_one_sentence(
+    arguments: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SemfedError) as told:
+        semfed.run(**{"scenario": bases.BASES["plain"](), "out": tmp_path / "run", **arguments})
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "run").exists()
