@@ -14,6 +14,8 @@ from semfed.errors import ScenarioError
 from semfed.scenario import Scenario, merge, validate
 from semfed.settings import Keys, OnlyWhen, StrictModel, tables
 
+ByArm = Mapping[str, Mapping[Keys, str]]
+
 
 @dataclass(frozen=True)
 class Given:
@@ -67,7 +69,7 @@ def refuse_idle(scenario: Scenario) -> None:
     ScenarioError
         With the setting, its value and what it depends on.
     """
-    by_arm = {name: idle(scenario.arm(name)) for name in scenario.arm_names}
+    by_arm = idle_by_arm(scenario)
     for arm in scenario.arms:
         for path, reason in by_arm[arm.name].items():
             if _says(arm.changes, path):
@@ -76,16 +78,18 @@ def refuse_idle(scenario: Scenario) -> None:
         raise ScenarioError(_sentence(path, _at(scenario.tree(), path), reason))
 
 
-def require_swept(scenario: Scenario) -> None:
-    """Insist that the setting that is swept has an effect in every arm; errors as in `refuse_idle`."""
-    for arm in scenario.arms if scenario.sweep is not None else ():
-        for path, reason in idle(scenario.arm(arm.name)).items():
-            if _swept(scenario, path):
-                raise ScenarioError(_sentence(("arms", arm.name, *path), _at(arm.changes, path), reason))
-
-
-def require(scenario: Scenario, given: Sequence[Given]) -> None:
+def require(scenario: Scenario, given: Sequence[Given], by_arm: ByArm) -> None:
     """Insist that what was asked for beside the file reaches an arm that runs, and has an effect there.
+
+    A setting that is swept must have one in every arm.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        With the arms that run.
+    given : sequence of Given
+    by_arm : mapping
+        From `idle_by_arm`.
 
     Raises
     ------
@@ -96,9 +100,13 @@ def require(scenario: Scenario, given: Sequence[Given]) -> None:
         for later in given[number + 1 :]:
             if one.path[: len(later.path)] == later.path:
                 raise ScenarioError(f"override {one.text!r}: {later.text!r} replaces it; leave one of them out")
-    by_arm = {name: idle(scenario.arm(name)) for name in scenario.arm_names}
+    for arm in scenario.arms:
+        for path, reason in by_arm[arm.name].items():
+            if _swept(scenario, path):
+                raise ScenarioError(_sentence(("arms", arm.name, *path), _at(arm.changes, path), reason))
+    base = {key: item for key, item in scenario.tree().items() if key != "arms"}
     for one in given:
-        arms = [name for name in scenario.arm_names if _reaches(scenario, name, one.path)]
+        arms = _reached(scenario, base, one.path)
         own = one.path[2:] if one.path[0] == "arms" and len(one.path) > 2 else one.path
         if not arms:
             raise ScenarioError(f"override {one.text!r}: {_unreached(one.path, scenario)}")
@@ -111,23 +119,28 @@ def require(scenario: Scenario, given: Sequence[Given]) -> None:
                 raise ScenarioError(f"override {one.text!r}: {_sentence(leaf, one.value, str(reasons[0]))}")
 
 
-def settled(scenario: Scenario) -> Scenario:
+def settled(scenario: Scenario, by_arm: ByArm) -> Scenario:
     """Return the scenario with every setting at its default that has no effect in any of its arms.
 
     A choice of arms, or an override, may have left such settings; they were of use before.
     """
-    by_arm = {name: idle(scenario.arm(name)) for name in scenario.arm_names}
+    if not any(by_arm.values()):
+        return scenario
     tree = scenario.tree()
     for arm in tree["arms"]:
         for path in by_arm[arm["name"]]:
             _remove(arm, path)
-    common = _common(by_arm)
-    for path in common:
+    for path in _common(by_arm):
         _remove(tree, path)
-    return validate(tree) if common or any(by_arm.values()) else scenario
+    return validate(tree)
 
 
-def _common(by_arm: Mapping[str, Mapping[Keys, str]]) -> dict[Keys, str]:
+def idle_by_arm(scenario: Scenario) -> ByArm:
+    """Return `idle` of all arms."""
+    return {name: idle(scenario.arm(name)) for name in scenario.arm_names}
+
+
+def _common(by_arm: ByArm) -> dict[Keys, str]:
     first, *others = by_arm.values()
     return {path: reason for path, reason in first.items() if all(path in other for other in others)}
 
@@ -158,17 +171,16 @@ class _Mark:
     """Stands for a value, to see where it goes."""
 
 
-def _reaches(scenario: Scenario, arm: str, path: Keys) -> bool:
-    """Whether what lies at a path of the tree is part of an arm's complete scenario."""
-    if path[0] == "arms":
-        own = arm == path[1] or (scenario.sweep is not None and arm.startswith(f"{path[1]}@"))
-        return own and not _swept(scenario, path[2:])
+def _reached(scenario: Scenario, base: Mapping[str, Any], path: Keys) -> list[str]:
+    """Return the arms of whose complete scenario that is a part which lies at a path of the tables around them."""
     if not scenario.arms:
-        return True
+        return list(scenario.arm_names)
+    if path[0] == "arms":
+        own = [path[1]] if scenario.sweep is None else [n for n in scenario.arm_names if n.startswith(f"{path[1]}@")]
+        return [] if _swept(scenario, path[2:]) else [name for name in own if name in scenario.arm_names]
     mark = _Mark()
-    base = _marked(scenario.tree(), path, mark)
-    (changes,) = (own.changes for own in scenario.arms if own.name == arm)
-    return _holds(merge({key: item for key, item in base.items() if key != "arms"}, changes), mark)
+    marked = _marked(base, path, mark)
+    return [arm.name for arm in scenario.arms if _holds(merge(marked, arm.changes), mark)]
 
 
 def _swept(scenario: Scenario, path: Keys) -> bool:

@@ -68,9 +68,9 @@ def load(
         given += [Given(f"seeds={seeds}", ("seeds",), None)]
         tree["seeds"] = _seeds(seeds)
     chosen = scenarios.validate(tree if sweep is None else spread(tree, *parse_sweep(sweep)))
-    effects.require(chosen, given)
-    effects.require_swept(chosen)
-    return effects.settled(chosen)
+    by_arm = effects.idle_by_arm(chosen)
+    effects.require(chosen, given, by_arm)
+    return effects.settled(chosen, by_arm)
 
 
 def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:

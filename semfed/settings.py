@@ -114,16 +114,17 @@ def _toml(value: Any) -> str:
 
 def tables(value: Any, path: Keys = ()) -> Iterator[tuple[Keys, StrictModel]]:
     """Yield all tables of settings inside a value, those of chosen plugins too, with their paths."""
-    settings = getattr(value, "settings", None)
+    if value is None or isinstance(value, str | int | float):  # nearly all of them
+        return
     if isinstance(value, StrictModel):
         yield path, value
         for name in type(value).model_fields:
             yield from tables(getattr(value, name), (*path, name))
-    elif isinstance(settings, StrictModel):  # a plugin
-        yield from tables(settings, path)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from tables(item, (*path, str(key)))
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from tables(item, (*path, str(getattr(item, "name", index))))
+    elif hasattr(value, "settings"):  # a plugin
+        yield from tables(value.settings, path)
