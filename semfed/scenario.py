@@ -322,6 +322,9 @@ class Scenario(StrictModel):
         for arm in self.arms:
             if arm.name == name:
                 base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep")}
+                for key in ("seeds", "description"):
+                    if key in arm.changes:
+                        raise ValueError(f"arms.{name}.{key}: it is the same for all arms; say it outside of them")
                 unknown = [key for key in arm.changes if key not in base]
                 if unknown:
                     raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")

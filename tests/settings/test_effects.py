@@ -109,6 +109,20 @@ def test_a_sweep_has_to_have_an_effect_in_every_arm() -> None:
     assert swept.arm_names == ("clustered@0.5", "clustered@0.6")
 
 
+def test_a_sweep_inside_of_a_table_without_effect_is_refused() -> None:
+    tree = bases.BASES["plain"]() | {"privacy": {"labels": {"epsilon": 9}}}
+    tree["arms"] = [{"name": "told"}, {"name": "untold", "learner": "joint"}]
+    with pytest.raises(ScenarioError, match=r"arms.untold@1.privacy.labels.epsilon = 1 has no effect: learner 'joint'"):
+        overrides.load(tree, sweep="privacy.labels.epsilon=1,2")
+
+
+@pytest.mark.parametrize("key", ["seeds", "description"])
+def test_an_arm_cannot_have_seeds_of_its_own(key: str) -> None:
+    tree = bases.BASES["plain"]() | {"arms": [{"name": "a", key: [1] if key == "seeds" else "told"}]}
+    with pytest.raises(ScenarioError, match=f"arms.a.{key}: it is the same for all arms"):
+        overrides.load(tree)
+
+
 def test_built_in_scenarios_say_nothing_without_effect() -> None:
     from semfed.scenario import built_in
 
