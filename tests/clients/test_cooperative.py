@@ -139,9 +139,10 @@ def test_settings_that_cannot_work_are_refused_with_the_remedy() -> None:
 
 
 def test_federated_arms_differ_and_report_errors(tmp_path: Path) -> None:
-    overrides = ["learner.common.rounds=1", *DIGITS, QUICK, "rounds=2", 'data.partition={ name = "iid" }']
+    small = load("iopm-federated", ["learner.common.rounds=1", *DIGITS])
+    overrides = [QUICK, "rounds=2", 'data.partition={ name = "iid" }']
     arms = ["unclustered", "individual"]
-    run = semfed.run("iopm-federated", arms=arms, seeds=[0], overrides=overrides, out=tmp_path / "run")
+    run = semfed.run(small, arms=arms, seeds=[0], overrides=overrides, out=tmp_path / "run")
     errors = [run.summary["arms"][arm]["final"]["error/t2"]["mean"] for arm in arms]
     assert errors[0] != errors[1]
     assert run.summary["baselines"]["error/t2"] == pytest.approx(0.9, abs=0.02)
@@ -150,8 +151,8 @@ def test_federated_arms_differ_and_report_errors(tmp_path: Path) -> None:
 
 def test_a_cluster_of_one_is_individual_training(tmp_path: Path) -> None:
     def final(clusters: str) -> dict[str, Any]:
-        overrides = [*DIGITS, QUICK, f"strategy.clusters={clusters}"]
-        run = semfed.run("iopm-mnist", arms=["iopm"], overrides=overrides, out=tmp_path / clusters)
+        overrides = [QUICK, f"strategy.clusters={clusters}"]
+        run = semfed.run(load("iopm-mnist", DIGITS), arms=["iopm"], overrides=overrides, out=tmp_path / clusters)
         found = run.summary["arms"]["iopm"]["final"]
         return {name: value for name, value in found.items() if not name.startswith("cost/")}
 
