@@ -40,21 +40,20 @@ class AlignedUser(Learner):
 
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the scenario's channel and clients."""
-            channel, users = scenario.channel.settings, len(scenario.clients)
-            if not hasattr(scenario.strategy.settings, "mode"):
-                raise ValueError(
-                    f"strategy = {scenario.strategy.name!r} sends no precoder: learner 'aligned-user' needs 'alignment'"
-                )
+            channel = scenario.channel.settings
             if not isinstance(channel, MIMO.Settings):
                 raise ValueError(f"channel = {scenario.channel.name!r}: learner 'aligned-user' needs channel 'mimo'")
+            if not hasattr(scenario.strategy.settings, "mode"):
+                raise ValueError(
+                    f"strategy = {scenario.strategy.name!r}: learner 'aligned-user' needs strategy 'alignment'"
+                )
             if channel.power != "none":
                 raise ValueError(f"channel.power = {channel.power!r}: the precoder keeps the power; use 'none'")
-            if channel.user_snr_db is not None and len(channel.user_snr_db) != users:
-                raise ValueError(
-                    f"channel.user_snr_db has {len(channel.user_snr_db)} values for {users} users; give one each"
-                )
             if len({client.task for client in scenario.clients}) > 1:
                 raise ValueError("clients: users of an alignment share one task; give all of them the same")
+
+    channel_a_user = True
+    tells_labels = False
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

@@ -86,6 +86,15 @@ class CooperativeClient(Learner):
         rate_samples: int = Field(default=2000, ge=1)
         """Test images that estimate the rate."""
 
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            yield from super().idle(scenario, here)
+            if not self.cu:
+                for name in ("epochs", "lr", "outputs"):
+                    yield f"{here}.common.{name}", "with cu = false there is no common unit"
+            if self.schedule == "interleaved":
+                yield f"{here}.common.rounds", "schedule 'interleaved' trains the common unit in every round"
+
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the rest of the scenario."""
             for name in self.tasks:

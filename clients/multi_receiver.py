@@ -19,10 +19,9 @@ from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
 from semfed.decisions import error_rate
-from semfed.errors import ScenarioError
 from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.scenario import Scenario, Task
-from semfed.settings import StrictModel, suggest
+from semfed.settings import StrictModel, only_when, suggest
 
 from .label_statistics import label_statistics
 
@@ -41,7 +40,7 @@ class MultiReceiverClient(Learner):
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""
 
-        tasks: tuple[str, ...] = ()
+        tasks: Annotated[tuple[str, ...], only_when(receivers=None)] = ()
         """Receiver i decides the i-th of these."""
         receivers: int | None = Field(default=None, ge=1, le=10)
         """Instead of `tasks`, so many receivers of the paper's scaling experiment: the i-th, called ``t<i>``, tells
@@ -74,12 +73,19 @@ class MultiReceiverClient(Learner):
             for name in self.tasks:
                 if name not in scenario.tasks:
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
+            for name, offset in self.snr_offset_db.items():
+                if name not in self.names and (offset or self.receivers is None):  # fewer receivers may be left
+                    raise ValueError(
+                        f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.names)}"
+                    )
             if len(self.shares) != len(self.names) or not any(self.shares):
                 raise ValueError(
                     f"learner.weights = {self.weights} for {len(self.names)} receivers: no more than that, not all 0"
                 )
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
+
+    sends_encoded = True
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
@@ -140,18 +146,7 @@ class MultiReceiverClient(Learner):
         return weights.of(self._build_encoder())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Tell label statistics and the trivial accuracies; see `label_statistics`.
-
-        Raises
-        ------
-        ScenarioError
-            If ``snr_offset_db`` names a task that no receiver has.
-        """
-        for name in self.settings.snr_offset_db:
-            if name not in self.tasks and self.settings.receivers is None:
-                raise ScenarioError(
-                    f"learner.snr_offset_db.{name}: no receiver has this task; {suggest(name, self.tasks)}"
-                )
+        """Tell label statistics and the trivial accuracies; see `label_statistics`."""
         self.require_minibatches(len(self._rows), [self.encoder, *self.decoders])
         return label_statistics(self.session, self.tasks, "accuracy")
 

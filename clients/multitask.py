@@ -31,6 +31,7 @@ class MultitaskClient(Learner):
     Settings = StrictModel
     requires_every_value = True
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
+    sends_encoded = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

@@ -55,6 +55,8 @@ class PersonalClient(Learner):
     """
 
     Settings = PersonalSettings
+    tells_labels = False
+    sends_encoded = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

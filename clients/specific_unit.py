@@ -4,12 +4,12 @@ Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited 
 Optimal Prior", section II-C and algorithm 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from semfed import density_ratio, priors, training
@@ -18,8 +18,8 @@ from semfed.decisions import decision_loss, error_rate
 from semfed.models.gaussian import GaussianEncoder, sample
 from semfed.optimizers import Optimizer
 from semfed.rate import rate
-from semfed.scenario import TrainingSettings
-from semfed.settings import StrictModel
+from semfed.scenario import Scenario, TrainingSettings
+from semfed.settings import StrictModel, only_when
 
 from . import closed_form
 
@@ -34,46 +34,32 @@ class RatioSettings(StrictModel):
     """The mixture of the encoder's Gaussians, or the paper's logistic regression on draws; see `density_ratio`."""
     centres: int = Field(default=300, ge=2)
     """Components of the mixture, or kernels, at random places of the pooled sample."""
-    samples: int = Field(default=2000, ge=2)
+    samples: Annotated[int, only_when(method="logistic")] = Field(default=2000, ge=2)
     """``logistic``: draws from the encoder, and as many from N(0, I)."""
-    bandwidth: Literal["median"] | Annotated[float, Field(gt=0)] = "median"
+    bandwidth: Annotated[Literal["median"] | Annotated[float, Field(gt=0)], only_when(method="logistic")] = "median"
     """``logistic``: the median distance of the pooled sample, or a fixed width."""
-    gamma: float = Field(default=1 / 3, gt=0)
+    gamma: Annotated[float, only_when(method="logistic")] = Field(default=1 / 3, gt=0)
     """``logistic``: weight of eq. (17)'s penalty."""
-
-    @model_validator(mode="after")
-    def _refuse_what_the_method_ignores(self) -> Self:
-        if self.method == "mixture":
-            self.refuse_changed(
-                "samples", "bandwidth", "gamma", because="method = 'mixture'", use="method = 'logistic'"
-            )
-        return self
 
 
 class RateSettings(StrictModel):
     """What the rate costs a specific unit in its objective."""
 
     prior: Literal["implicit", "gaussian", "log-uniform", "mixture"] = "implicit"
-    dre_grad: Literal["path", "detach"] = "path"
+    dre_grad: Annotated[Literal["path", "detach"], only_when(prior="implicit")] = "path"
     """Of the implicit prior; see `semfed.priors.implicit`."""
-    alpha: priors.Alpha = "paper"
+    alpha: Annotated[priors.Alpha, only_when(prior="log-uniform")] = "paper"
     """Of the log-uniform prior; see `semfed.priors.log_uniform`."""
     lambda_eff: float = Field(default=0.01, ge=0)
     """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
     multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
     dre: RatioSettings = RatioSettings()
 
-    @model_validator(mode="after")
-    def _refuse_what_the_prior_ignores(self) -> Self:
-        because = f"prior = {self.prior!r}"
-        if self.prior != "log-uniform":
-            self.refuse_changed("alpha", because=because, use="prior = 'log-uniform'")
-        if self.prior != "implicit":
-            self.refuse_changed("dre_grad", because=because, use="prior = 'implicit'")
-        if self.prior not in ("implicit", "mixture"):
-            fields = RatioSettings.model_fields
-            self.dre.refuse_changed(*fields, because=because, use="prior = 'implicit'", table="dre")
-        return self
+    def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        for name in RatioSettings.model_fields:
+            if self.prior not in ("implicit", "mixture"):
+                yield f"{here}.dre.{name}", f"prior '{self.prior}' estimates no density ratio"
 
 
 @dataclass(frozen=True)

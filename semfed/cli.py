@@ -1,14 +1,17 @@
 """The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot`` and ``plugins``."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from semfed.errors import SemfedError
 from semfed.experiment.terminal import console as make_console
@@ -21,6 +24,19 @@ app = typer.Typer(
     help="Federated semantic communication on Flower.",
 )
 console = make_console()
+
+
+class Once(TyperCommand):
+    """A command that refuses an option that is given twice, where the last one alone would count."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return what is left of the arguments; raises ``UsageError``."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, times in Counter(order).items():
+            if times > 1 and isinstance(parameter, click.Option) and not (parameter.multiple or parameter.count):
+                raise click.UsageError(f"{parameter.opts[0]} is given {times} times; give it once", ctx)
+        return super().parse_args(ctx, args)
+
 
 ScenarioName = Annotated[str, typer.Argument(help="A built-in's name (see `semfed list`), a folder, or a TOML file.")]
 Overrides = Annotated[
@@ -70,7 +86,7 @@ def _complain(kind: str, *sentences: str) -> None:
         make_console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Once)
 def run(
     scenario: Annotated[
         str | None,
@@ -90,25 +106,27 @@ def run(
     ] = None,
     workers: Workers = None,
     ray_address: Annotated[str | None, typer.Option(help="Engine ray: join this cluster.")] = None,
-    gpus_per_worker: Annotated[float, typer.Option(help="Engine ray: share of a GPU for every actor.")] = 0.0,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="Engine ray: share of a GPU for every actor; none by default.")
+    ] = None,
     state_memory: Annotated[
-        float, typer.Option(metavar="MB", help="Engines inprocess and ray: client states beyond this go to disk.")
-    ] = 256.0,
+        float | None,
+        typer.Option(metavar="MB", help="Engines inprocess and ray: client states beyond this (256) go to disk."),
+    ] = None,
     cohort: Annotated[
-        int, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
-    ] = 1,
+        int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
+    ] = None,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
         from semfed.experiment import api, report
         from semfed.experiment.progress import Progress
-        from semfed.overrides import parse_seeds
 
         done = api.run(
             scenario,
             engine=engine,
-            arms=arms.split(",") if arms else None,
-            seeds=parse_seeds(seeds) if seeds else None,
+            arms=arms,
+            seeds=seeds,
             overrides=overrides or (),
             sweep=sweep,
             data_root=data_root,
@@ -131,12 +149,14 @@ def run(
         )
 
 
-@app.command()
+@app.command(cls=Once)
 def profile(
     scenario: ScenarioName,
     engine: Annotated[str, typer.Option(help="inprocess or ray (its server's side).")] = "inprocess",
     arm: Annotated[str | None, typer.Option(help="The first one by default.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="The first one is left out if there are several.")] = 4,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="4 by default; the first one is left out if there are several.")
+    ] = None,
     overrides: Overrides = None,
     data_root: DataRoot = None,
     workers: Workers = None,
@@ -157,7 +177,7 @@ def profile(
         console.print(profiles.table(found))
 
 
-@app.command(name="list")
+@app.command(name="list", cls=Once)
 def list_() -> None:
     """List the scenarios that come with the package."""
     from semfed import scenario as scenarios
@@ -170,7 +190,7 @@ def list_() -> None:
     console.print(table)
 
 
-@app.command()
+@app.command(cls=Once)
 def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
     """Print a scenario with every default in place, as TOML."""
     with _told_clearly():
@@ -179,7 +199,7 @@ def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
         sys.stdout.write(load(scenario, overrides or ()).to_toml())
 
 
-@app.command()
+@app.command(cls=Once)
 def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders, or of train and test.")]) -> None:
     """List what data source `imagefolder` finds in a folder: classes, counts, sizes, modes, and what it leaves out."""
     with _told_clearly():
@@ -193,7 +213,7 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
         console.print(table)
 
 
-@app.command()
+@app.command(cls=Once)
 def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw the figures of a run again, from its folder."""
     with _told_clearly():
@@ -203,7 +223,7 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
             console.print(str(path), soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=Once)
 def plugins() -> None:
     """List the exchangeable parts, built-in and third-party."""
     from semfed import plugins as registry

@@ -7,86 +7,178 @@ A path may leave out tables in between as long as it means one setting only: ``m
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from semfed import effects
 from semfed import scenario as scenarios
+from semfed.effects import Given
 from semfed.errors import ScenarioError
 from semfed.scenario import MOST_SEEDS, Scenario
-from semfed.settings import suggest
+from semfed.settings import Keys, suggest
 
-Keys = tuple[str, ...]
+Overrides = str | Sequence[str] | Mapping[str, Any]
 
 
 def load(
-    name: str | Path,
-    overrides: Sequence[str] = (),
+    source: str | Path | Mapping[str, Any] | Scenario,
+    overrides: Overrides = (),
     *,
-    arms: Sequence[str] | None = None,
-    seeds: Iterable[int] | None = None,
-    sweep: str | None = None,
+    arms: str | Sequence[str] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    sweep: str | Mapping[str, Any] | None = None,
 ) -> Scenario:
     """Read a scenario, lay overrides over it, and choose what is to run.
 
     Parameters
     ----------
-    name : str or Path
-        A built-in's name, a folder with ``scenario.toml``, or a TOML file.
-    overrides : sequence of str
-        ``PATH=VALUE`` each, with values written as in TOML; bare words are strings.
-    arms : sequence of str, optional
-        Keep only these arms.
-    seeds : iterable of int, optional
-        These seeds instead of the scenario's.
-    sweep : str, optional
-        ``PATH=VALUE,VALUE,...``: run every arm with every value.
+    source : str, Path, mapping or Scenario
+        A built-in's name, a folder with ``scenario.toml``, a TOML file, or what would stand in one.
+    overrides : str, sequence of str, or mapping
+        ``PATH=VALUE`` each, with values written as in TOML; bare words are strings. Or a mapping from paths to values.
+    arms : str or sequence of str, optional
+        Keep only these arms; a string may name several, separated by commas.
+    seeds : int, str or iterable of int, optional
+        These seeds instead of the scenario's; a string as in `parse_seeds`.
+    sweep : str or mapping, optional
+        ``PATH=VALUE,VALUE,...``, or a mapping from one path to its values: run every arm with every value.
 
     Raises
     ------
     ScenarioError
-        If anything in it is unknown, ambiguous or invalid.
+        If anything in it is unknown, ambiguous, invalid or without effect.
     """
-    tree = apply(scenarios.read(scenarios.locate(name)), overrides)
+    asked = parse_overrides(overrides)
+    tree = _tree(source)
+    if not asked:
+        effects.refuse_idle(scenarios.validate(tree))
+    tree, given = apply(tree, asked)
     complete = scenarios.validate(tree)
-    for arm in arms or ():
+    wanted = [arm.strip() for arm in arms.split(",")] if isinstance(arms, str) else arms
+    for arm in wanted or ():
         if arm not in complete.arm_names:
             raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {suggest(arm, complete.arm_names)}")
     tree = complete.tree()
-    if arms is not None:
-        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in arms]
+    if wanted is not None:
+        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in wanted]
+        if not wanted:
+            raise ScenarioError("arms: none is chosen; name one, or leave the choice out")
     if seeds is not None:
-        tree["seeds"] = list(islice(seeds, MOST_SEEDS + 1))
-    return scenarios.validate(tree if sweep is None else spread(tree, sweep))
+        given += [Given(f"seeds={seeds}", ("seeds",), None)]
+        tree["seeds"] = _seeds(seeds)
+    chosen = scenarios.validate(tree if sweep is None else spread(tree, *parse_sweep(sweep)))
+    by_arm = effects.idle_by_arm(chosen)
+    effects.require(chosen, given, by_arm)
+    return effects.settled(chosen, by_arm)
 
 
-def spread(tree: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
+    if isinstance(source, Scenario):
+        return source.tree()
+    if isinstance(source, Mapping):
+        return dict(source)
+    if not isinstance(source, str | Path):
+        raise ScenarioError(f"scenario {source!r}: give a name, a path, or a mapping of tables")
+    return scenarios.read(scenarios.locate(source))
+
+
+def _seeds(seeds: int | str | Iterable[int]) -> list[int]:
+    if isinstance(seeds, str):
+        return parse_seeds(seeds)
+    return [seeds] if isinstance(seeds, int) else list(islice(seeds, MOST_SEEDS + 1))
+
+
+def parse_overrides(overrides: Overrides) -> list[Given]:
+    """Take overrides apart; their paths may be shortened.
+
+    Raises
+    ------
+    ScenarioError
+        If one is not written as ``PATH=VALUE``.
+
+    Examples
+    --------
+    >>> parse_overrides("channel.snr_db=5")
+    [Given(text='channel.snr_db=5', path=('channel', 'snr_db'), value=5, amends=False)]
+    """
+    if isinstance(overrides, Mapping):
+        return [
+            Given(f"{key}={value}", _keys(str(key)), value, amends=isinstance(value, Mapping) and "name" not in value)
+            for key, value in overrides.items()
+        ]
+    found = []
+    for text in [overrides] if isinstance(overrides, str) else overrides:
+        path_text, equals, value = str(text).partition("=")
+        path = _keys(path_text)
+        if not equals or not all(path):
+            raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
+        found.append(Given(str(text), path, _value(value.strip())))
+    return found
+
+
+def _keys(path: str) -> Keys:
+    return tuple(part.strip() for part in path.strip().split("."))
+
+
+def parse_sweep(sweep: str | Mapping[str, Any]) -> tuple[Keys, dict[str, Any]]:
+    """Return the path and the values of a sweep, by what they are called.
+
+    Raises
+    ------
+    ScenarioError
+        If it is written in another way.
+
+    Examples
+    --------
+    >>> parse_sweep("channel.snr_db=0,5")
+    (('channel', 'snr_db'), {'0': 0, '5': 5})
+    """
+    if isinstance(sweep, Mapping):
+        if len(sweep) != 1:
+            raise ScenarioError(f"sweep {dict(sweep)!r}: one setting can be swept at a time")
+        ((path_text, values),) = sweep.items()
+        called = {str(value).lower() if isinstance(value, bool) else str(value): value for value in values}
+        return _keys(str(path_text)), called
+    path_text, equals, values_text = sweep.partition("=")
+    texts = [value.strip() for value in values_text.split(",")]
+    if not equals or not all(texts):
+        raise ScenarioError(f"sweep {sweep!r}: write PATH=VALUE,VALUE,..., such as channel.snr_db=0,5,10")
+    twice = [text for text in texts if texts.count(text) > 1]
+    if twice:
+        raise ScenarioError(f"sweep {sweep!r}: {twice[0]} stands there twice; write it once")
+    return _keys(path_text), {text: _value(text) for text in texts}
+
+
+def spread(tree: Mapping[str, Any], asked: Keys, values: Mapping[str, Any]) -> dict[str, Any]:
     """Make of every arm one arm per value of a setting, named ``<arm>@<value>``.
 
     Parameters
     ----------
     tree : mapping
         A complete scenario's tables.
-    text : str
-        ``PATH=VALUE,VALUE,...``
+    asked : tuple of str
+        Path of the setting, perhaps shortened.
+    values : mapping
+        By what they are called.
 
     Raises
     ------
     ScenarioError
         If the setting is unknown, or one of a single client.
     """
-    path_text, equals, values_text = text.partition("=")
-    values = [value.strip() for value in values_text.split(",")]
-    if not equals or not all(values):
-        raise ScenarioError(f"sweep {text!r}: write PATH=VALUE,VALUE,..., such as channel.snr_db=0,5,10")
-    path = _resolve(tuple(path_text.strip().split(".")), tree, scenarios.validate(tree))
-    if path[0] in ("arms", "clients", "seeds", "name"):
-        raise ScenarioError(f"sweep {text!r}: only settings that arms can differ in can be swept")
+    path = _resolve(asked, tree, scenarios.validate(tree))
+    if path[0] in ("arms", "clients", "seeds", "name", "description"):
+        raise ScenarioError(f"sweep {'.'.join(asked)!r}: only settings that arms can differ in can be swept")
     arms = tree.get("arms") or [{"name": tree["name"]}]
-    made = [{**_set(arm, path, _value(value)), "name": f"{arm['name']}@{value}"} for value in values for arm in arms]
+    made = [
+        {**_set(arm, path, value), "name": f"{arm['name']}@{called}"}
+        for called, value in values.items()
+        for arm in arms
+    ]
     names = [arm["name"] for arm in arms]
-    numbers = [_value(value) for value in values]
-    return {**tree, "arms": made, "sweep": {"setting": ".".join(path), "values": numbers, "arms": names}}
+    return {**tree, "arms": made, "sweep": {"setting": ".".join(path), "values": list(values.values()), "arms": names}}
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -114,37 +206,39 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def apply(tree: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
-    """Return a tree of tables in which settings have other values; only all together have to make a scenario."""
+def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any], list[Given]]:
+    """Return a tree of tables in which settings have other values; only all together have to make a scenario.
+
+    Parameters
+    ----------
+    tree : dict
+    asked : sequence of Given
+        From `parse_overrides`; paths may be shortened.
+
+    Returns
+    -------
+    tree : dict
+    given : list of Given
+        With complete paths.
+    """
     scenario: Scenario | None = None
-    for text in texts:
+    given: list[Given] = []
+    for one in asked:
         try:
             scenario = scenarios.validate(tree)
+            if not given:
+                effects.refuse_idle(scenario)
         except ScenarioError:
             if scenario is None:
                 raise
         try:
-            tree = _apply(tree, text, scenario)
+            path = _resolve(one.path, tree, scenario)
+            tree = _set(tree, path, one.value, amends=one.amends)
         except ScenarioError:
             scenarios.validate(tree)  # what is wrong with an earlier one may be the reason: then that is told
             raise
-    return tree
-
-
-def _apply(tree: Mapping[str, Any], text: str, scenario: Scenario) -> dict[str, Any]:
-    path_text, equals, value_text = text.partition("=")
-    parts = tuple(part.strip() for part in path_text.strip().split("."))
-    if not equals or not all(parts):
-        raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-    path = _resolve(parts, tree, scenario)
-    arms = tree.get("arms") or []
-    if arms and all(_says(arm, path) for arm in arms):
-        name = ".".join(path)
-        raise ScenarioError(
-            f"override {text!r}: every arm sets {name} itself; write arms.<arm>.{name}=... for one of them"
-        )
-    changed: dict[str, Any] = _set(tree, path, _value(value_text.strip()))
-    return changed
+        given.append(replace(one, path=path))
+    return tree, given
 
 
 def _value(text: str) -> Any:
@@ -192,26 +286,16 @@ def _paths(value: Any, prefix: Keys = ()) -> Iterable[Keys]:
                 yield from _paths(item, (*prefix, str(item["name"])))
 
 
-def _says(tables: Mapping[str, Any], path: Keys) -> bool:
-    """Whether tables have a value, not just further tables, at a path."""
-    node: Any = tables
-    for key in path:
-        if not isinstance(node, Mapping) or key not in node:
-            return False
-        node = node[key]
-    return not isinstance(node, Mapping)
-
-
-def _set(node: Any, path: Keys, value: Any) -> Any:
+def _set(node: Any, path: Keys, value: Any, *, amends: bool = False) -> Any:
     if not path:
-        return value
+        return scenarios.merge(node, value) if amends and isinstance(node, Mapping) else value
     key, rest = path[0], path[1:]
     if isinstance(node, list):
         if not any(str(item["name"]) == key for item in node):
             raise ScenarioError(f"override: no {key!r} here; {suggest(key, (str(item['name']) for item in node))}")
-        return [_set(item, rest, value) if str(item["name"]) == key else item for item in node]
+        return [_set(item, rest, value, amends=amends) if str(item["name"]) == key else item for item in node]
     if isinstance(node, str):  # a plugin given by its name alone
         node = {"name": node}
     table = dict(node or {})
-    table[key] = _set(table.get(key), rest, value)
+    table[key] = _set(table.get(key), rest, value, amends=amends)
     return table

@@ -14,7 +14,8 @@ J. Dong, A. Roth and W. J. Su, "Gaussian Differential Privacy" (JRSS B 2022), co
 """
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,15 @@ class Privacy(StrictModel):
     scenario's seed: whoever knows the seed, such as the server, can take it off, so it serves simulations alone."""
     labels: LabelPrivacy | None = None
     updates: UpdatePrivacy | None = None
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        if self.labels is None and self.updates is None:
+            yield f"{here}.noise", "nothing is protected; set privacy.labels or privacy.updates"
+        if not getattr(scenario.learner.load(), "tells_labels", True):
+            yield f"{here}.labels", f"learner '{scenario.learner.name}' never tells its label distribution"
+        if not getattr(scenario.strategy.settings, "exchange", True):
+            yield f"{here}.updates", "with strategy.exchange = false no updates are sent"
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:

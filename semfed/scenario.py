@@ -6,9 +6,10 @@ what the variants to compare change. `Scenario.arm` gives the complete scenario 
 
 import hashlib
 import json
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -29,7 +31,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.plugins import Plugin, parse
 from semfed.privacy import Privacy
-from semfed.settings import StrictModel, explain, suggest
+from semfed.settings import StrictModel, explain, only_when, suggest, tables
 
 Label = int | str
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
@@ -125,6 +127,11 @@ class DataSettings(StrictModel):
     """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
 
+    def idle(self, scenario: "Scenario", here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        if not getattr(self.source.load(), "downloads", True):
+            yield f"{here}.download", f"data source '{self.source.name}' has nothing to download"
+
 
 class Task(StrictModel):
     """A semantic variable: which classes of the data set make which of its values."""
@@ -187,19 +194,22 @@ class TrainingSettings(StrictModel):
     batch_size: int = Field(default=100, ge=1)
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = Field(default=0.01, gt=0)
-    momentum: float = Field(default=0.0, ge=0, lt=1)
+    momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer_state: Literal["fresh", "kept"] = "fresh"
     """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
     half: nothing, or its own moments of the rounds before, which never leave it."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = "auto"
     """``auto`` takes a GPU where there is one."""
 
-    @model_validator(mode="after")
-    def _momentum_is_of_sgd(self) -> Self:
-        if self.optimizer == "adam" and self.momentum:
-            raise ValueError(f"momentum = {self.momentum} belongs to optimizer 'sgd'; leave it out with 'adam'")
-        return self
+    @field_validator("device")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value == "mps":
+            raise ValueError("Apple's GPUs are not supported, since they have no float64; take 'cpu' or 'auto'")
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is None:
+            raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
+        return value
 
     @property
     def plain_sgd(self) -> bool:
@@ -207,12 +217,22 @@ class TrainingSettings(StrictModel):
         return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
 
 
+def _file_name(value: str) -> str:
+    """Insist on a name that can be part of a file's name anywhere."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*", value) is None:
+        raise ValueError("files are called by it: use the letters A to Z, digits and _ . @ + - after the first")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+
+
 class Arm(StrictModel):
     """A variant: its name, and the tables in which it differs from the scenario around it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")
+    name: FileName
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -231,7 +251,7 @@ class Sweep(StrictModel):
 class Scenario(StrictModel):
     """One experiment, complete and checked."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: FileName
     description: str = ""
     rounds: int = Field(ge=1, le=10_000_000)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
@@ -242,7 +262,7 @@ class Scenario(StrictModel):
     """How long the server waits for the replies to one message a client; ``inprocess`` does not wait."""
     on_client_failure: Literal["fail", "skip", "retry"] = "skip"
     """A client that raises, or does not answer in time, ends the run, is left out, or is asked again."""
-    retries: int = Field(default=2, ge=1)
+    retries: Annotated[int, only_when(on_client_failure="retry")] = Field(default=2, ge=1)
     """How often ``retry`` asks again; who then has not answered is left out."""
     checkpoint_every: int = Field(default=1, ge=0)
     """Rounds from one checkpoint to the next; with 0 a resumed run begins unfinished arms anew."""
@@ -295,9 +315,9 @@ class Scenario(StrictModel):
                 f"data.partition.counts has {len(split.counts)} rows for {len(self.clients)} clients; "
                 "give one row a client"
             )
-        for choice in (self.learner, self.strategy):
-            check = getattr(choice.settings, "check", None)
-            if check is not None and not self.arms:
+        for _, table in () if self.arms else tables(self):
+            check = getattr(table, "check", None)
+            if check is not None:
                 check(self)
         self._choose_headline()
         for arm in self.arms:
@@ -332,8 +352,9 @@ class Scenario(StrictModel):
         for arm in self.arms:
             if arm.name == name:
                 base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep")}
-                if "headline" in arm.changes:
-                    raise ValueError(f"arms.{name}.headline: arms are compared by one metric; set it outside the arms")
+                for key in ("seeds", "description", "headline"):
+                    if key in arm.changes:
+                        raise ValueError(f"arms.{name}.{key}: it is the same for all arms; say it outside of them")
                 unknown = [key for key in arm.changes if key not in base]
                 if unknown:
                     raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")
@@ -445,6 +466,8 @@ def validate(tree: Mapping[str, Any]) -> Scenario:
     ScenarioError
         With one line per problem, each naming the field, its value and the remedy.
     """
+    if not tree:
+        raise ScenarioError("the scenario is empty: copy one that `semfed list` names and change it")
     try:
         _refuse_large_integers(tree)
         return Scenario.model_validate(tree)

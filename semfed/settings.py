@@ -1,8 +1,9 @@
 """Strict, frozen settings: the base of every table of a scenario, of a plugin's own options too."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import cached_property
 from inspect import getattr_static
 from reprlib import Repr
@@ -10,6 +11,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+
+Keys = tuple[str, ...]
+"""A path through tables; members of a list of tables go by their names."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
@@ -77,31 +81,6 @@ class StrictModel(BaseModel):
                     )
         return value
 
-    def refuse_changed(self, *names: str, because: str, use: str, table: str = "") -> None:
-        """Refuse fields that are not at their default, where another field takes their effect away.
-
-        Parameters
-        ----------
-        *names : str
-        because, use : str
-            The other field with its value, and with a value that would do.
-        table : str, optional
-            Where the fields stand, seen from the other one.
-
-        Raises
-        ------
-        ValueError
-            Names the field, its value, the reason and the remedy.
-        """
-        for name in names:
-            value = getattr(self, name)
-            if value != type(self).model_fields[name].get_default():
-                where = f"{table}.{name}" if table else name
-                raise ValueError(
-                    f"{where} = {value!r} has no effect with {because}; "
-                    f"remove it, give it to the arms that use it, or set {use}"
-                )
-
 
 _SHORT = Repr()
 _SHORT.maxstring = 100
@@ -110,7 +89,11 @@ _SHORT.maxstring = 100
 def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
     found: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    deeper = {problem["loc"][:-1] for problem in problems}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in deeper:
+            continue  # what is wrong with its members has been said
         # Pydantic names the members of a union, such as "tuple[int, ...]", in the place of a field.
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")
@@ -120,3 +103,64 @@ def explain(error: ValidationError) -> str:
     return "\n".join(
         f"{where}: {', or: '.join(messages)}" if where else "\n".join(messages) for where, messages in found.items()
     )
+
+
+@dataclass(frozen=True)
+class OnlyWhen:
+    """Annotation of a field that has an effect only with certain values of other fields of its table.
+
+    Attributes
+    ----------
+    conditions : mapping of str to tuple
+        By field, the values with which it has one.
+    """
+
+    conditions: Mapping[str, tuple[Any, ...]]
+
+    def holds(self, table: "StrictModel") -> bool:
+        """Whether the field has an effect in this table."""
+        return all(getattr(table, name) in values for name, values in self.conditions.items())
+
+    def reason(self, table: "StrictModel") -> str:
+        """Say what would have to be otherwise."""
+        unmet = [(name, values) for name, values in self.conditions.items() if getattr(table, name) not in values]
+        return " and ".join(
+            f"it belongs to {name} = {' or '.join(_toml(value) for value in values)}, "
+            f"and {name} is {_toml(getattr(table, name))}"
+            for name, values in unmet
+        )
+
+
+def only_when(**conditions: Any) -> OnlyWhen:
+    """Declare when a field has an effect: values of other fields, a tuple where there are several.
+
+    Examples
+    --------
+    >>> only_when(optimizer="sgd").conditions
+    {'optimizer': ('sgd',)}
+    """
+    return OnlyWhen({name: value if isinstance(value, tuple) else (value,) for name, value in conditions.items()})
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "unset"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def tables(value: Any, path: Keys = ()) -> Iterator[tuple[Keys, StrictModel]]:
+    """Yield all tables of settings inside a value, those of chosen plugins too, with their paths."""
+    if value is None or isinstance(value, str | int | float):  # nearly all of them
+        return
+    if isinstance(value, StrictModel):
+        yield path, value
+        for name in type(value).model_fields:
+            yield from tables(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from tables(item, (*path, str(key)))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from tables(item, (*path, str(getattr(item, "name", index))))
+    elif hasattr(value, "settings"):  # a plugin
+        yield from tables(value.settings, path)

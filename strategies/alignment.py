@@ -4,7 +4,7 @@ Source: "Federated Latent Space Alignment for Multi-user Semantic Communications
 precoder, with block coordinate descent, one precoder a user, and links without alignment to compare with.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from logging import WARNING
 from typing import Any, Literal, cast
@@ -61,6 +61,17 @@ class AlignmentStrategy(FederatedStrategy):
         relative_tolerance: float = Field(default=1e-4, ge=0)
         evaluate_every: int = Field(default=1, ge=1)
         """Rounds from one test to the next; the last round always has one."""
+
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            reason = f"{here}.mode '{self.mode}' aligns nothing"
+            if self.mode in WITHOUT_TRAINING:
+                names = [f"{here}.rho", f"{here}.tolerance", "learner.target_whitening", "learner.widely_linear"]
+                yield from ((name, reason) for name in names)
+            if self.mode in WITHOUT_PILOTS:
+                yield "learner.ridge", reason
+                for name in ("snr_db", "user_snr_db"):
+                    yield f"channel.{name}", f"{here}.mode '{self.mode}' sends nothing through a channel"
 
         def check(self, scenario: Scenario) -> None:
             """Refuse a learner that cannot answer."""

@@ -5,8 +5,8 @@ Source: "Semantic-Aware Task Clustering for Federated Cooperative Multi-Task Sem
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -21,6 +21,7 @@ from semfed.flower.experiment import Experiment
 from semfed.flower.federation import Federation
 from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings, require_one_architecture
 from semfed.scenario import Scenario
+from semfed.settings import only_when
 
 ALONE = unsent(down=[ALL], up=[ALL])
 """A client that is alone in its cluster keeps its encoder; nobody else needs it."""
@@ -47,10 +48,16 @@ class ClusteredStrategy(FederatedStrategy):
         given partition of client indices, such as ``[[0, 2], [1]]``."""
         alphabet: information.Alphabet = "named"
         """How pmfs of different tasks are brought to one alphabet; see `semfed.information.on_common_alphabet`."""
-        threshold: float | None = Field(default=None, ge=0, le=1)
+        threshold: Annotated[float | None, only_when(clusters="similarity")] = Field(default=None, ge=0, le=1)
         """Similarity from which on tasks are related; the midpoint of the smallest and largest if unset."""
         weighted: bool = False
         """Weigh clients by their number of samples instead of equally."""
+
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            given = () if isinstance(self.clusters, str) else self.clusters
+            if self.clusters == "individual" or (given and all(len(cluster) == 1 for cluster in given)):
+                yield f"{here}.weighted", "every client is alone in its cluster"
 
         def check(self, scenario: Scenario) -> None:
             """Refuse settings that cannot work with the scenario's clients."""

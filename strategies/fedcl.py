@@ -3,6 +3,7 @@
 Source: "Federated Contrastive Learning for Personalized Semantic Communication" (arXiv 2406.09182), Algorithm 1.
 """
 
+from collections.abc import Iterator
 from logging import WARNING
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from semfed import seeding, weights
 from semfed.contrastive import CentroidGenerator, Centroids, Mode, generator_loss
 from semfed.flower.experiment import Experiment
 from semfed.optimizers import make_optimizer
-from semfed.scenario import TrainingSettings
+from semfed.scenario import Scenario, TrainingSettings
+from semfed.settings import only_when
 from semfed.weights import Arrays
 
 from .split import SplitSettings, SplitStrategy
@@ -36,12 +38,19 @@ class FedCL(SplitStrategy):
         scg_mode: Mode = "normalised"
         """Centroids of the norm of a feature and cosine similarities; or eq. (9) as it is printed, held within that
         norm because the loss has no lower bound."""
-        scg_temperature: Annotated[float, Field(gt=0)] = 0.5
+        scg_temperature: Annotated[float, Field(gt=0), only_when(scg_mode="normalised")] = 0.5
         """Of the cosine similarities."""
         scg_steps: Annotated[int, Field(ge=0)] = 5
         """Full-batch steps after every round."""
         scg_lr: Annotated[float, Field(gt=0)] = 0.001
         """Learning rate of the generator's Adam."""
+
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            yield from super().idle(scenario, here)
+            if not self.scg_steps:
+                yield f"{here}.scg_lr", "with scg_steps = 0 the generator is not trained"
+                yield f"{here}.scg_temperature", "with scg_steps = 0 the generator is not trained"
 
     def __init__(self, experiment: Experiment, settings: Settings) -> None:
         super().__init__(experiment, settings)

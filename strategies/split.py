@@ -6,7 +6,7 @@ goes back, and the instances are averaged at the end of the round, weighted by t
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import numpy as np
@@ -44,6 +44,11 @@ class SplitSettings(StrategySettings):
     downlink: ChannelChoice | None = None
     """Channel of the gradients, such as ``{name = "awgn", symbols = "complex", snr_db = 10}``; without errors if
     unset."""
+
+    def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        yield f"{here}.downlink.uses", "a gradient is as wide as the features"
+        yield f"{here}.downlink.power", "a gradient is sent at unit power in any case"
 
     def check(self, scenario: Scenario) -> None:
         """Refuse clients whose decoders could not be shared."""

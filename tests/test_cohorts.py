@@ -85,5 +85,5 @@ def test_learners_without_cohorts_are_served_one_by_one(tmp_path: Any) -> None:
 
 
 def test_cohorts_train_in_process_alone(tmp_path: Any) -> None:
-    with pytest.raises(ScenarioError, match="cohort = 4 with engine 'ray'"):
+    with pytest.raises(ScenarioError, match="cohort = 4 has no effect with engine 'ray': it is an option of inprocess"):
         semfed.run("digits", engine="ray", cohort=4, out=tmp_path / "run")

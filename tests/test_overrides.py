@@ -53,7 +53,10 @@ def test_of_several_mistakes_the_first_is_told() -> None:
         ("arms.clusterd.threshold=1", "no arm 'clusterd'; did you mean 'clustered'"),
         ("clients.Sat 9.task=t1", "no such setting"),
         ("channel.snr_db=loud", "snr_db = 'loud'"),
-        ("strategy.clusters=one", "every arm sets strategy.clusters itself; write arms.<arm>.strategy.clusters"),
+        (
+            "strategy.clusters=one",
+            "every arm that runs sets strategy.clusters itself; write arms.<arm>.strategy.clusters",
+        ),
         (
             "data.partition=dirichlett",
             "data.partition = 'dirichlett': no partition 'dirichlett'; did you mean 'dirichlet'",
@@ -65,11 +68,52 @@ def test_bad_overrides_are_explained(text: str, words: str) -> None:
         overrides.load("digits", [text])
 
 
+@pytest.mark.parametrize(
+    ("text", "arms", "words"),
+    [
+        ("strategy.lambda_ms=3", ["fedavg", "local"], "every arm that runs sets strategy.lambda_ms itself"),
+        ("strategy.lambda_ms=3", ["fedproto"], "every arm that runs sets strategy.lambda_ms itself"),
+        ("learner.minibatches=3", ["fedavg"], "every arm that runs sets learner.minibatches itself"),
+        ("learner=split", ["local"], "every arm that runs sets learner itself"),
+        ('strategy={name="fedcl", lambda_ms=2}', ["fedproto"], "every arm that runs sets strategy itself"),
+        ("arms.local.training.lr=1", ["fedavg"], "arm 'local' does not run; choose it with --arms"),
+        ("rounds=3", ["late"], "every arm that runs sets rounds itself"),
+        ("training.lr=3", ["late"], "every arm that runs sets training.lr itself"),
+    ],
+)
+def test_an_override_that_reaches_no_arm_that_runs_is_refused(text: str, arms: list[str], words: str) -> None:
+    tree = overrides.load("fedcl-digits").tree()
+    tree["arms"].append({"name": "late", "rounds": 4, "training": {"lr": 0.1}})
+    with pytest.raises(ScenarioError, match=words):
+        overrides.load(tree, [text], arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("text", "arms"),
+    [
+        ("strategy.lambda_ms=3", ["fedcl", "fedavg"]),
+        ("learner.minibatches=3", ["fedproto"]),
+        ('strategy={name="fedcl", lambda_ms=2}', ["fedcl"]),
+        ("arms.local.training.lr=1", ["local", "fedavg"]),
+        ("training={epochs=2, lr=0.2}", ["late"]),
+        ("data.q=10", ["fedavg"]),
+    ],
+)
+def test_an_override_that_reaches_one_arm_is_taken(text: str, arms: list[str]) -> None:
+    tree = overrides.load("fedcl-digits").tree()
+    tree["arms"].append({"name": "late", "rounds": 4, "training": {"lr": 0.1}})
+    assert overrides.load(tree, [text], arms=arms).arm_names == tuple(
+        arm["name"] for arm in tree["arms"] if arm["name"] in arms
+    )
+
+
 def test_choosing_arms_and_seeds() -> None:
     loaded = overrides.load("digits", arms=["individual"], seeds=[7])
     assert (loaded.arm_names, loaded.seeds) == (("individual",), (7,))
     with pytest.raises(ScenarioError, match="arm 'solo': not in scenario 'digits'"):
         overrides.load("digits", arms=["solo"])
+    with pytest.raises(ScenarioError, match="arms: none is chosen"):
+        overrides.load("digits", arms=[])
 
 
 def test_a_sweep_makes_an_arm_of_every_value() -> None:

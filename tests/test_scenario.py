@@ -66,7 +66,6 @@ def test_clients_can_be_counted() -> None:
         ({"rounds": "many"}, ["rounds = 'many'", "integer"]),
         ({"seeds": [1, 1]}, ["seeds 1 occurs twice"]),
         ({"training": {"device": "gpu"}}, ["training.device = 'gpu'"]),
-        ({"training": {"optimizer": "adam"}}, ["momentum = 0.9 belongs to optimizer 'sgd'"]),
         ({"tasks": {"t1": {"values": [2, 2]}}}, ["tasks.t1", "belongs to two values"]),
         ({"tasks": {"t1": {"values": [2], "rest": "2"}}}, ["both a named value and the rest"]),
         ({"strategy": {"clusters": "similarty"}}, ["strategy.clusters = 'similarty': Input should be"]),

@@ -26,11 +26,11 @@ def main() -> None:
     complete = overrides.load(options.scenario, options.set)
     with tempfile.TemporaryDirectory() as scratch:
         run = semfed.run(
-            options.scenario,
+            complete,
             engine=options.engine,
             arms=complete.arm_names[:1],
             seeds=complete.seeds[:1],
-            overrides=[*options.set, f"rounds={min(options.rounds, complete.rounds)}"],
+            overrides={"rounds": min(options.rounds, complete.rounds)},
             out=Path(scratch) / "run",
             workers=options.workers,
         )

@@ -23,7 +23,7 @@ SCENARIO = Path(__file__).with_name("mnist-1000.toml")
 
 def main() -> None:
     started = time.perf_counter()
-    options = workload.arguments(__doc__.splitlines()[0], engine="inprocess", workers=0, checkpoint_every=0, cohort=1)
+    options = workload.arguments(__doc__.splitlines()[0], engine="inprocess", workers=0, checkpoint_every=0, cohort=0)
     settings = [f"checkpoint_every={options.checkpoint_every}"]
     settings += [f"arms.{options.workload}.rounds={options.rounds}"] if options.rounds else []
     with tempfile.TemporaryDirectory() as scratch:
@@ -35,7 +35,7 @@ def main() -> None:
             data_root=options.data_root,
             out=Path(scratch) / "run",
             workers=options.workers or None,
-            cohort=options.cohort,
+            cohort=options.cohort or None,
         )
         timing = [json.loads(line) for line in (run.folder / "timing.jsonl").read_text().splitlines()]
         (file,) = (run.folder / "parameters").iterdir()

@@ -22,9 +22,10 @@ from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
 from semfed.settings import StrictModel
 
+Decibel = Annotated[float, Field(ge=-300.0, allow_inf_nan=True)]
+"""A ratio in dB, ``inf`` for no noise; at less than -300 dB the noise's power leaves the range of float32."""
 MOST_USES = 1_000_000
-Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
-"""A signal-to-noise ratio: at -200 dB noise has 10^10 times the signal's amplitude; ``inf`` is no noise."""
+"""Channel uses per sample that a scenario may ask for; the layers around them could not be stored long before."""
 
 
 class ChannelSettings(StrictModel):

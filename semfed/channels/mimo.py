@@ -1,7 +1,7 @@
 """A static MIMO channel: K uses of the same N_R x N_T matrix per message."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -9,6 +9,10 @@ from torch import Tensor
 
 from semfed.channels.base import MOST_USES, Channel, ChannelSettings, ChannelState, Decibel
 from semfed.channels.power import Normalisation
+from semfed.scenario import Scenario
+from semfed.settings import only_when
+
+MOST_ANTENNAS = 4096
 
 
 def draw_response(receive: int, transmit: int, generator: torch.Generator) -> Tensor:
@@ -38,10 +42,25 @@ class MIMO(Channel):
         power: Normalisation = "none"
         symbols: Literal["complex"] = "complex"
         uses: int = Field(default=1, ge=1, le=MOST_USES)
-        transmit_antennas: int = Field(default=4, ge=1, le=4096)
-        receive_antennas: int = Field(default=4, ge=1, le=4096)
+        snr_db: Annotated[Decibel, only_when(user_snr_db=None)] = 10.0
+        transmit_antennas: int = Field(default=4, ge=1, le=MOST_ANTENNAS)
+        receive_antennas: int = Field(default=4, ge=1, le=MOST_ANTENNAS)
         user_snr_db: tuple[Decibel, ...] | None = None
         """One SNR a user, in their order, instead of `snr_db` for all."""
+
+        def check(self, scenario: Scenario) -> None:
+            """Refuse SNRs of users where there are more or fewer users, or where all have one channel."""
+            if self.user_snr_db is None:
+                return
+            if len(self.user_snr_db) != len(scenario.clients):
+                raise ValueError(
+                    f"channel.user_snr_db has {len(self.user_snr_db)} values for {len(scenario.clients)} users; "
+                    "give one each"
+                )
+            if not getattr(scenario.learner.load(), "channel_a_user", False):
+                raise ValueError(
+                    f"channel.user_snr_db: learner {scenario.learner.name!r} has one channel for all; set snr_db"
+                )
 
         @property
         def width(self) -> int:

@@ -1,6 +1,7 @@
 """Rayleigh fading with additive noise, on real or complex symbols, with or without knowledge of the fading."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +23,11 @@ class Rayleigh(Channel):
         """One coefficient per symbol, or one per sample."""
         receiver: Literal["raw", "phase", "mmse"] = "raw"
         """Leave the symbols as they arrive, turn their phase back, or equalise with y conj(h) / (|h|^2 + N0)."""
+
+        def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            if self.symbols == "real" and self.receiver == "phase":
+                yield f"{here}.receiver", "on real symbols the phase is turned back in any case; take 'raw' or 'mmse'"
 
     settings: Settings
 

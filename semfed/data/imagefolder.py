@@ -119,6 +119,8 @@ class ImageFolder:
         """Whether images in subfolders of a class belong to it; unset, they are refused."""
         test_fraction: float = Field(default=0.2, gt=0, lt=1)
 
+    downloads = False
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
@@ -143,6 +145,11 @@ class ImageFolder:
         reading = Reading(options.size, options.grayscale, options.depth, options.background)
         classes = tuple(next(iter(images.values())))
         if "all" not in images:
+            if options.test_fraction != type(options)().test_fraction:
+                raise DataError(
+                    f"data.source.test_fraction = {options.test_fraction} has no effect: '{folder}' has a part 'test'; "
+                    "leave it out"
+                )
             train, test = (decode_all(images[part], reading) for part in listing.PARTS)
             first = [next(iter(images[part].values()))[0] for part in listing.PARTS]
             _require_one_kind(train[0].shape[1], first[0], test[0].shape[1], first[1])

@@ -59,7 +59,8 @@ class Decoded:
 class Source(Protocol):
     """A data set plugin, constructed with its settings.
 
-    A class attribute ``Settings`` (a `semfed.settings.StrictModel`) declares what a scenario may set.
+    A class attribute ``Settings`` (a `semfed.settings.StrictModel`) declares what a scenario may set, and ``downloads``
+    whether there is anything to download.
     """
 
     settings: Any

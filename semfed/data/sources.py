@@ -22,6 +22,7 @@ class Digits:
     """
 
     Settings = StrictModel
+    downloads = False
 
     def __init__(self, settings: StrictModel) -> None:
         self.settings = settings

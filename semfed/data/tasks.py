@@ -91,6 +91,33 @@ def require_every_value(labels: Tensor, task: Task, name: str, client: str) -> N
             )
 
 
+def require_choice(labels: Tensor, mapping: Tensor, name: str, part: str) -> None:
+    """Insist that there is something to tell apart: with one value alone, whoever always says it is always right.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (samples,), int64
+        Classes of images.
+    mapping : Tensor, shape (classes,), int64
+        From `label_map`.
+    name : str
+        The task's name, for the message.
+    part : str
+        Which images these are, for the message.
+
+    Raises
+    ------
+    DataError
+        If fewer than two of the task's values occur.
+    """
+    found = int(torch.bincount(values(labels, mapping)[1].cpu()).count_nonzero())
+    if found < 2:
+        raise DataError(
+            f"tasks.{name}: {part} images have {'one value' if found else 'none'} of the task, so there is nothing to "
+            "tell apart: change the task, data.partition or the data"
+        )
+
+
 def joint_values(labels: Tensor, named: Mapping[str, Task], classes: Sequence[str]) -> Tensor:
     """Return the values of several tasks for the same samples.
 

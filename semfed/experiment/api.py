@@ -2,28 +2,41 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
-from semfed.engine.shelf import BUDGET_MB
 from semfed.errors import CheckpointError, RunFolderError, ScenarioError
 from semfed.experiment import folder as folders
 from semfed.experiment.history import History
 from semfed.experiment.recorder import Recorder, write_summary
 from semfed.flower import preflight
 from semfed.flower.worker import Worker
-from semfed.overrides import load
+from semfed.overrides import Overrides, load
 from semfed.scenario import Scenario
 from semfed.settings import suggest
 
 ENGINES = ("inprocess", "ray", "flower")
+OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
+    "workers": (("ray",), TypeAdapter(Annotated[int, Field(ge=1)]), "workers"),
+    "ray_address": (("ray",), TypeAdapter(str), "address"),
+    "gpus_per_worker": (("ray",), TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]), "gpus_per_worker"),
+    "state_memory_mb": (
+        ("inprocess", "ray"),
+        TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]),
+        "state_memory_mb",
+    ),
+    "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
+}
+"""Options by the engines that have them, with what they may be, and what the engine calls them."""
 
 
 @dataclass(frozen=True)
@@ -46,57 +59,52 @@ class Run:
 
 
 def run(
-    scenario: str | Path | None = None,
+    scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
     *,
     engine: str = "inprocess",
-    arms: Sequence[str] | None = None,
-    seeds: Iterable[int] | None = None,
-    overrides: Sequence[str] = (),
-    sweep: str | None = None,
+    arms: str | Sequence[str] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    overrides: Overrides = (),
+    sweep: str | Mapping[str, Any] | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     workers: int | None = None,
     ray_address: str | None = None,
-    gpus_per_worker: float = 0.0,
-    state_memory_mb: float = BUDGET_MB,
-    cohort: int = 1,
+    gpus_per_worker: float | None = None,
+    state_memory_mb: float | None = None,
+    cohort: int | None = None,
 ) -> Run:
     """Run a scenario and return what it left behind.
 
     Parameters
     ----------
-    scenario : str or Path, optional
-        A built-in's name, a folder with ``scenario.toml``, or a TOML file; not needed to resume.
+    scenario : str, Path, mapping or Scenario, optional
+        A built-in's name, a folder with ``scenario.toml``, a TOML file, or what would stand in one; not needed to
+        resume.
     engine : {"inprocess", "ray", "flower"}
         This process, Ray actors that keep their clients, or Flower's own Ray simulation. The numbers are the same.
-    arms : sequence of str, optional
-        Only these arms.
-    seeds : iterable of int, optional
-        These seeds instead of the scenario's.
-    overrides : sequence of str
-        ``PATH=VALUE`` each, such as ``channel.snr_db=5``.
-    sweep : str, optional
-        ``PATH=VALUE,VALUE,...``: every arm with every value, such as ``channel.snr_db=0,5,10``.
+    arms, seeds, overrides, sweep
+        Which arms, with which seeds and other values; see `semfed.overrides.load`.
     data_root : str or Path, optional
         Where data sets are; the environment variable ``SEMFED_DATA`` by default.
     out : str or Path, optional
         The run folder; a new one below ``runs`` by default.
     resume : str or Path, optional
         A run folder to go on in, from its last checkpoint; the engine may be another one. Its scenario is the one
-        that it holds: if one is given as well, the two must be equal.
+        that it holds: what is given of a scenario, arms, seeds, overrides or a sweep must come to the same.
     callbacks : sequence of Callback
         Told of everything, beside the recorder.
     workers : int, optional
         Engine ``ray``: number of actors; one a CPU by default.
     ray_address : str, optional
         Engine ``ray``: a cluster to join.
-    gpus_per_worker : float, default 0
-        Engine ``ray``: share of a GPU for every actor.
-    state_memory_mb : float, default 256
-        Engines ``inprocess`` and ``ray``: megabytes of client states in memory; the others lie on disk.
-    cohort : int, default 1
+    gpus_per_worker : float, optional
+        Engine ``ray``: share of a GPU for every actor; none by default.
+    state_memory_mb : float, optional
+        Engines ``inprocess`` and ``ray``: megabytes of client states in memory, 256 by default; the others lie on disk.
+    cohort : int, optional
         Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can. The
         numbers are then the same up to float rounding only. It pays on a GPU; on a CPU it hardly does.
 
@@ -105,15 +113,25 @@ def run(
     SemfedError
         One sentence about what is wrong, before any training where that is possible.
     """
-    if engine not in ENGINES:
-        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
-    if cohort < 1 or (cohort > 1 and engine != "inprocess"):
-        raise ScenarioError(f"cohort = {cohort} with engine {engine!r}: cohorts of 1 or more train in process alone")
+    options = engine_options(
+        engine,
+        workers=workers,
+        ray_address=ray_address,
+        gpus_per_worker=gpus_per_worker,
+        state_memory_mb=state_memory_mb,
+        cohort=cohort,
+    )
     root = find_data_root(data_root)
+    if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
+        raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
     if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
         resolved = load(Path(resume) / folders.SCENARIO)
-        if scenario is not None and load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep) != resolved:
-            raise CheckpointError(f"'{resume}' is a run of another scenario: leave the scenario out to resume it")
+        given = resolved if scenario is None else scenario
+        if load(given, overrides, arms=arms, seeds=seeds, sweep=sweep) != resolved:
+            raise CheckpointError(
+                f"'{resume}' is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out to "
+                "resume it"
+            )
     elif scenario is not None:
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
@@ -135,11 +153,6 @@ def run(
             from semfed.engine.local import local_grid
             from semfed.flower.server import conduct
 
-            options: dict[str, Any] = {"state_memory_mb": state_memory_mb}
-            if engine == "inprocess":
-                options["cohort"] = cohort
-            if engine == "ray":
-                options |= {"workers": workers, "address": ray_address, "gpus_per_worker": gpus_per_worker}
             states = folder / checkpoints.FOLDER / checkpoints.CLIENTS
             with local_grid(engine, sizes, root, states, worker=worker, **options) as grid:
                 conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
@@ -150,6 +163,38 @@ def run(
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
+
+
+def engine_options(engine: str, **given: Any) -> dict[str, Any]:
+    """Return the options that an engine is started with.
+
+    Parameters
+    ----------
+    engine : str
+    **given
+        Options of `run`, by their names; None for those that were not given.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such engine, or an option is not one of its, or out of range.
+    """
+    if engine not in ENGINES:
+        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
+    options = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        engines, kind, keyword = OPTIONS[name]
+        if engine not in engines:
+            raise ScenarioError(
+                f"{name} = {value!r} has no effect with engine {engine!r}: it is an option of {' and '.join(engines)}"
+            )
+        try:
+            options[keyword] = kind.validate_python(value)
+        except ValidationError as error:
+            raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
+    return options
 
 
 def _same(engine: str, data_root: str | Path | None) -> str:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from semfed.errors import RunFolderError
 from semfed.experiment import convergence
 from semfed.experiment import folder as folders
 from semfed.experiment.feature_map import feature_map
@@ -56,6 +57,8 @@ def plot(folder: Path) -> list[Path]:
     RunFolderError
         If it is not a run folder.
     """
+    if not (folder / folders.SCENARIO).is_file():
+        raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
     scenario = validate(read(folder / folders.SCENARIO))
     summary = folders.read_json(folder / folders.SUMMARY)
     by_arm = curves(folders.each_record(folder))

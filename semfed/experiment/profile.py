@@ -7,7 +7,7 @@ round add up to it; what no known function accounts for is `OTHER`.
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -21,11 +21,13 @@ from semfed.callbacks import Callback
 from semfed.errors import ScenarioError
 from semfed.experiment.api import run
 from semfed.flower.federation import Federation
-from semfed.overrides import load
+from semfed.overrides import Overrides, load
 from semfed.records import Record
 from semfed.scenario import Scenario
 
 OTHER = "other"
+ROUNDS = 4
+"""How many rounds are profiled unless it is said."""
 PARTS = {
     "broadcast": "messages made, addressed and accounted",
     "client": "clients built, their arrays unpacked, their states kept",
@@ -217,12 +219,12 @@ class Profile(Callback):
 
 
 def take(
-    scenario: str | Path,
+    scenario: str | Path | Mapping[str, Any] | Scenario,
     *,
     engine: str = "inprocess",
     arm: str | None = None,
-    rounds: int = 4,
-    overrides: Sequence[str] = (),
+    rounds: int | None = None,
+    overrides: Overrides = (),
     data_root: str | Path | None = None,
     workers: int | None = None,
 ) -> list[RoundProfile]:
@@ -236,28 +238,30 @@ def take(
         With ``ray`` the server's process is watched: training is what it waits for.
     arm : str, optional
         The first one by default.
-    rounds : int, default 4
-        The first one, which fills caches, is left out of the result if there are several.
+    rounds : int, optional
+        4 by default, or all if there are fewer. The first one, which fills caches, is left out of the result if there
+        are several.
 
     Raises
     ------
     ScenarioError
-        If the engine cannot be watched, or the scenario is wrong.
+        If the engine cannot be watched, the scenario is wrong, or it has fewer rounds.
     """
     if engine not in ("inprocess", "ray"):
         raise ScenarioError(f"engine {engine!r} cannot be profiled; take 'inprocess' or 'ray'")
-    complete = load(scenario, overrides)
-    chosen = arm or complete.arm_names[0]
-    few = [*overrides, f"rounds={min(rounds, complete.rounds)}"]
+    complete = load(scenario, overrides, arms=None if arm is None else [arm])
+    chosen = complete.arm_names[0]
+    most = complete.arm(chosen).rounds
+    if rounds is not None and not 1 <= rounds <= most:
+        raise ScenarioError(f"rounds = {rounds}: arm {chosen!r} has {most}; give 1 to {most}")
+    few = {f"arms.{chosen}.rounds" if complete.arms else "rounds": min(ROUNDS, most) if rounds is None else rounds}
+    short = load(complete, few, arms=[chosen], seeds=complete.seeds[:1])
     clock = Clock()
     profile = Profile(clock)
-    with watching(clock, load(scenario, few, arms=[chosen]), ray=engine == "ray"), TemporaryDirectory() as scratch:
+    with watching(clock, short, ray=engine == "ray"), TemporaryDirectory() as scratch:
         run(
-            scenario,
+            short,
             engine=engine,
-            arms=[chosen],
-            seeds=complete.seeds[:1],
-            overrides=few,
             data_root=data_root,
             out=Path(scratch) / "run",
             callbacks=[profile],

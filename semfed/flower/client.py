@@ -131,11 +131,20 @@ class Learner(NumPyClient):
     config_keys : mapping of str to set of str
         By method (``fit``, ``evaluate``, a phase), what its config may hold beside ``server-round``. A strategy that
         sends anything else is refused, since it would be ignored.
+    tells_labels : bool
+        Whether `get_properties` tells the distribution of labels, which a scenario may protect.
+    sends_encoded : bool
+        Whether the encoder's output is what is sent, so that the channel decides its width.
+    channel_a_user : bool
+        Whether every client's channel may have an SNR of its own.
     """
 
     requires_every_value: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
+    tells_labels: ClassVar[bool] = True
+    sends_encoded: ClassVar[bool] = False
+    channel_a_user: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session

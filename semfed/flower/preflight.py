@@ -5,13 +5,39 @@ from pathlib import Path
 import torch
 
 from semfed.data import tasks
-from semfed.errors import ScenarioError
+from semfed.errors import DataError, ScenarioError
 from semfed.flower import fitting
 from semfed.flower.experiment import Experiment
 from semfed.flower.worker import Worker
 from semfed.isolation import isolated
+from semfed.models.base import require_width
 from semfed.scenario import Scenario
 from semfed.training import pick_device
+
+
+def check_widths(scenario: Scenario) -> None:
+    """Refuse encoders and decoders that ask for another width than the channel or their task decides.
+
+    Raises
+    ------
+    ScenarioError
+    """
+    if not getattr(scenario.learner.load(), "sends_encoded", False):
+        return
+    for client in scenario.clients if not hasattr(scenario.learner.settings, "tasks") else ():  # else it decides others
+        values = len(scenario.tasks[client.task].symbols)
+        require_width(scenario.model.decoder, values, f"task {client.task!r} with {values} values")
+    width = getattr(scenario.channel.settings, "width", None)
+    for choice in (scenario.model.encoder, *(client.encoder for client in scenario.clients)):
+        if choice is not None:
+            require_width(choice, width, f"channel.uses = {getattr(scenario.channel.settings, 'uses', None)}")
+
+
+def _check_channels(scenario: Scenario, channels: int) -> None:
+    for name in ("mean", "std"):
+        values = getattr(scenario.data, name)
+        if values is not None and len(values) not in (1, channels):
+            raise DataError(f"data.{name} has {len(values)} values for images of {channels} channels; give one each")
 
 
 @isolated()
@@ -47,6 +73,7 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
         complete = scenario.arm(arm)
         fitting.check(complete)
         pick_device(complete.training.device)
+        check_widths(complete)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
         for name, task in complete.tasks.items():
             if task.missing == "allow" and not demanding:
@@ -64,6 +91,12 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
             maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in complete.tasks.items()}
             held = [torch.from_numpy(worker.rows(experiment, data_root, k)) for k in range(len(complete.clients))]
             sizes = sizes or [len(rows) for rows in held]
+            _check_channels(complete, dataset.shape[0])
+            for name, mapping in maps.items():
+                own = [rows for client, rows in zip(complete.clients, held, strict=True) if client.task == name]
+                if own:
+                    tasks.require_choice(dataset.train.labels[torch.cat(own)], mapping, name, "its clients' training")
+                    tasks.require_choice(dataset.test.labels, mapping, name, "the test")
             for client, rows in zip(complete.clients, held, strict=True):
                 if demanding:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]

@@ -57,12 +57,13 @@ def read_run_config(config: Mapping[str, Any]) -> Scenario:
     ScenarioError
         If it asks for something that is not there.
     """
-    overrides = [f"{key}={_toml(value)}" for key, value in config.items() if key not in OWN_KEYS]
-    overrides += [part.strip() for part in str(config.get("set", "")).split(";") if part.strip()]
+    keys = [f"{key}={_toml(value)}" for key, value in config.items() if key not in OWN_KEYS]
+    overrides = [part.strip() for part in str(config.get("set", "")).split(";") if part.strip()]
     arms = [arm.strip() for arm in str(config.get("arms", "")).split(",") if arm.strip()]
     seeds = str(config.get("seeds", "")).strip()
+    around = load(_find(str(config.get("scenario", "scenario.toml"))), keys)  # an app's own config, as a rule
     return load(
-        _find(str(config.get("scenario", "scenario.toml"))),
+        around,
         overrides,
         arms=arms or None,
         seeds=parse_seeds(seeds) if seeds else None,

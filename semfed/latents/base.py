@@ -1,7 +1,7 @@
 """What a latent source plugin is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semfed.data.dataset import Dataset
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, TrainingSettings
 from semfed.settings import StrictModel
 
 Encode = Callable[[Tensor | None], Tensor]
@@ -42,6 +42,16 @@ class Place:
     rows: Callable[[int], Tensor]
     data_root: Path | None
     device: torch.device
+
+
+class ReadySettings(StrictModel):
+    """Settings of a source that trains no encoders."""
+
+    def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        names = [f"training.{name}" for name in TrainingSettings.model_fields if name != "device"]
+        names += ["data.mean", "data.std", *(f"clients.{client.name}.encoder" for client in scenario.clients)]
+        yield from ((name, f"{here} are ready: no encoder is trained on standardised images") for name in names)
 
 
 class LatentSource(ABC):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from semfed import seeding
 from semfed.errors import DataError
-from semfed.latents.base import Encode, LatentSource, Place
-from semfed.settings import StrictModel
+from semfed.latents.base import Encode, LatentSource, Place, ReadySettings
+from semfed.scenario import Scenario
 
 NAMES = ("train", "train_labels", "test", "test_labels")
 
@@ -26,7 +26,7 @@ class FileLatents(LatentSource):
     shape (samples,), integers that index the classes of the scenario's data set.
     """
 
-    class Settings(StrictModel):
+    class Settings(ReadySettings):
         """Paths, relative to the data root or absolute."""
 
         access_point: str
@@ -35,11 +35,14 @@ class FileLatents(LatentSource):
         """Share of the training samples, drawn at random, on which classifiers are trained. Held-out pilots come from
         the others; on what the encoders were trained, only the files' author knows."""
 
+        def check(self, scenario: Scenario) -> None:
+            """Refuse fewer or more files than users."""
+            users = len(scenario.clients)
+            if len(self.users) != users:
+                raise ValueError(f"latents.users names {len(self.users)} files for {users} users: name one each")
+
     def __init__(self, settings: Settings, place: Place) -> None:
         super().__init__(settings, place)
-        users = len(place.scenario.clients)
-        if len(settings.users) != users:
-            raise DataError(f"latents.users names {len(settings.users)} files for {users} users: name one each")
         self.settings = settings
         self._classes = len(place.dataset.classes)
         self._own = read_latents(self._path(settings.access_point), self._classes)

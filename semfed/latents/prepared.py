@@ -1,6 +1,6 @@
 """What follows from the seed before anything is exchanged: pilots, white features, classifiers; made once a process."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -16,7 +16,7 @@ from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.latents.base import Encode, LatentSource, Place
 from semfed.plugins import parse
-from semfed.scenario import LatentsChoice, TrainingSettings
+from semfed.scenario import LatentsChoice, Scenario, TrainingSettings
 from semfed.settings import StrictModel
 
 T = TypeVar("T")
@@ -47,6 +47,10 @@ class LatentSettings(StrictModel):
     """Added to the variances that are whitened, as a share of their mean."""
     classifier: TrainingSettings = TrainingSettings(epochs=10, optimizer="adam", lr=0.01)
     """How a user's classifier learns from its own clean latents."""
+
+    def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        yield f"{here}.classifier.device", "it trains where training.device says"
 
     @property
     def options(self) -> Options:

@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from semfed.data.dataset import standardise
 from semfed.errors import DataError
-from semfed.latents.base import Encode, LatentSource, Place, in_batches
-from semfed.settings import StrictModel
+from semfed.latents.base import Encode, LatentSource, Place, ReadySettings, in_batches
+from semfed.scenario import Scenario
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, on which the weights were trained."""
@@ -24,7 +24,7 @@ class TorchvisionLatents(LatentSource):
     Nothing is ever downloaded: the weights must be where torchvision itself keeps them.
     """
 
-    class Settings(StrictModel):
+    class Settings(ReadySettings):
         """Names of torchvision's models."""
 
         access_point: str = "vit_b_16"
@@ -33,12 +33,15 @@ class TorchvisionLatents(LatentSource):
         size: int = Field(default=224, ge=1, le=4096)
         """Width and height to which images are scaled, in pixels."""
 
+        def check(self, scenario: Scenario) -> None:
+            """Refuse fewer or more models than users."""
+            users = len(scenario.clients)
+            if len(self.users) != users:
+                raise ValueError(f"latents.users names {len(self.users)} models for {users} users: name one each")
+
     def __init__(self, settings: Settings, place: Place) -> None:
         super().__init__(settings, place)
         self.settings = settings
-        if len(settings.users) != len(place.scenario.clients):
-            users = len(place.scenario.clients)
-            raise DataError(f"latents.users names {len(settings.users)} models for {users} users: name one each")
 
     def encoder(self, owner: int | None) -> Encode:
         """Load a network and return it without its last layer; owner as in the base class."""

@@ -1,5 +1,7 @@
 """Encoders trained here, apart from each other: own data, own initial weights, perhaps own architectures."""
 
+from collections.abc import Iterator
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from semfed import models, seeding, training
 from semfed.errors import DataError
 from semfed.latents.base import Encode, LatentSource, Place, in_batches
+from semfed.scenario import Scenario
 from semfed.settings import StrictModel
 
 BATCH = 2000
@@ -26,7 +29,12 @@ class TrainedLatents(LatentSource):
         access_point_images: int = Field(default=8000, ge=1)
         """Training images of the access point."""
         homogeneous: bool = False
-        """Whether all users have the access point's architecture, whatever they say of their own."""
+        """Whether all users have the access point's architecture."""
+
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            for client in scenario.clients if self.homogeneous else ():
+                yield f"clients.{client.name}.encoder", f"{here}.homogeneous = true gives all users one architecture"
 
     def __init__(self, settings: Settings, place: Place) -> None:
         super().__init__(settings, place)

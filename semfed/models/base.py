@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from semfed import seeding
+from semfed.errors import ScenarioError
 from semfed.models.dropout import seeded
 from semfed.plugins import Plugin
 
@@ -24,6 +25,29 @@ class Model(Protocol):
         """
 
 
+def require_width(choice: Plugin, outputs: int | None, why: str = "its place") -> None:
+    """Insist that a model does not ask for another width than the one that is decided for it.
+
+    Parameters
+    ----------
+    choice : Plugin
+    outputs : int or None
+        What is decided, None if the model decides.
+    why : str
+        What decides it, for the message.
+
+    Raises
+    ------
+    ScenarioError
+        If the two differ.
+    """
+    own = getattr(choice.settings, "outputs", None)
+    if own is not None and outputs is not None and own != outputs:
+        raise ScenarioError(
+            f"model {choice.name!r}: outputs = {own}, but {why} decides for {outputs}; leave outputs out"
+        )
+
+
 def build(
     choice: Plugin, input_shape: tuple[int, ...], *, outputs: int | None = None, stream: tuple[int, str, int]
 ) -> nn.Module:
@@ -40,6 +64,7 @@ def build(
     stream : (seed, purpose, index)
         The random stream of the weights; see `semfed.seeding`.
     """
+    require_width(choice, outputs)
     plugin: Model = choice.load()(choice.settings)
     with seeding.initialisation(*stream):
         return seeded(plugin.build(input_shape, outputs)).eval()

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -33,6 +34,11 @@ class MLP:
         """Between the layers."""
         dropout: float = Field(default=0.0, ge=0, lt=1)
         """Before the last layer, while training."""
+
+        def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.effects`."""
+            if not self.hidden:
+                yield f"{here}.activation", "there are no hidden layers"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

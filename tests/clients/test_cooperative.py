@@ -43,7 +43,7 @@ def _as_in_a_client() -> Iterator[None]:
 
 def make(arm: str, *overrides: str, worker: Worker | None = None) -> Callable[[], CooperativeClient]:
     """Return what builds the client anew for every message, as the adapter does."""
-    experiment = Experiment(load("iopm-mnist", [*DIGITS, *overrides]).arm(arm), arm, 0)
+    experiment = Experiment(load(load("iopm-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
     kept = worker or Worker()
@@ -181,15 +181,16 @@ def test_interleaved_trains_both_in_every_round() -> None:
 
 def test_settings_that_cannot_work_are_refused_with_the_remedy() -> None:
     with pytest.raises(ScenarioError, match="leaves none of 1 rounds"):
-        load("iopm-mnist", [*DIGITS, "rounds=1"])
+        load(load("iopm-mnist", DIGITS), "rounds=1")
     with pytest.raises(ScenarioError, match="unknown task 't3'"):
         load("iopm-mnist", ['learner.tasks=["t1", "t3"]'])
 
 
 def test_federated_arms_differ_and_report_errors(tmp_path: Path) -> None:
-    overrides = ["learner.common.rounds=1", *DIGITS, QUICK, "rounds=2", 'data.partition={ name = "iid" }']
+    small = load("iopm-federated", ["learner.common.rounds=1", *DIGITS])
+    overrides = [QUICK, "rounds=2", 'data.partition={ name = "iid" }']
     arms = ["unclustered", "individual"]
-    run = semfed.run("iopm-federated", arms=arms, seeds=[0], overrides=overrides, out=tmp_path / "run")
+    run = semfed.run(small, arms=arms, seeds=[0], overrides=overrides, out=tmp_path / "run")
     errors = [run.summary["arms"][arm]["final"]["error/t2"]["mean"] for arm in arms]
     assert errors[0] != errors[1]
     assert run.summary["baselines"]["error/t2"] == pytest.approx(0.9, abs=0.02)
@@ -198,8 +199,8 @@ def test_federated_arms_differ_and_report_errors(tmp_path: Path) -> None:
 
 def test_a_cluster_of_one_is_individual_training(tmp_path: Path) -> None:
     def final(clusters: str) -> dict[str, Any]:
-        overrides = [*DIGITS, QUICK, f"strategy.clusters={clusters}"]
-        run = semfed.run("iopm-mnist", arms=["iopm"], overrides=overrides, out=tmp_path / clusters)
+        overrides = [QUICK, f"strategy.clusters={clusters}"]
+        run = semfed.run(load("iopm-mnist", DIGITS), arms=["iopm"], overrides=overrides, out=tmp_path / clusters)
         found = run.summary["arms"]["iopm"]["final"]
         return {name: value for name, value in found.items() if not name.startswith("cost/")}
 

@@ -31,7 +31,7 @@ def _as_in_a_client() -> Iterator[None]:
 
 
 def make(arm: str, *overrides: str) -> Callable[[], MultiReceiverClient]:
-    experiment = Experiment(load("mtoc-mnist", [*DIGITS, *overrides]).arm(arm), arm, 0)
+    experiment = Experiment(load(load("mtoc-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
     worker = Worker()
@@ -99,8 +99,8 @@ def test_further_snr_points_of_a_trained_system() -> None:
 
 
 def test_further_snr_points_are_one_curve_of_the_run(tmp_path: Path) -> None:
-    overrides = [*DIGITS, "training.epochs=1", "learner.test_snr_db=[-10, 10]"]
-    run = semfed.run("mtoc-mnist", arms=["mtoc"], seeds=[0], overrides=overrides, out=tmp_path / "run")
+    overrides = ["training.epochs=1", "learner.test_snr_db=[-10, 10]"]
+    run = semfed.run(load("mtoc-mnist", DIGITS), arms=["mtoc"], seeds=[0], overrides=overrides, out=tmp_path / "run")
     assert list(plots.test_snrs(run.summary)) == [-10, 10]
 
 

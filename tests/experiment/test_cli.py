@@ -32,7 +32,7 @@ def test_run_shows_the_table_and_where_things_are(tmp_path: Path) -> None:
         (("run", "digits", "--set", "rouns=1"), "did you mean 'rounds'?"),
         (("run", "digits", "--seeds", "x"), "write numbers and ranges"),
         (("run", "digits", "--engine", "spark"), "engine 'spark' is unknown"),
-        (("plot", "."), "cannot be read"),
+        (("plot", "."), "'.' is not a run folder: it holds no scenario.toml"),
         (("show", "nothing"), "no scenario 'nothing'"),
     ],
 )

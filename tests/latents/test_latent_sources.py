@@ -116,8 +116,9 @@ def test_files_that_are_not_there_or_of_another_kind(place: Make, tmp_path: Path
         settings = FileLatents.Settings(access_point=name, users=("a", "b", "c", "d"))
         with pytest.raises(DataError, match=message):
             FileLatents(settings, place())
-    with pytest.raises(DataError, match="names 1 files for 4 users"):
-        FileLatents(FileLatents.Settings(access_point="a", users=("a",)), place())
+    one = 'learner.latents={name = "files", access_point = "x.npz", users = ["a"]}'
+    with pytest.raises(ScenarioError, match="names 1 files for 4 users"):
+        overrides.load("alignment-digits", [one])
 
 
 def test_pretrained_networks_are_never_downloaded(place: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,16 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
 
+from semfed import overrides
+from semfed.cli import app
 from semfed.experiment.results import quoted, quoted_lead, table
 from semfed.experiment.statistics import paired, spread
 from semfed.scenario import built_in
@@ -74,3 +79,32 @@ def test_a_lead_is_the_reference_minus_the_other_arm() -> None:
         "| a | 81.00 ± 1.00 | b: +2.00 [-0.48, 4.48] | 3 of 3 |",
         "| b | 83.00 ± 2.00 |  |  |",
     ]
+
+
+EQUAL = {"iopm-detached": "gaussian-prior"}
+"""Arms that are another one bit for bit, as a test shows; the READMEs say so."""
+
+
+def arms_of(result: dict[str, Any]) -> set[str]:
+    """Return the arms that a result has figures of, without the values that were swept."""
+    return {name.split("@")[0] for key in ("arms", "numbers") for name in result.get(key, ())}
+
+
+@pytest.mark.parametrize("name", list(built_in()))
+def test_no_arm_of_a_scenario_is_left_out_of_its_results(name: str) -> None:
+    told = [json.loads(path.read_text()) for path in FILES if path.parent.parent.name == name]
+    measured = set().union(*(arms_of(result) for result in told))
+    measured |= {arm for arm, equal in EQUAL.items() if equal in measured}
+    assert set(overrides.load(name).arm_names) <= measured
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
+def test_the_command_of_a_result_is_accepted(path: Path) -> None:
+    words = shlex.split(json.loads(path.read_text()).get("command", ""))
+    if words[:2] != ["semfed", "run"]:
+        pytest.skip("made by a program of its own")
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    given = group.commands["run"].make_context("run", words[2:]).params
+    chosen = {name: given[name] for name in ("arms", "seeds", "sweep")}
+    assert overrides.load(given["scenario"], given["overrides"] or (), **chosen).arm_names

@@ -59,7 +59,7 @@ def load(*changes: str, arm: str = "shared", users: str = "abcd") -> Scenario:
     latents = f"learner.latents={{{source}}}"
     small = ["rounds=6", f"pilots={PILOTS}", "learner.classifier.epochs=1", "tolerance=0", "relative_tolerance=0"]
     small += ["evaluate_every=1"]
-    return overrides.load("alignment-digits", [latents, *small, *changes]).arm(arm)
+    return overrides.load(overrides.load("alignment-digits", [latents, *small]), changes).arm(arm)
 
 
 class Collector(Callback):

@@ -33,7 +33,7 @@ SGD = ["training.optimizer=sgd", "training.lr=0.05", "training.momentum=0.9"]
 
 
 def experiment(*changes: str, arm: str = "fedcl") -> Experiment:
-    scenario = overrides.load("fedcl-digits", [*SMALL, *changes])
+    scenario = overrides.load(overrides.load("fedcl-digits", SMALL), changes)
     return Experiment(scenario.arm(arm), arm, 0)
 
 

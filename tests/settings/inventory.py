@@ -1,0 +1,56 @@
+"""Every setting that a scenario can hold, and every option of the command line, found by looking."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import click
+import typer
+
+from semfed import plugins
+from semfed.cli import app
+from semfed.scenario import PARTITIONS, Scenario
+from semfed.settings import StrictModel
+
+PARTS = ("channels", "clients", "datasets", "latents", "models", "strategies")
+
+
+def fields(table: type[StrictModel], prefix: str) -> Iterator[str]:
+    """Yield the dotted names of a table's settings; those of a table inside it, not the table."""
+    for name, field in table.model_fields.items():
+        inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, StrictModel)]
+        own = [kind for kind in inner if kind not in PARTITIONS.values()]
+        for kind in own:
+            yield from fields(kind, f"{prefix}.{name}")
+        if not own:
+            yield f"{prefix}.{name}"
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _kinds(inner)
+
+
+def settings() -> list[str]:
+    """Return ``<part>.<setting>`` for all parts that come with the package."""
+    found = list(fields(Scenario, "scenario"))
+    for name, table in PARTITIONS.items():
+        found += [field for field in fields(table, f"partitions/{name}") if not field.endswith(".name")]
+    for group in PARTS:
+        for name, point in plugins.available(group).items():
+            if point.value.startswith("semfed."):
+                found += fields(plugins.settings_of(point.load()), f"{group}/{name}")  # type: ignore[arg-type]
+    return sorted(set(found))
+
+
+def options() -> list[str]:
+    """Return ``<command> <option>`` for all of the command line."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    return sorted(
+        f"{name} {parameter.opts[0]}"
+        for name, command in group.commands.items()
+        for parameter in command.params
+        if parameter.name != "help"
+    )

@@ -1,0 +1,267 @@
+"""For every setting a scenario, another value, and what comes of it: one line each.
+
+A setting without a line fails `test_every_setting.py`; so does a line whose change leaves everything as it was.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Try:
+    """Change one setting of a base.
+
+    Attributes
+    ----------
+    base : str
+        One of `semfed`'s systems in miniature; see `bases.py`.
+    value : object
+        The setting's other value.
+    also : dict
+        Overrides on both sides.
+    path : str or None
+        Where the setting stands; by default it follows from its name.
+    error : str
+        What the refusal says, where the change is refused; otherwise numbers or files have to change.
+    """
+
+    base: str
+    value: Any
+    also: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What needs another engine or machine is shown by another test."""
+
+    file: str
+    test: str
+
+
+PLACES = {
+    "channels": "channel", "clients": "learner", "strategies": "strategy", "datasets": "data.source",
+    "latents": "learner.latents", "models": "model.encoder", "partitions": "data.partition",
+}  # fmt: skip
+"""Where a part stands in a scenario."""
+
+ADAM = {"training.optimizer": "adam", "training.lr": 0.01}
+LABELS = {"privacy.labels": {"epsilon": 1.0}, "privacy.noise": "seeded"}
+UPDATES = {"privacy.updates": {"clipping_norm": 1.0, "epsilon": 1.0, "delta": 0.01}, "privacy.noise": "seeded"}
+FILES = {"learner.latents": {"name": "files", "access_point": "ap.npz", "users": ["a.npz", "b.npz"]}}
+PRETRAINED = {"learner.latents": {"name": "torchvision", "users": ["resnet18", "resnet34"]}}
+NO_WEIGHTS = "the weights of 'vit_b_32' are not here"
+THIRD = {"clients": [{"name": name, "task": "digit"} for name in ("a", "b", "c")]}
+
+
+def encoder(name: str, **settings: Any) -> dict[str, Any]:
+    """Return overrides for another encoder."""
+    return {"model.encoder": {"name": name, **settings}}
+
+
+def decoder(name: str, **settings: Any) -> dict[str, Any]:
+    """Return overrides for another decoder."""
+    return {"model.decoder": {"name": name, **settings}}
+
+
+def prior(name: str) -> dict[str, Any]:
+    """Return overrides for another prior."""
+    return {"learner.prior": name, "learner.lambda_eff": 0.1}
+
+
+TRAINING = {
+    "batch_size": 7, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam", "weight_decay": 0.1,
+}  # fmt: skip
+
+SCENARIO: dict[str, Try | Elsewhere] = {
+    "arms.name": Elsewhere("tests/test_overrides.py", "test_choosing_arms_and_seeds"),
+    "channel": Try("plain", {"name": "rayleigh", "uses": 4}),
+    "checkpoint_every": Elsewhere("tests/faults/test_checkpoints.py", "checkpoint_every=0"),
+    "clients.encoder": Try("alignment", {"name": "mlp", "outputs": 7}, path="clients.b.encoder"),
+    "clients.name": Try("plain", "z", path="clients.a.name"),
+    "clients.task": Try("clusters", "two", path="clients.c.task"),
+    "data.download": Try("plain", True, error="data source 'digits' has nothing to download"),
+    "data.mean": Try("plain", [0.0]),
+    "data.std": Try("plain", [1.0]),
+    "data.partition": Try("plain", {"name": "ways-shots", "m": 5, "q": 4}, {"learner": "joint", "strategy": "fedavg"}),
+    "data.source": Try("images", {"name": "imagefolder", "folder": "others", "size": 8}),
+    "description": Try("plain", "told"),
+    "learner": Try("plain", "joint", {"strategy": "fedavg", "learner": "multitask"}),
+    "model.decoder": Try("plain", {"name": "mlp", "hidden": [7]}),
+    "model.encoder": Try("plain", {"name": "mlp", "hidden": [7]}),
+    "name": Try("plain", "other"),
+    "on_client_failure": Try("plain", "fail", {"learner": "absent:Multitask"}, error="client 'a' failed in 'train'"),
+    "retries": Try("plain", 1, {"learner": "absent:Multitask", "on_client_failure": "retry"}),
+    "privacy.labels.epsilon": Try("clusters", 0.1, LABELS),
+    "privacy.noise": Try("plain", "secret", UPDATES),
+    "privacy.updates.clipping_norm": Try("plain", 2.0, UPDATES),
+    "privacy.updates.delta": Try("plain", 0.001, UPDATES),
+    "privacy.updates.epsilon": Try("plain", 0.5, UPDATES),
+    "rounds": Try("plain", 2),
+    "seeds": Try("fedavg", [1]),
+    "strategy": Try("plain", {"name": "clustered", "clusters": "individual"}),
+    "sweep.arms": Elsewhere("tests/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
+    "sweep.setting": Elsewhere("tests/experiment/test_rate_figure.py", "sweep"),
+    "sweep.values": Elsewhere("tests/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
+    "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
+    "tasks.values": Try("clusters", [7], path="tasks.six.values"),
+    "timeout_s": Elsewhere("tests/engine/test_ray.py", "timeout_s=6"),
+    "training.device": Try("plain", "cuda:7", error="training.device = 'cuda:7': this machine offers"),
+    **{f"training.{name}": Try("plain", value) for name, value in TRAINING.items()},
+}
+
+PARTITIONS: dict[str, Try] = {
+    "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
+    "dirichlet.alpha": Try("clusters", 50.0),
+    "dirichlet.min_samples": Try("clusters", 380),
+    "iid.per_client": Try("plain", 50),
+    "ways-shots.m": Try("fedavg", 4),
+    "ways-shots.q": Try("fedavg", 11),
+    "ways-shots.per_client": Try(
+        "fedavg", 36, {"data.partition": {"name": "ways-shots", "m": 3, "per_client": 30}}
+    ),
+}  # fmt: skip
+
+CHANNELS: dict[str, Try] = {
+    "awgn.power": Try("plain", "none"),
+    "awgn.snr_db": Try("plain", 0.0),
+    "awgn.symbols": Try("plain", "complex"),
+    "awgn.uses": Try("plain", 5),
+    "rayleigh.power": Try("fading", "batch"),
+    "rayleigh.snr_db": Try("fading", 0.0),
+    "rayleigh.symbols": Try("fading", "real"),
+    "rayleigh.uses": Try("fading", 5),
+    "rayleigh.fading": Try("fading", "block"),
+    "rayleigh.receiver": Try("fading", "mmse"),
+    "mimo.power": Try("alignment", "sample", error="channel.power = 'sample': the precoder keeps the power"),
+    "mimo.symbols": Try("alignment", "real", error="Input should be 'complex'"),
+    "mimo.snr_db": Try("alignment", 0.0),
+    "mimo.user_snr_db": Try("alignment", [0.0, 10.0]),
+    "mimo.uses": Try("alignment", 2),
+    "mimo.transmit_antennas": Try("alignment", 1),
+    "mimo.receive_antennas": Try("alignment", 1),
+}
+
+STAGES = [{"filters": [3]}]
+MODELS: dict[str, Try] = {
+    "cnn.final_relu": Try("plain", True, encoder("cnn", stages=STAGES)),
+    "cnn.hidden": Try("plain", [5], encoder("cnn", stages=STAGES)),
+    "cnn.outputs": Try("alignment", 7, encoder("cnn", stages=STAGES, outputs=8)),
+    "cnn.padding": Try("plain", 1, encoder("cnn", stages=STAGES)),
+    "cnn.stages.filters": Try("plain", [{"filters": [4]}], encoder("cnn", stages=STAGES), path="model.encoder.stages"),
+    "cnn.stages.dropout": Try(
+        "receivers", [{"filters": [3], "dropout": 0.5}], encoder("cnn", stages=STAGES), path="model.encoder.stages"
+    ),
+    "convnet.channels": Try("plain", [3], encoder("convnet")),
+    "convnet.outputs": Try("alignment", 7, encoder("convnet", channels=[3], outputs=8)),
+    "dcgan.nf": Try("fedavg", 2, encoder("dcgan", nf=3)),
+    "dcgan.outputs": Try("fedavg", 7, encoder("dcgan", nf=2), error="decides for 8; leave outputs out"),
+    "latent-classifier.hidden": Try("alignment", 5, path="model.decoder.hidden"),
+    "lenet.channels": Try("plain", [2, 3], encoder("lenet")),
+    "lenet.hidden": Try("plain", 9, encoder("lenet")),
+    "lenet.outputs": Try("alignment", 7, encoder("lenet", outputs=8)),
+    "mlp.activation": Try("plain", "tanh"),
+    "mlp.dropout": Try("receivers", 0.5),
+    "mlp.final_relu": Try("plain", True),
+    "mlp.hidden": Try("plain", [9]),
+    "mlp.outputs": Try("plain", 5, error="model 'mlp': outputs = 5, but channel.uses = 4 decides for 4"),
+    "proportional.fractions": Try("plain", [2.0], decoder("proportional"), path="model.decoder.fractions"),
+    "proportional.outputs": Try(
+        "plain", 5, decoder("proportional"), path="model.decoder.outputs", error="decides for 10; leave outputs out"
+    ),
+}
+
+DATASETS: dict[str, Try] = {
+    "imagefolder.folder": Try("images", "others"),
+    "imagefolder.grayscale": Try("images", True),
+    "imagefolder.size": Try("images", 9),
+    "imagefolder.test_fraction": Try("images", 0.4),
+}
+
+LATENTS: dict[str, Try] = {
+    "files.access_point": Try("alignment", "c.npz", FILES),
+    "files.users": Try("alignment", ["a.npz", "c.npz"], FILES),
+    "torchvision.access_point": Try("alignment", "vit_b_32", PRETRAINED, error=NO_WEIGHTS),
+    "torchvision.users": Try("alignment", ["resnet18"], PRETRAINED, error="names 1 models for 2 users"),
+    "torchvision.size": Try("alignment", 0, PRETRAINED, error="size = 0"),
+    "trained.access_point_images": Try("alignment", 70),
+    "trained.homogeneous": Try("alignment", True),
+}
+
+PERSONAL = {"minibatches": 1, "show_features": 2, "test_per_class": 3, "test_snr_db": [20.0]}
+CLIENTS: dict[str, Try] = {
+    **{f"joint.{name}": Try("fedavg", value) for name, value in PERSONAL.items()},
+    **{f"split.{name}": Try("fedcl", value) for name, value in PERSONAL.items()},
+    "multi-receiver.receivers": Try("receivers", 3),
+    "multi-receiver.snr_offset_db": Try("receivers", {"odd": 5.0}),
+    "multi-receiver.tasks": Try("receivers", ["large"]),
+    "multi-receiver.test_snr_db": Try("receivers", [20.0]),
+    "multi-receiver.weights": Try("receivers", [0.9, 0.1]),
+    "cooperative.alpha": Try("cooperative", "encoder", prior("log-uniform")),
+    "cooperative.auxiliary": Try("cooperative", {"name": "mlp", "hidden": [7]}),
+    "cooperative.common.epochs": Try("cooperative", 2),
+    "cooperative.common.lr": Try("cooperative", 0.01),
+    "cooperative.common.outputs": Try("cooperative", 5),
+    "cooperative.common.rounds": Try("cooperative", 2),
+    "cooperative.cu": Try("cooperative", False, {"learner.common": {"rounds": 1}}),
+    "cooperative.dre.bandwidth": Try("cooperative", 1.0, prior("implicit")),
+    "cooperative.dre.centres": Try("cooperative", 15, prior("implicit")),
+    "cooperative.dre.gamma": Try("cooperative", 1.0, prior("implicit")),
+    "cooperative.dre.samples": Try("cooperative", 30, prior("implicit")),
+    "cooperative.dre_grad": Try("cooperative", "detach", prior("implicit")),
+    "cooperative.heads": Try("cooperative", "linear"),
+    "cooperative.lambda_eff": Try("cooperative", 0.2),
+    "cooperative.prior": Try("cooperative", "gaussian"),
+    "cooperative.rate_samples": Try("cooperative", 40),
+    "cooperative.schedule": Try("cooperative", "interleaved"),
+    "cooperative.specific": Try("cooperative", {"name": "mlp", "hidden": [7], "outputs": 6}),
+    "cooperative.tasks": Try("cooperative", ["odd"]),
+    "aligned-user.latents": Try("alignment", FILES["learner.latents"]),
+    "aligned-user.pilots": Try("alignment", 70),
+    "aligned-user.pilot_fraction": Try("alignment", 0.5),
+    "aligned-user.ridge": Try("alignment", 0.1),
+    "aligned-user.target_whitening": Try("alignment", "scale"),
+    "aligned-user.widely_linear": Try("alignment", True),
+    "aligned-user.classifier.device": Try("alignment", "cuda", error="it trains where training.device says"),
+    **{f"aligned-user.classifier.{name}": Try("alignment", value) for name, value in TRAINING.items()},
+    "aligned-user.classifier.optimizer": Try("alignment", "sgd"),
+    "aligned-user.classifier.momentum": Try("alignment", 0.5, {"learner.classifier.optimizer": "sgd"}),
+}
+
+UNEQUAL = {"name": "counts", "counts": [[2] * 10, [4] * 10, [6] * 10]}
+NOISY = {"name": "awgn", "symbols": "complex", "snr_db": 0.0}
+STRATEGIES: dict[str, Try] = {
+    "alignment.evaluate_every": Try("alignment", 2),
+    "alignment.mode": Try("alignment", "bcd"),
+    "alignment.rho": Try("alignment", 3.0),
+    "alignment.tolerance": Try("alignment", 100.0),
+    "alignment.quorum": Try("alignment", 1.0, {"learner.name": "absent:Aligned"}, error="the quorum is 2"),
+    "clustered.alphabet": Try("clusters", "label-index"),
+    "clustered.clusters": Try("clusters", "individual"),
+    "clustered.threshold": Try("clusters", 0.0),
+    "clustered.weighted": Try("plain", True, {"data.partition": UNEQUAL}),
+    "clustered.quorum": Try("plain", 1.0, {"learner": "absent:Multitask"}, error="the quorum is 3"),
+    "fedavg.exchange": Try("fedavg", False),
+    "fedavg.fraction_train": Try("fedavg", 0.4),
+    "fedavg.fraction_evaluate": Try("fedavg", 0.4),
+    "fedavg.quorum": Try("fedavg", 1.0, {"learner": "absent:Joint"}, error="the quorum is 3"),
+    "fedcl.downlink": Try("fedcl", NOISY),
+    "fedcl.lambda_ms": Try("fedcl", 1.0),
+    "fedcl.scg_mode": Try("fedcl", "literal"),
+    "fedcl.scg_lr": Try("fedcl", 0.01),
+    "fedcl.scg_steps": Try("fedcl", 3),
+    "fedcl.scg_temperature": Try("fedcl", 2.0),
+    "fedcl.quorum": Try("fedcl", 1.0, {"learner": "absent:Split"}, error="the quorum is 3"),
+    "fedproto.downlink": Try("fedproto", NOISY),
+    "fedproto.lambda_ms": Try("fedproto", 5.0),
+    "fedproto.original": Try("fedproto", True),
+    "fedproto.quorum": Try("fedproto", 1.0, {"learner": "absent:Split"}, error="the quorum is 3"),
+}  # fmt: skip
+
+TABLE: dict[str, Try | Elsewhere] = {f"scenario.{name}": line for name, line in SCENARIO.items()}
+for _group, _lines in {
+    "partitions": PARTITIONS, "channels": CHANNELS, "models": MODELS, "datasets": DATASETS, "latents": LATENTS,
+    "clients": CLIENTS, "strategies": STRATEGIES,
+}.items():  # fmt: skip
+    TABLE |= {f"{_group}/{name}": line for name, line in _lines.items()}

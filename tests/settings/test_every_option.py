@@ -1,0 +1,310 @@
+"""Every option of the command line changes a number, a file or what is said."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomli_w
+from typer.testing import CliRunner
+
+from semfed.cli import app
+from semfed.engine.inprocess import InProcessGrid
+from semfed.experiment import plots
+
+from . import bases, inventory
+from .test_every_setting import fingerprint
+
+
+class Shell:
+    """Runs commands on a tiny scenario with two arms, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs = folder, 0
+        self.file = str(folder / "tiny.toml")
+        tree = bases.BASES["fedavg"]() | {"arms": [{"name": "one"}, {"name": "two", "training": {"lr": 0.03}}]}
+        (folder / "tiny.toml").write_text(tomli_w.dumps(tree))
+        images = bases.BASES["images"]()
+        (folder / "images.toml").write_text(tomli_w.dumps(images))
+        bases.write_data(folder / "data")
+
+    def __call__(self, *words: str) -> str:
+        """Return what a command says, without what differs from call to call."""
+        result = CliRunner().invoke(app, list(words), env={"SEMFED_DATA": ""})
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return re.sub(r"\d+\.\d+ s|run-\d+", "", result.output)
+
+    def run(self, *words: str, file: str = "") -> str:
+        """Return the fingerprint of a run's folder, or what is said against the run."""
+        self.runs += 1
+        out = self.folder / f"run-{self.runs}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plots, "plot", lambda folder: [])
+            said = self("run", file or self.file, "--out", str(out), *words)
+        return fingerprint(out) if (out / "summary.json").is_file() else said
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("shell"))
+
+
+def _scenario(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run(file="digitz")
+
+
+def _engine(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--engine", "spark")
+
+
+def _arms(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--arms", "two")
+
+
+def _seeds(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--seeds", "1")
+
+
+def _set(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--set", "snr_db=-5")
+
+
+def _sweep(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--sweep", "snr_db=-5,0")
+
+
+def _data_root(shell: Shell) -> tuple[str, str]:
+    images = str(shell.folder / "images.toml")
+    return shell.run(file=images), shell.run("--data-root", str(shell.folder / "data"), file=images)
+
+
+def _out(shell: Shell) -> tuple[str, str]:
+    shell("run", shell.file, "--out", str(shell.folder / "mine"))
+    assert (shell.folder / "mine" / "summary.json").is_file()
+    return "", shell("run", shell.file, "--out", str(shell.folder / "mine"))
+
+
+def _resume(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell("run", "--resume", str(shell.folder / "nothing"))
+
+
+def _workers(shell: Shell) -> tuple[str, str]:
+    return shell.run("--workers", "0", "--engine", "ray"), shell.run("--workers", "1")
+
+
+def _ray_address(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--ray-address", "127.0.0.1:1")
+
+
+def _gpus(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--engine", "ray", "--gpus-per-worker", "-1")
+
+
+def _state_memory(shell: Shell) -> tuple[str, str]:
+    """States beyond the memory lie on disk while the run goes on."""
+    with pytest.MonkeyPatch.context() as patch:
+        found: list[int] = []
+        close = InProcessGrid.close
+
+        def look(grid: InProcessGrid) -> None:
+            found.append(sum(path.stat().st_size for path in Path(grid._scratch.name).rglob("*") if path.is_file()))
+            close(grid)
+
+        patch.setattr(InProcessGrid, "close", look)
+        shell.run("--set", "strategy.exchange=false")
+        shell.run("--set", "strategy.exchange=false", "--state-memory", "0")
+    assert found[1] > 0
+    return str(found[0]), str(found[1])
+
+
+def _cohort(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--cohort", "2")
+
+
+def _profile(shell: Shell, *words: str) -> str:
+    said = shell("profile", shell.file, *words)
+    return "\n".join(line for line in said.splitlines() if "mean of" in line or "error" in line)
+
+
+def _profile_arm(shell: Shell) -> tuple[str, str]:
+    return _profile(shell), _profile(shell, "--arm", "three")
+
+
+def _profile_engine(shell: Shell) -> tuple[str, str]:
+    return _profile(shell), _profile(shell, "--engine", "flower")
+
+
+def _profile_rounds(shell: Shell) -> tuple[str, str]:
+    three = ("--set", "rounds=3")
+    assert "arm 'one' has 3; give 1 to 3" in _profile(shell, *three, "--rounds", "4")
+    return _profile(shell, *three), _profile(shell, *three, "--rounds", "1")
+
+
+def _profile_set(shell: Shell) -> tuple[str, str]:
+    return _profile(shell), _profile(shell, "--set", "fraction_train=0.4")
+
+
+def _profile_workers(shell: Shell) -> tuple[str, str]:
+    return _profile(shell), _profile(shell, "--workers", "2")
+
+
+def _profile_data_root(shell: Shell) -> tuple[str, str]:
+    images = str(shell.folder / "images.toml")
+    return shell("profile", images), shell("profile", images, "--data-root", str(shell.folder / "data"))
+
+
+def _profile_scenario(shell: Shell) -> tuple[str, str]:
+    return _profile(shell), shell("profile", "digitz")
+
+
+def _show_set(shell: Shell) -> tuple[str, str]:
+    return shell("show", shell.file), shell("show", shell.file, "--set", "snr_db=1")
+
+
+def _show_scenario(shell: Shell) -> tuple[str, str]:
+    return shell("show", shell.file), shell("show", "digits")
+
+
+def _plot_folder(shell: Shell) -> tuple[str, str]:
+    shell("run", shell.file, "--out", str(shell.folder / "drawn"))
+    return shell("plot", str(shell.folder / "drawn")), shell("plot", str(shell.folder))
+
+
+WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
+    "run scenario": _scenario,
+    "run --engine": _engine,
+    "run --arms": _arms,
+    "run --seeds": _seeds,
+    "run --set": _set,
+    "run --sweep": _sweep,
+    "run --data-root": _data_root,
+    "run --out": _out,
+    "run --resume": _resume,
+    "run --workers": _workers,
+    "run --ray-address": _ray_address,
+    "run --gpus-per-worker": _gpus,
+    "run --state-memory": _state_memory,
+    "run --cohort": _cohort,
+    "profile scenario": _profile_scenario,
+    "profile --arm": _profile_arm,
+    "profile --engine": _profile_engine,
+    "profile --rounds": _profile_rounds,
+    "profile --set": _profile_set,
+    "profile --workers": _profile_workers,
+    "profile --data-root": _profile_data_root,
+    "show scenario": _show_scenario,
+    "show --set": _show_set,
+    "plot folder": _plot_folder,
+}
+"""By option, what is left behind or said without it and with it."""
+
+
+def test_every_option_has_a_way() -> None:
+    assert inventory.options() == sorted(WAYS)
+
+
+@pytest.mark.parametrize("option", list(WAYS))
+def test_an_option_changes_something(option: str, shell: Shell) -> None:
+    without, given = WAYS[option](shell)
+    assert given
+    assert without != given
+
+
+ELSEWHERE = [
+    (("--workers", "2"), "workers = 2 has no effect with engine 'inprocess': it is an option of ray"),
+    (("--ray-address", "x:1"), "ray_address = 'x:1' has no effect with engine 'inprocess': it is an option of ray"),
+    (("--gpus-per-worker", "0"), "gpus_per_worker = 0.0 has no effect with engine 'inprocess'"),
+    (("--engine", "flower", "--workers", "2"), "workers = 2 has no effect with engine 'flower'"),
+    (("--engine", "flower", "--cohort", "1"), "cohort = 1 has no effect with engine 'flower'"),
+    (("--engine", "flower", "--state-memory", "9"), "state_memory_mb = 9.0 has no effect with engine 'flower'"),
+    (("--engine", "ray", "--cohort", "2"), "cohort = 2 has no effect with engine 'ray'"),
+    (("--state-memory", "-5"), "state_memory_mb = -5.0: Input should be greater than or equal to 0"),
+    (("--state-memory", "nan"), "state_memory_mb = nan: Input should be a finite number"),
+    (("--cohort", "-1"), "cohort = -1: Input should be greater than or equal to 1"),
+    (("--engine", "ray", "--workers", "0"), "workers = 0: Input should be greater than or equal to 1"),
+    (
+        ("--engine", "ray", "--gpus-per-worker", "-0.5"),
+        "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
+    ),
+    (("--seeds", "0-3000000000"), "more than 100000 cannot be run"),
+    (("--seeds", "0", "--set", "seeds=[1]"), "override 'seeds=[1]': 'seeds=0' replaces it; leave one of them out"),
+    (("--arms", "two", "--set", "training.lr=0.5"), "every arm that runs sets training.lr itself"),
+    (("--arms", "one", "--set", "arms.two.training.lr=0.5"), "arm 'two' does not run; choose it with --arms"),
+    (("--set", "snr_db=1", "--set", "snr_db=2"), "override 'snr_db=1': 'snr_db=2' replaces it; leave one of them out"),
+    (("--set", "snr_db=1", "--set", 'channel={name="awgn", uses=4}'), "override 'snr_db=1': 'channel="),
+    (("--set", "snr_db=1", "--sweep", "snr_db=2,3"), "override 'snr_db=1': every arm that runs sets channel.snr_db"),
+    (("--sweep", "snr_db=2,2"), "2 stands there twice"),
+    (("--sweep", "lr=2,3", "--set", "arms.two.training.lr=1"), "'arms.two.training.lr=1': the sweep replaces it"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), ELSEWHERE, ids=[" ".join(words) for words, _ in ELSEWHERE])
+def test_options_without_effect_are_refused_in_one_sentence(
+    words: tuple[str, ...], sentence: str, shell: Shell, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(app, ["run", shell.file, "--out", str(out), *words])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sweep", "snr_db=1,2", "--sweep", "uses=2,3"),
+        ("--arms", "one", "--arms", "two"),
+        ("--seeds", "0", "--seeds", "1"),
+        ("--engine", "ray", "--engine", "inprocess"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(words: tuple[str, ...], shell: Shell, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["run", shell.file, "--out", str(tmp_path / "run"), *words])
+    assert result.exit_code == 2
+    assert f"{words[0]} is given 2 times; give it once" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(shell: Shell) -> Path:
+    out = shell.folder / "finished"
+    shell("run", shell.file, "--out", str(out), "--seeds", "0", "--arms", "one")
+    return out
+
+
+RESUMED: list[tuple[list[str], str]] = [
+    (["--set", "rounds=99"], "is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out"),
+    (["--set", "training.momentum=0.1"], "is a run of another scenario"),
+    (["--arms", "nosuch"], "arm 'nosuch': not in scenario"),
+    (["--sweep", "foo"], "sweep 'foo': write PATH=VALUE"),
+    (["--sweep", "snr_db=1,2"], "is a run of another scenario"),
+    (["--seeds", "7"], "is a run of another scenario"),
+    (["--out", "other"], "a run goes on in its own folder"),
+    (["--set", "rounds=99", "--arms", "nosuch", "--sweep", "foo", "--seeds", "7", "--out", "other"], "error:"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), RESUMED, ids=[" ".join(words) for words, _ in RESUMED])
+def test_options_that_a_resumed_run_cannot_honour_are_refused(
+    words: list[str], sentence: str, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.parent)
+    before = fingerprint(finished)
+    result = CliRunner().invoke(app, ["run", "--resume", str(finished), *words])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert fingerprint(finished) == before
+    assert not (finished.parent / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--seeds", "0"], ["--arms", "one"], ["--set", "rounds=1"], ["--engine", "inprocess"]]
+)
+def test_options_that_say_what_the_folder_holds_are_honoured(words: list[str], finished: Path) -> None:
+    result = CliRunner().invoke(app, ["run", "--resume", str(finished), "--out", str(finished), *words])
+    assert result.exit_code == 0
+    assert json.loads((finished / "summary.json").read_text())["complete"]
