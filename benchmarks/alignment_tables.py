@@ -21,6 +21,11 @@ ALIGNED = "shared,multi-link"
 SENDING = f"{ALIGNED},first-k,top-k,eigen-k"
 TABLES: dict[str, dict[str, Any]] = {
     "alignment-mnist/headline": {"sweep": "channel.uses=2,4"},
+    "alignment-mnist/optimum": {
+        "sweep": "channel.uses=1,2,4,12",
+        "arms": "shared",
+        "set": ['arms.shared.strategy.mode="bcd"', "rounds=1000", "tolerance=0", "relative_tolerance=0"],
+    },
     "alignment-mnist/compression": {"sweep": "channel.uses=1,2,4,6,12"},
     "alignment-mnist/compression-homogeneous": {"sweep": "channel.uses=1,2,4,6,12", "set": ["homogeneous=true"]},
     "alignment-mnist/snr": {"sweep": "channel.snr_db=-20,-10,0,10,20,30", "arms": SENDING},
