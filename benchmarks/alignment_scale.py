@@ -34,6 +34,7 @@ def write_scenario(folder: Path, users: int, rounds: int) -> Path:
     tree = overrides.load("alignment-digits", ["uses=4"], arms=["shared"], seeds=[0]).tree()
     tree |= {"rounds": rounds, "clients": [{"name": f"user {k}", "task": "digit"} for k in range(users)]}
     tree["data"]["partition"] = {"name": "iid"}
+    tree["training"] = {}  # the latents are there
     latents = {"name": "files", "access_point": "ap.npz", "users": [f"{k}.npz" for k in range(users)]}
     tree["learner"] |= {
         "pilots": PILOTS,
