@@ -22,8 +22,8 @@ from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
 from semfed.settings import StrictModel
 
-Decibel = Annotated[float, Field(ge=-300.0, allow_inf_nan=True)]
-"""A ratio in dB, ``inf`` for no noise; at less than -300 dB the noise's power leaves the range of float32."""
+Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
+"""A ratio in dB, ``inf`` for no noise; at -200 dB noise has 10^10 times the signal's amplitude."""
 MOST_USES = 1_000_000
 """Channel uses per sample that a scenario may ask for; the layers around them could not be stored long before."""
 

@@ -40,7 +40,7 @@ def _cooperative() -> dict[str, Any]:
         "auxiliary": {"name": "mlp", "hidden": [6]},
         "specific": {"name": "mlp", "hidden": [6], "outputs": 6},
         "common": {"epochs": 1, "outputs": 6},
-        "dre": {"samples": 60, "centres": 20},
+        "dre": {"centres": 20},
         "rate_samples": 50,
     }
     clients = [{"name": "a", "task": "odd"}]
@@ -52,7 +52,7 @@ def _cooperative() -> dict[str, Any]:
 def _alignment() -> dict[str, Any]:
     learner = {
         "name": "aligned-user",
-        "pilots": 60,
+        "pilots": 40,
         "classifier": {"epochs": 1, "lr": 0.05, "batch_size": 20, "optimizer": "adam"},
     }
     learner["latents"] = {"name": "trained", "access_point_images": 60}

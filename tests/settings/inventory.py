@@ -8,7 +8,8 @@ import typer
 
 from semfed import plugins
 from semfed.cli import app
-from semfed.scenario import PARTITIONS, Scenario
+from semfed.partitions import PARTITIONS
+from semfed.scenario import Scenario
 from semfed.settings import StrictModel
 
 PARTS = ("channels", "clients", "datasets", "latents", "models", "strategies")

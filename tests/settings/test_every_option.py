@@ -228,7 +228,7 @@ ELSEWHERE = [
         ("--engine", "ray", "--gpus-per-worker", "-0.5"),
         "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
     ),
-    (("--seeds", "0-3000000000"), "more than 100000 cannot be run"),
+    (("--seeds", "0-3000000000"), "more than 10000; write fewer"),
     (("--seeds", "0", "--set", "seeds=[1]"), "override 'seeds=[1]': 'seeds=0' replaces it; leave one of them out"),
     (("--arms", "two", "--set", "training.lr=0.5"), "every arm that runs sets training.lr itself"),
     (("--arms", "one", "--set", "arms.two.training.lr=0.5"), "arm 'two' does not run; choose it with --arms"),
