@@ -60,7 +60,7 @@ def load(
     for arm in wanted or ():
         if arm not in complete.arm_names:
             raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {suggest(arm, complete.arm_names)}")
-    tree = complete.tree()
+    tree = _written(complete)
     if wanted is not None:
         tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in wanted]
         if not wanted:
@@ -76,12 +76,18 @@ def load(
 
 def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
     if isinstance(source, Scenario):
-        return source.tree()
+        return _written(source)
     if isinstance(source, Mapping):
         return dict(source)
     if not isinstance(source, str | Path):
         raise ScenarioError(f"scenario {source!r}: give a name, a path, or a mapping of tables")
     return scenarios.read(scenarios.locate(source))
+
+
+def _written(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario's tables; a headline that nobody has chosen follows from the arms that will be left."""
+    tree = scenario.tree()
+    return tree if "headline" in scenario.model_fields_set else {k: v for k, v in tree.items() if k != "headline"}
 
 
 def _seeds(seeds: int | str | Iterable[int]) -> list[int]:

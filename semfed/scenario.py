@@ -140,6 +140,11 @@ class TrainingSettings(StrictModel):
             raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
         return value
 
+    def idle(self, scenario: "Scenario", here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.effects`."""
+        if self.optimizer == "sgd" and not self.momentum:
+            yield f"{here}.optimizer_state", "SGD without momentum has no moments to keep"
+
     @property
     def plain_sgd(self) -> bool:
         """Whether a step subtracts ``lr`` times the gradient, and that is all."""
@@ -248,24 +253,25 @@ class Scenario(StrictModel):
             check = getattr(table, "check", None)
             if check is not None:
                 check(self)
-        self._choose_headline()
-        for arm in self.arms:
-            self.arm(arm.name)
+        self._choose_headline([self.arm(arm.name) for arm in self.arms] or [self])
         return self
 
-    def _choose_headline(self) -> None:
-        """Fill the headline in where it is unset; refuse one that the learner does not measure.
+    def _choose_headline(self, arms: "list[Scenario]") -> None:
+        """Fill the headline in where it is unset, with what all arms measure if possible; refuse what none measures.
 
         A learner of another kind than ours need not say what it measures.
         """
-        named = getattr(self.learner.load(), "headlines", None)
-        measured = named(self) if named is not None else ()
+        named = [(arm, getattr(arm.learner.load(), "headlines", None)) for arm in arms]
+        measured = [list(told(arm)) for arm, told in named if told is not None]
+        some = list(dict.fromkeys(metric for own in measured for metric in own))
         if not self.headline:
-            object.__setattr__(self, "headline", measured[0] if measured else "accuracy/average")
-        elif measured and self.headline not in measured and not self.arms:
+            everywhere = [metric for metric in some if all(metric in own for own in measured)]
+            object.__setattr__(self, "headline", [*everywhere, *some, "accuracy/average"][0])
+        elif len(measured) == len(arms) and self.headline not in some:
+            learners = " and ".join(dict.fromkeys(repr(arm.learner.name) for arm in arms))
             raise ValueError(
-                f"headline = {self.headline!r} is not measured by learner {self.learner.name!r}; choose one of "
-                + ", ".join(map(repr, measured))
+                f"headline = {self.headline!r} is not measured by learner {learners}; choose one of "
+                + ", ".join(map(repr, some))
             )
 
     def arm(self, name: str) -> "Scenario":
@@ -280,7 +286,7 @@ class Scenario(StrictModel):
             return self
         for arm in self.arms:
             if arm.name == name:
-                base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep")}
+                base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep", "headline")}
                 for key in ("seeds", "description", "headline"):
                     if key in arm.changes:
                         raise ValueError(f"arms.{name}.{key}: it is the same for all arms; say it outside of them")

@@ -66,7 +66,8 @@ class AlignmentStrategy(FederatedStrategy):
             """Tell what has no effect; see `semfed.effects`."""
             reason = f"{here}.mode '{self.mode}' aligns nothing"
             if self.mode in WITHOUT_TRAINING:
-                names = [f"{here}.rho", f"{here}.tolerance", "learner.target_whitening", "learner.widely_linear"]
+                names = [f"{here}.{name}" for name in ("rho", "tolerance", "relative_tolerance")]
+                names += ["learner.target_whitening", "learner.widely_linear"]
                 yield from ((name, reason) for name in names)
             if self.mode in WITHOUT_PILOTS:
                 yield "learner.ridge", reason

@@ -13,7 +13,7 @@ MODULES = sorted(
 )
 FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "clients/", "strategies/")
 LAYERS = [
-    ("semfed/cli.py",),
+    ("semfed/cli.py", "semfed/__main__.py"),
     ("semfed/experiment/",),
     ("semfed/engine/",),
     ("semfed/flower/",),

@@ -157,9 +157,10 @@ def run(
             with local_grid(engine, sizes, root, states, worker=worker, **options) as grid:
                 conduct(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
     except BaseException as error:
-        if not (folder / folders.SUMMARY).exists() and (folder / folders.METRICS).exists():
-            with suppress(OSError):  # of an engine whose server was ended from here
-                write_summary(folder, resolved, error)
+        if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
+            with suppress(OSError, RunFolderError), folders.lock(folder):
+                if (folder / folders.METRICS).exists() and not (folder / folders.SUMMARY).exists():
+                    write_summary(folder, resolved, error)
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))

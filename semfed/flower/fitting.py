@@ -71,10 +71,3 @@ def _check_stock(strategy: Any, scenario: Scenario) -> None:
                 f"strategy.{name} = {nodes} is more than the number of clients, {clients}, so that the strategy would "
                 f"wait for ever: set it to {clients} at most"
             )
-    for name in ("fraction_train", "fraction_evaluate"):
-        fraction = getattr(strategy, name, 0.0)
-        if int(clients * fraction) > clients:
-            raise ScenarioError(
-                f"strategy.{name} = {fraction} asks for {int(clients * fraction)} of {clients} clients, "
-                "so that the strategy would wait for ever: set it to 1.0 at most"
-            )

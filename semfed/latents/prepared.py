@@ -51,6 +51,8 @@ class LatentSettings(StrictModel):
     def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.effects`."""
         yield f"{here}.classifier.device", "it trains where training.device says"
+        for name in (f"{here}.classifier", "training"):
+            yield f"{name}.optimizer_state", "encoders and classifiers are trained once, before the first round"
 
     @property
     def options(self) -> Options:

@@ -126,9 +126,7 @@ def test_without_a_common_unit_none_is_trained() -> None:
         ("iopm", "arms.iopm.learner.prior=mixture"),
         ("iopm", "learner.heads=linear"),
         ("iopm-logistic", "arms.iopm-logistic.learner.dre.samples=200"),
-        ("log-uniform-prior", QUICK),
-        ("log-uniform-channel", QUICK),
-        ("log-uniform-encoder", QUICK),
+        *((f"log-uniform-{alpha}", "learner.heads=bounded") for alpha in ("prior", "channel", "encoder")),
     ],
 )
 def test_options_run(arm: str, setting: str) -> None:
@@ -156,15 +154,15 @@ def test_alpha_by_channel_takes_the_channels_own_noise_variance(snr_db: float) -
     ("overrides", "message"),
     [
         (
-            ["learner.alpha=encoder"],
-            "alpha = 'encoder' has no effect with prior = 'implicit'; remove it, give it to the arms",
+            ["arms.iopm.learner.alpha=encoder"],
+            "learner.alpha = 'encoder' has no effect: it belongs to prior = 'log-uniform'",
         ),
         (
-            ["learner.dre.gamma=1.0"],
-            "gamma = 1.0 has no effect with method = 'mixture'; remove it, give it to the arms",
+            ["arms.iopm.learner.dre.gamma=1.0"],
+            "learner.dre.gamma = 1.0 has no effect: it belongs to method = 'logistic'",
         ),
-        (["arms.gaussian-prior.learner.dre.centres=9"], "dre.centres = 9 has no effect with prior = 'gaussian'"),
-        (["arms.gaussian-prior.learner.dre_grad=detach"], "has no effect with prior = 'gaussian'"),
+        (["arms.gaussian-prior.learner.dre.centres=9"], "dre.centres = 9 has no effect: prior 'gaussian'"),
+        (["arms.gaussian-prior.learner.dre_grad=detach"], "it belongs to prior = 'implicit', and prior is 'gaussian'"),
         (["channel.snr_db=inf"], "learner.alpha = 'channel' is a noise variance"),
     ],
 )

@@ -98,8 +98,6 @@ class Extra(FedAvg):
             ["checkpoint_every=0", f'strategy={{name="{__name__}:Extra"}}'],
             "sends 'temperature', which MultitaskClient.fit would",
         ),
-        ("fedcl-digits", ["learner=split", f'strategy={{name="{PROX}", proximal_mu=1}}'], "'proximal-mu', which Split"),
-        ("alignment-digits", [f'strategy={{name="{PROX}", proximal_mu=1}}'], "'proximal-mu', which AlignedUser.fit"),
         ("digits", [f'strategy={{name="{PROX}", proximal_mu=-1.0}}'], "'proximal-mu' = -1.0 of the strategy: give a n"),
     ],
 )

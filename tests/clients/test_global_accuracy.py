@@ -121,5 +121,5 @@ def test_a_headline_is_customary_or_chosen_and_always_one_that_is_measured() -> 
             scenario(learner, {"headline": headline})
     with pytest.raises(ScenarioError, match="headline = 'accuracy/global' is not measured"):
         scenario("joint", {"headline": "accuracy/global", "learner": {"global_test": "never"}})
-    with pytest.raises(ScenarioError, match=r"arms\.fedcl\.headline: arms are compared by one metric"):
+    with pytest.raises(ScenarioError, match=r"arms\.fedcl\.headline: it is the same for all arms"):
         overrides.load("fedcl-digits", ["arms.fedcl.headline=accuracy/global"])

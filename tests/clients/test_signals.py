@@ -11,13 +11,23 @@ import semfed
 from semfed.experiment.folder import each_record
 
 IOPM = ["data.source=digits", "rounds=2", "learner.common.epochs=1", "training.batch_size=20", "channel.uses=16",
-        "learner.dre.samples=200", "learner.dre.centres=50"]  # fmt: skip
-PLAIN = ["rounds=1", "learner.test_snr_db=[]", "arms.fedavg.learner.test_snr_db=[]"]
+]  # fmt: skip
 RUNS = [
     ("digits", "clustered", "awgn", ["rounds=2", "training.epochs=1"], 1),
     ("digits", "individual", "awgn", ["rounds=2", "training.epochs=1", "channel.power=batch"], 1),
-    ("fedcl-digits", "fedcl", "awgn", PLAIN, 1),
-    ("fedcl-digits", "fedavg", "awgn", [*PLAIN, "channel.power=none"], 1),
+    ("fedcl-digits", "fedcl", "awgn", ["rounds=1", "learner.global_test=never", "learner.test_snr_db=[]"], 1),
+    (
+        "fedcl-digits",
+        "fedavg",
+        "awgn",
+        [
+            "rounds=1",
+            "arms.fedavg.learner.global_test=never",
+            "arms.fedavg.learner.test_snr_db=[]",
+            "channel.power=none",
+        ],
+        1,
+    ),
     ("mtoc-mnist", "mtoc", "rayleigh", ["data.source=digits", "training.epochs=1", "channel.power=none"], 2),
     ("iopm-mnist", "gaussian-prior", "awgn", IOPM, 2),
 ]
@@ -37,7 +47,7 @@ def test_power_and_snr_of_every_client_are_those_on_the_air(
 ) -> None:
     noted = capture(monkeypatch, channel)
     run = semfed.run(scenario, arms=[arm], seeds=[0], overrides=overrides, out=tmp_path / "run")
-    (heard,) = noted.values()
+    heard = noted[run.scenario.arm(arm).channel.settings.snr_db]
     clients = [client.name for client in run.scenario.clients]
     last = heard[-parts * len(clients) :]
     rounds = run.scenario.arm(arm).rounds

@@ -23,7 +23,7 @@ UNIT = {
     "tasks": ["two", "digit"],
     "lambda_eff": 0.01,
     "auxiliary": {"name": "mlp", "hidden": [8]},
-    "dre": {"samples": 20, "centres": 5},
+    "dre": {"centres": 5},
     "specific": {"name": "mlp", "hidden": [8], "outputs": 8, "final_relu": True},
     "common": {"rounds": 1, "epochs": 1, "lr": 0.001, "outputs": 8},
 }

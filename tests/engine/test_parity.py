@@ -12,7 +12,9 @@ import semfed
 from semfed.scenario import built_in
 
 EXPECTED = Path(__file__).parents[1] / "scenarios" / "expected"
-SHORT: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(EXPECTED.glob("*.json"))}
+SHORT: dict[str, Any] = {
+    path.stem: json.loads(path.read_text()) for path in sorted(EXPECTED.glob("*.json"), key=lambda path: path.stem)
+}
 """What makes a scenario as short as it can be, and arms where all would take minutes; the networks stay as they are."""
 EMBEDDED = ("digits", "alignment-digits", "fedcl-digits")
 

@@ -90,7 +90,8 @@ def test_split_training_sends_features_and_gradients_over_the_channel_and_labels
 def cooperative(*changes: str) -> Scenario:
     """Two clients with tiny networks; the common unit is trained in rounds 1 and 2 of 5."""
     sizes = ["rounds=5", "learner.common.rounds=2", "learner.common.outputs=4", "model.encoder.hidden=[8]"]
-    return overrides.load("iopm-federated", [*sizes, "model.encoder.outputs=8", *changes], seeds=[0])
+    small = overrides.load("iopm-federated", [*sizes, "model.encoder.outputs=8"], seeds=[0])
+    return overrides.load(small, changes)
 
 
 @pytest.mark.parametrize(

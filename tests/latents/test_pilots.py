@@ -115,9 +115,12 @@ def test_pretrained_networks_leave_the_users_images_out(tmp_path: Path) -> None:
             r"pilots = 120, but \d+ of 200 training images can be pilots with learner.pilot_images = 'held-out'",
         ),
         (["pilot_images=any", "pilots=201"], "learner.pilots = 201, but 200 of 200 training images can be pilots"),
-        (["latents.access_point_images=201"], "access_point_images = 201, but there are 200 training images"),
+        (
+            ["latents.access_point_images=201", "pilots=20"],
+            "access_point_images = 201, but there are 200 training images",
+        ),
     ],
 )
 def test_more_images_than_there_are_are_refused(tmp_path: Path, changes: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        prepared(tmp_path, "pilots=20", *changes)[0].access_point()
+        prepared(tmp_path, *changes)[0].access_point()

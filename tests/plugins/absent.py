@@ -40,3 +40,9 @@ class Multitask(Absent, MultitaskClient):
 
 class Aligned(Absent, AlignedUser):
     """Of alignment."""
+
+
+class Untold(MultitaskClient):
+    """Keeps the distribution of its labels to itself."""
+
+    tells_labels = False

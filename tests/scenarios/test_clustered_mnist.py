@@ -51,7 +51,7 @@ def test_task_2_with_ten_values_runs_although_its_satellite_lacks_six_of_them(da
         "clustered-mnist",
         arms=["clustered"],
         seeds=[0],
-        overrides=["rounds=1", "training.epochs=1", "clients.Sat 2.task=t2-digits"],
+        overrides=["rounds=3", "clients.Sat 2.task=t2-digits"],
         data_root=data_root,
         out=tmp_path / "run",
     )

@@ -116,6 +116,13 @@ def scenario(name: str, changes: dict[str, Any]) -> Any:
     return overrides.load(BASES[name](), changes)
 
 
+def _difficult(pixels: Any) -> dict[str, Image.Image]:
+    """Return a picture in the forms that are refused unless the scenario says what becomes of them."""
+    clear = np.concatenate([pixels, pixels[:, :, :1]], axis=2)
+    deep = pixels[:, :, 0].astype(np.uint16) * 257
+    return {"clear": Image.fromarray(clear), "deep": Image.fromarray(deep), "nested": Image.fromarray(pixels)}
+
+
 def write_data(root: Path) -> None:
     """Write what the bases read: pictures in folders, unsplit and split, and latents."""
     random = np.random.default_rng(0)
@@ -126,6 +133,10 @@ def write_data(root: Path) -> None:
                 pixels = random.integers(0, 90, (10, 10, 3), dtype=np.uint8)
                 pixels[:, side, k % 3] += 120
                 Image.fromarray(pixels).save(root / folder / label / f"{k}.png")
+                for name, picture in _difficult(pixels).items():
+                    place = root / name / label / ("inner" if name == "nested" else ".")
+                    place.mkdir(parents=True, exist_ok=True)
+                    picture.save(place / f"{folder.replace('/', '-')}-{k}.png")
     source = random.standard_normal((120, 8))
     for name in ("ap", "a", "b", "c"):
         latents = np.tanh(source @ random.standard_normal((8, 8))).astype(np.float32)

@@ -23,6 +23,8 @@ class Try:
         Where the setting stands; by default it follows from its name.
     error : str
         What the refusal says, where the change is refused; otherwise numbers or files have to change.
+    mends : bool
+        Whether the base is refused without the change.
     """
 
     base: str
@@ -30,6 +32,7 @@ class Try:
     also: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
     error: str = ""
+    mends: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ def prior(name: str) -> dict[str, Any]:
     return {"learner.prior": name, "learner.lambda_eff": 0.1}
 
 
+LOGISTIC = prior("implicit") | {"learner.dre": {"method": "logistic", "samples": 60, "centres": 20}}
+
 TRAINING = {
     "batch_size": 7, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam", "weight_decay": 0.1,
 }  # fmt: skip
@@ -87,6 +92,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "data.partition": Try("plain", {"name": "ways-shots", "m": 5, "q": 4}, {"learner": "joint", "strategy": "fedavg"}),
     "data.source": Try("images", {"name": "imagefolder", "folder": "others", "size": 8}),
     "description": Try("plain", "told"),
+    "headline": Elsewhere("tests/clients/test_global_accuracy.py", "test_a_headline_is_customary_or_chosen"),
     "learner": Try("plain", "joint", {"strategy": "fedavg", "learner": "multitask"}),
     "model.decoder": Try("plain", {"name": "mlp", "hidden": [7]}),
     "model.encoder": Try("plain", {"name": "mlp", "hidden": [7]}),
@@ -105,9 +111,17 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "sweep.setting": Elsewhere("tests/experiment/test_rate_figure.py", "sweep"),
     "sweep.values": Elsewhere("tests/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
+    "tasks.missing": Try(
+        "plain",
+        "allow",
+        {"learner": "joint", "strategy": "fedavg"},
+        path="tasks.digit.missing",
+        error="never refuses a missing value",
+    ),
     "tasks.values": Try("clusters", [7], path="tasks.six.values"),
     "timeout_s": Elsewhere("tests/engine/test_ray.py", "timeout_s=6"),
     "training.device": Try("plain", "cuda:7", error="training.device = 'cuda:7': this machine offers"),
+    "training.optimizer_state": Try("plain", "kept", {**ADAM, "rounds": 2}),
     **{f"training.{name}": Try("plain", value) for name, value in TRAINING.items()},
 }
 
@@ -173,14 +187,18 @@ MODELS: dict[str, Try] = {
 }
 
 DATASETS: dict[str, Try] = {
+    "imagefolder.background": Try("images", 255, {"data.source.folder": "clear"}, mends=True),
+    "imagefolder.depth": Try("images", "reduce", {"data.source.folder": "deep"}, mends=True),
     "imagefolder.folder": Try("images", "others"),
     "imagefolder.grayscale": Try("images", True),
+    "imagefolder.nested": Try("images", True, {"data.source.folder": "nested"}, mends=True),
     "imagefolder.size": Try("images", 9),
     "imagefolder.test_fraction": Try("images", 0.4),
 }
 
 LATENTS: dict[str, Try] = {
     "files.access_point": Try("alignment", "c.npz", FILES),
+    "files.classifier_share": Try("alignment", 0.25, FILES),
     "files.users": Try("alignment", ["a.npz", "c.npz"], FILES),
     "torchvision.access_point": Try("alignment", "vit_b_32", PRETRAINED, error=NO_WEIGHTS),
     "torchvision.users": Try("alignment", ["resnet18"], PRETRAINED, error="names 1 models for 2 users"),
@@ -189,7 +207,7 @@ LATENTS: dict[str, Try] = {
     "trained.homogeneous": Try("alignment", True),
 }
 
-PERSONAL = {"minibatches": 1, "show_features": 2, "test_per_class": 3, "test_snr_db": [20.0]}
+PERSONAL = {"global_test": "never", "minibatches": 1, "show_features": 2, "test_per_class": 3, "test_snr_db": [20.0]}
 CLIENTS: dict[str, Try] = {
     **{f"joint.{name}": Try("fedavg", value) for name, value in PERSONAL.items()},
     **{f"split.{name}": Try("fedcl", value) for name, value in PERSONAL.items()},
@@ -205,10 +223,11 @@ CLIENTS: dict[str, Try] = {
     "cooperative.common.outputs": Try("cooperative", 5),
     "cooperative.common.rounds": Try("cooperative", 2),
     "cooperative.cu": Try("cooperative", False, {"learner.common": {"rounds": 1}}),
-    "cooperative.dre.bandwidth": Try("cooperative", 1.0, prior("implicit")),
+    "cooperative.dre.bandwidth": Try("cooperative", 1.0, LOGISTIC),
     "cooperative.dre.centres": Try("cooperative", 15, prior("implicit")),
-    "cooperative.dre.gamma": Try("cooperative", 1.0, prior("implicit")),
-    "cooperative.dre.samples": Try("cooperative", 30, prior("implicit")),
+    "cooperative.dre.gamma": Try("cooperative", 1.0, LOGISTIC),
+    "cooperative.dre.method": Try("cooperative", "logistic", prior("implicit")),
+    "cooperative.dre.samples": Try("cooperative", 30, LOGISTIC),
     "cooperative.dre_grad": Try("cooperative", "detach", prior("implicit")),
     "cooperative.heads": Try("cooperative", "linear"),
     "cooperative.lambda_eff": Try("cooperative", 0.2),
@@ -218,11 +237,13 @@ CLIENTS: dict[str, Try] = {
     "cooperative.specific": Try("cooperative", {"name": "mlp", "hidden": [7], "outputs": 6}),
     "cooperative.tasks": Try("cooperative", ["odd"]),
     "aligned-user.latents": Try("alignment", FILES["learner.latents"]),
-    "aligned-user.pilots": Try("alignment", 70),
+    "aligned-user.pilots": Try("alignment", 50),
+    "aligned-user.pilot_images": Try("alignment", "any"),
     "aligned-user.pilot_fraction": Try("alignment", 0.5),
     "aligned-user.ridge": Try("alignment", 0.1),
     "aligned-user.target_whitening": Try("alignment", "scale"),
     "aligned-user.widely_linear": Try("alignment", True),
+    "aligned-user.classifier.optimizer_state": Try("alignment", "kept", error="are trained once"),
     "aligned-user.classifier.device": Try("alignment", "cuda", error="it trains where training.device says"),
     **{f"aligned-user.classifier.{name}": Try("alignment", value) for name, value in TRAINING.items()},
     "aligned-user.classifier.optimizer": Try("alignment", "sgd"),
@@ -236,6 +257,7 @@ STRATEGIES: dict[str, Try] = {
     "alignment.mode": Try("alignment", "bcd"),
     "alignment.rho": Try("alignment", 3.0),
     "alignment.tolerance": Try("alignment", 100.0),
+    "alignment.relative_tolerance": Try("alignment", 100.0),
     "alignment.quorum": Try("alignment", 1.0, {"learner.name": "absent:Aligned"}, error="the quorum is 2"),
     "clustered.alphabet": Try("clusters", "label-index"),
     "clustered.clusters": Try("clusters", "individual"),

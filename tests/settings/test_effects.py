@@ -1,5 +1,6 @@
 """A value that has no effect with the others is refused in one sentence that names it and what it depends on."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from semfed.errors import ScenarioError
 from semfed.settings import StrictModel, only_when
 
 from . import bases, table
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
 
 IDLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("plain", {"training.momentum": 0.5}, {"training.optimizer": "adam"}, "optimizer = 'sgd', and optimizer is 'adam'"),
@@ -27,7 +30,12 @@ IDLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("fedcl", {"strategy.downlink": {**table.NOISY, "power": "none"}}, {}, "a gradient is sent at unit power"),
     ("cooperative", {"learner.dre_grad": "detach"}, {"learner.prior": "gaussian"}, "it belongs to prior = 'implicit'"),
     ("cooperative", {"learner.alpha": "encoder"}, {"learner.prior": "implicit"}, "it belongs to prior = 'log-uniform'"),
-    ("cooperative", {"learner.dre.gamma": 1.0}, {"learner.prior": "mixture"}, "'mixture' estimates no density ratio"),
+    (
+        "cooperative",
+        {"learner.dre.centres": 30},
+        {"learner.prior": "gaussian"},
+        "'gaussian' estimates no density ratio",
+    ),
     ("cooperative", {"learner.common.lr": 1.0}, {"learner.cu": False}, "with cu = false there is no common unit"),
     ("cooperative", {"learner.common.rounds": 2}, {"learner.schedule": "interleaved"}, "in every round"),
     ("alignment", {"channel.snr_db": 1.0}, {"channel.user_snr_db": [1, 2]}, "it belongs to user_snr_db = unset"),
@@ -109,10 +117,13 @@ def test_a_sweep_has_to_have_an_effect_in_every_arm() -> None:
     assert swept.arm_names == ("clustered@0.5", "clustered@0.6")
 
 
-def test_a_sweep_inside_of_a_table_without_effect_is_refused() -> None:
+def test_a_sweep_inside_of_a_table_without_effect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PLUGINS)
     tree = bases.BASES["plain"]() | {"privacy": {"labels": {"epsilon": 9}}}
-    tree["arms"] = [{"name": "told"}, {"name": "untold", "learner": "joint"}]
-    with pytest.raises(ScenarioError, match=r"arms.untold@1.privacy.labels.epsilon = 1 has no effect: learner 'joint'"):
+    tree["arms"] = [{"name": "told"}, {"name": "untold", "learner": "absent:Untold"}]
+    with pytest.raises(
+        ScenarioError, match=r"arms.untold@1.privacy.labels.epsilon = 1 has no effect: learner 'absent:Untold'"
+    ):
         overrides.load(tree, sweep="privacy.labels.epsilon=1,2")
 
 

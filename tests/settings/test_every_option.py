@@ -172,6 +172,10 @@ def _plot_folder(shell: Shell) -> tuple[str, str]:
     return shell("plot", str(shell.folder / "drawn")), shell("plot", str(shell.folder))
 
 
+def _data_folder(shell: Shell) -> tuple[str, str]:
+    return shell("data", str(shell.folder / "data" / "pictures")), shell("data", str(shell.folder))
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -196,6 +200,7 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "profile --data-root": _profile_data_root,
     "show scenario": _show_scenario,
     "show --set": _show_set,
+    "data folder": _data_folder,
     "plot folder": _plot_folder,
 }
 """By option, what is left behind or said without it and with it."""
