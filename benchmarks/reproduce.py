@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from semfed.experiment import plots
+from semfed.experiment import drawing
 from semfed.experiment.recorder import PACKAGES
 from semfed.experiment.results import condense, deviations
 
@@ -81,7 +81,7 @@ def make(file: Path, recipe: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
         _run([sys.executable, "-m", "semfed.cli", *command[1:], "--out", str(folder)], file)
-        drawn = {picture.stem: picture for picture in plots.plot(folder)} if recipe["figures"] else {}
+        drawn = {picture.stem: picture for picture in drawing.draw(folder)} if recipe["figures"] else {}
         missing = [stem for stem in recipe["figures"] if stem not in drawn]
         if missing:
             raise SystemExit(f"{file}: the run has no figure {missing[0]!r}, only {sorted(drawn)}")

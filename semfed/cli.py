@@ -119,7 +119,7 @@ def run(
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly():
-        from semfed.experiment import api, report
+        from semfed.experiment import api, drawing, report
         from semfed.experiment.progress import Progress
 
         done = api.run(
@@ -140,9 +140,7 @@ def run(
             cohort=cohort,
         )
         report.show(done.summary, console, [client.name for client in done.scenario.clients])
-        from semfed.experiment import plots  # takes a second to import, which the run need not wait for
-
-        plots.plot(done.folder)
+        drawing.draw(done.folder)
         console.print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",
             soft_wrap=True,
@@ -217,9 +215,9 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
 def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw the figures of a run again, from its folder."""
     with _told_clearly():
-        from semfed.experiment import plots
+        from semfed.experiment import drawing
 
-        for path in plots.plot(folder):
+        for path in drawing.draw(folder):
             console.print(str(path), soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
 """Received features in the plane: one t-SNE panel an arm, as papers on semantic communication show them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 PERPLEXITY = 30.0
+Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""Features, shape (images, features), and their labels."""
 
 
-def read_features(file: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None:
+def read_features(file: Path) -> Features | None:
     """Return all clients' features, shape (images, features), and their labels; None if the file has none."""
     arrays = load_file(file)
     clients = sorted(name.removeprefix("features/") for name in arrays if name.startswith("features/"))
@@ -22,35 +24,29 @@ def read_features(file: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.i
     return np.concatenate([features for features, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
-def feature_map(folder: Path, arms: Sequence[str], seed: int, names: Sequence[str]) -> Figure | None:
+def features_of(folder: Path, arms: Sequence[str], seed: int) -> dict[str, Features]:
+    """Return what `read_features` finds in a run folder, by arm in this order; arms without samples are left out."""
+    files = {arm: folder / "samples" / f"{arm}-seed{seed}.safetensors" for arm in arms}
+    found = {arm: read_features(file) for arm, file in files.items() if file.is_file()}
+    return {arm: shown for arm, shown in found.items() if shown is not None}
+
+
+def feature_map(shown: Mapping[str, Features], names: Sequence[str]) -> Figure:
     """Draw the panels.
 
     Parameters
     ----------
-    folder : Path
-        A run folder.
-    arms : sequence of str
-        In this order; arms without samples are left out.
-    seed : int
-        The experiment's seed; t-SNE starts from the principal components, so it needs none of its own.
+    shown : mapping of str to (features, labels)
+        By arm, at least one. T-SNE starts from the principal components, so it needs no seed of its own.
     names : sequence of str
         Of the labels.
-
-    Returns
-    -------
-    Figure or None
-        None where no arm has features.
     """
-    files = [(arm, folder / "samples" / f"{arm}-seed{seed}.safetensors") for arm in arms]
-    found = [(arm, read_features(file)) for arm, file in files if file.is_file()]
-    panels = [(arm, shown) for arm, shown in found if shown is not None]
-    if not panels:
-        return None
     from sklearn.manifold import TSNE  # takes a second to import, which most runs need not wait for
 
-    figure = Figure(figsize=(2.3 * len(panels), 2.6))
+    figure = Figure(figsize=(2.3 * len(shown), 2.6))
     colours = colormaps["tab10"]
-    for axes, (arm, (features, labels)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (arm, (features, labels)) in zip(panels, shown.items(), strict=True):
         perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
         plane = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
         for label in np.unique(labels):

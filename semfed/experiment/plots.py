@@ -1,13 +1,15 @@
 """Figures of a run, drawn from its folder only."""
 
 import itertools
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,7 +17,7 @@ from matplotlib.figure import Figure
 from semfed.errors import RunFolderError
 from semfed.experiment import convergence
 from semfed.experiment import folder as folders
-from semfed.experiment.feature_map import feature_map
+from semfed.experiment.feature_map import feature_map, features_of
 from semfed.experiment.summary import Curves, curves, metrics_of, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
@@ -34,6 +36,7 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 7,
     "lines.linewidth": 1.3,
     "lines.markersize": 3,
+    "text.parse_math": False,  # names are shown as they are
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "v", "D", "P", "x")
@@ -41,6 +44,9 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "x")
 
 def plot(folder: Path) -> list[Path]:
     """Draw all figures of a run into ``plots/``, as PNG and PDF.
+
+    A figure that cannot be drawn or written is told of and left out: it costs neither the others nor the run. Styles of
+    the user's own, such as text by LaTeX, are not followed.
 
     Parameters
     ----------
@@ -57,42 +63,60 @@ def plot(folder: Path) -> list[Path]:
     RunFolderError
         If it is not a run folder.
     """
+    drawn = []
+    with style.context(["default", STYLE]):
+        for name, make in figures(folder).items():
+            path = folder / "plots" / f"{name}.png"
+            try:
+                path.parent.mkdir(exist_ok=True)
+                figure = make()
+                FigureCanvasAgg(figure)
+                for target in (path, path.with_suffix(".pdf")):
+                    figure.savefig(target, bbox_inches="tight", metadata={})
+            except Exception as error:
+                logging.getLogger(__name__).warning("figure '%s' is left out: %s", path, error, exc_info=error)
+            else:
+                drawn.append(path)
+    return drawn
+
+
+def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
+    """Return what makes the figures that suit a run, by their names.
+
+    Raises
+    ------
+    RunFolderError
+        If it is not a run folder.
+    """
     if not (folder / folders.SCENARIO).is_file():
         raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
     scenario = validate(read(folder / folders.SCENARIO))
     summary = folders.read_json(folder / folders.SUMMARY)
     by_arm = curves(folders.each_record(folder))
-    figures: dict[str, Figure] = {}
-    with rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib lists every key as a literal
-        for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:
-            name = metric.replace("/", "-")
-            if scenario.sweep is not None:
-                figures[f"{name}-vs-{scenario.sweep.setting}"] = against_setting(summary, scenario.sweep, metric)
-                continue
-            figures[f"{name}-vs-round"] = against_round(by_arm, metric, summary["baselines"])
-            if metric == scenario.headline:
-                figures[f"{name}-vs-bytes"] = against_bytes(by_arm, metric)
-        if test_snrs(summary):
-            figures["accuracy-vs-test-snr"] = against_test_snr(summary)
-        if scenario.sweep is None:
-            symbols = scenario.tasks[scenario.clients[0].task].symbols
-            panels = feature_map(folder, scenario.arm_names, scenario.seeds[0], symbols)
-            if panels is not None:
-                figures["received-features"] = panels
-            for metric in convergence.measured(by_arm):
-                colours = itertools.cycle(COLOURS)
-                figures[metric.replace("/", "-")] = convergence.against_round_log(by_arm, metric, colours)
-        for task in shown_rates(summary):
-            figures[f"error-{task}-vs-rate"] = against_rate(summary, scenario.sweep, task)
-        if summary.get("similarity"):
-            figures["similarity"] = similarity_map(summary, scenario)
-        target = folder / "plots"
-        target.mkdir(exist_ok=True)
-        for name, figure in figures.items():
-            FigureCanvasAgg(figure)
-            for suffix in ("png", "pdf"):
-                figure.savefig(target / f"{name}.{suffix}", bbox_inches="tight", metadata={})
-    return [target / f"{name}.png" for name in figures]
+    found: dict[str, Callable[[], Figure]] = {}
+    for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:
+        name = metric.replace("/", "-")
+        if scenario.sweep is not None:
+            found[f"{name}-vs-{scenario.sweep.setting}"] = partial(against_setting, summary, scenario.sweep, metric)
+            continue
+        found[f"{name}-vs-round"] = partial(against_round, by_arm, metric, summary["baselines"])
+        if metric == scenario.headline:
+            found[f"{name}-vs-bytes"] = partial(against_bytes, by_arm, metric)
+    if test_snrs(summary):
+        found["accuracy-vs-test-snr"] = partial(against_test_snr, summary)
+    if scenario.sweep is None:
+        symbols = scenario.tasks[scenario.clients[0].task].symbols
+        shown = features_of(folder, scenario.arm_names, scenario.seeds[0])
+        if shown:
+            found["received-features"] = partial(feature_map, shown, symbols)
+        for metric in convergence.measured(by_arm):
+            colours = itertools.cycle(COLOURS)
+            found[metric.replace("/", "-")] = partial(convergence.against_round_log, by_arm, metric, colours)
+    for task in shown_rates(summary):
+        found[f"error-{task}-vs-rate"] = partial(against_rate, summary, scenario.sweep, task)
+    if summary.get("similarity"):
+        found["similarity"] = partial(similarity_map, summary, scenario)
+    return found
 
 
 def against_round(by_arm: Curves, metric: str, baselines: Mapping[str, float]) -> Figure:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from semfed.callbacks import Callback
 from semfed.channels.meter import LIMIT_DB
+from semfed.experiment import drawing, terminal
 from semfed.experiment import folder as folders
-from semfed.experiment import terminal
 from semfed.experiment.results import quoted
 from semfed.experiment.summary import shown_metrics
 from semfed.scenario import Scenario
@@ -132,10 +132,8 @@ class Report(Callback):
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Print and draw."""
-        from semfed.experiment.plots import plot
-
         if (self.folder / folders.SUMMARY).is_file():
             show(folders.read_json(self.folder / folders.SUMMARY), terminal.console(width=120), self._names)
             if error is None:
-                plot(self.folder)
+                drawing.draw(self.folder)
         print(f"run folder: {self.folder}", flush=True)

@@ -5,7 +5,7 @@ import pytest
 
 import semfed
 from semfed.experiment import plots
-from semfed.experiment.feature_map import feature_map, read_features
+from semfed.experiment.feature_map import features_of, read_features
 
 
 @pytest.mark.parametrize("engine", ["inprocess", pytest.param("ray", marks=pytest.mark.flower)])
@@ -23,4 +23,4 @@ def test_received_features_reach_the_run_folder_and_a_figure(engine: str, tmp_pa
 
 
 def test_without_samples_there_is_no_figure(tmp_path: Path) -> None:
-    assert feature_map(tmp_path, ["a"], 0, ["x"]) is None
+    assert features_of(tmp_path, ["a"], 0) == {}
