@@ -79,6 +79,9 @@ class Callback:
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Take the records of a finished round; round 0 is what comes before the first."""
 
+    def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
+        """Take what a client's code said when it raised, with its traceback where the engine tells one."""
+
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
 

@@ -66,7 +66,7 @@ def main(
 
 
 @contextmanager
-def _told_clearly() -> Iterator[None]:
+def _told_clearly(*, debug: bool = False) -> Iterator[None]:
     """Print errors that are the user's to mend without a traceback, and end with a code that says what happened."""
     escape_what_cannot_be_encoded()
     try:
@@ -74,6 +74,14 @@ def _told_clearly() -> Iterator[None]:
             yield
     except SemfedError as error:
         _complain("error:", str(error), *getattr(error, "__notes__", ()))
+        raise typer.Exit(1) from error
+    except (typer.Exit, click.ClickException):
+        raise
+    except Exception as error:  # of somebody's plugin, or ours: the traceback is in the run folder, if there is one
+        notes = getattr(error, "__notes__", ())
+        if debug or not notes:
+            raise
+        _complain("error:", f"{type(error).__name__}: {error}", *notes, "add --debug to see the traceback")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         notes = getattr(error, "__notes__", ())
@@ -113,12 +121,15 @@ def run(
         float | None,
         typer.Option(metavar="MB", help="Engines inprocess and ray: client states beyond this (256) go to disk."),
     ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of clients and of plugins; the run folder has them anyway.")
+    ] = False,
     cohort: Annotated[
         int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
     ] = None,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
-    with _told_clearly():
+    with _told_clearly(debug=debug):
         from semfed.experiment import api, drawing, report
         from semfed.experiment.progress import Progress
 
@@ -132,7 +143,7 @@ def run(
             data_root=data_root,
             out=out,
             resume=resume,
-            callbacks=[Progress()],
+            callbacks=[Progress(debug=debug)],
             workers=workers,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from semfed import effects
+from semfed import effects, plugins
 from semfed import scenario as scenarios
 from semfed.effects import Given
 from semfed.errors import ScenarioError
@@ -81,7 +81,10 @@ def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
         return dict(source)
     if not isinstance(source, str | Path):
         raise ScenarioError(f"scenario {source!r}: give a name, a path, or a mapping of tables")
-    return scenarios.read(scenarios.locate(source))
+    path = scenarios.locate(source)
+    if path not in scenarios.built_in().values():
+        plugins.search_in(path.resolve().parent)
+    return scenarios.read(path)
 
 
 def _written(scenario: Scenario) -> dict[str, Any]:

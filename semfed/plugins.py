@@ -8,10 +8,12 @@ is ever imported on the word of a scenario or of a message.
 import importlib
 import inspect
 import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
@@ -62,9 +64,20 @@ def load(group: str, name: str) -> Any:
         raise ScenarioError(f"no plugin {name!r} among the {group}; {suggest(name, points)}")
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {error}") from error
+        part = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a module of somebody's raises while it is imported
+        reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
+    if inspect.isabstract(part):
+        missing = ", ".join(sorted(part.__abstractmethods__))
+        raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
+    return part
+
+
+def search_in(folder: Path) -> None:
+    """Let ``module:attribute`` be found in a folder, a scenario's own, after all places where Python looks anyway."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,13 @@ def _handed_on(environment: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {name: value for name, value in environment.items() if not name.startswith(("RAY_", "FLWR_"))}
     exempt = ",".join(filter(None, [environment.get("no_proxy") or environment.get("NO_PROXY"), LOOPBACK]))
-    return {**kept, "no_proxy": exempt, "NO_PROXY": exempt, "RAY_TMPDIR": socket_folder(environment)}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),  # relative folders would mean others there
+        "no_proxy": exempt,
+        "NO_PROXY": exempt,
+        "RAY_TMPDIR": socket_folder(environment),
+    }
 
 
 def _search_path() -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
-from semfed.errors import CheckpointError, RunFolderError, ScenarioError
+from semfed.errors import CheckpointError, RunFolderError, ScenarioError, SemfedError
 from semfed.experiment import folder as folders
 from semfed.experiment.history import History
 from semfed.experiment.recorder import Recorder, write_summary
@@ -125,9 +126,10 @@ def run(
     if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
     if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
+        what: dict[str, Any] = {"arms": arms, "seeds": seeds, "sweep": sweep}
+        given = None if scenario is None else load(scenario, overrides, **what)  # first: it may bring plugins along
         resolved = load(Path(resume) / folders.SCENARIO)
-        given = resolved if scenario is None else scenario
-        if load(given, overrides, arms=arms, seeds=seeds, sweep=sweep) != resolved:
+        if (load(resolved, overrides, **what) if given is None else given) != resolved:
             raise CheckpointError(
                 f"'{resume}' is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out to "
                 "resume it"
@@ -161,6 +163,10 @@ def run(
             with suppress(OSError, RunFolderError), folders.lock(folder):
                 if (folder / folders.METRICS).exists() and not (folder / folders.SUMMARY).exists():
                     write_summary(folder, resolved, error)
+        if not isinstance(error, SemfedError | KeyboardInterrupt):
+            folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
+        if (folder / folders.ERRORS).exists():
+            error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))

@@ -7,6 +7,7 @@
     metrics.jsonl     one record a line              samples/       what clients showed of their last test
     outcomes.jsonl    clusters and the like          plots/         PNG and PDF
     timing.jsonl      seconds per round             checkpoint/    what `--resume` goes on from
+    errors.log        tracebacks, if code of somebody's raised
 """
 
 import fcntl
@@ -15,6 +16,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +29,7 @@ SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.j
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
 HISTORY = (METRICS, TIMING, OUTCOMES)
 LOCK = ".lock"
+ERRORS = "errors.log"
 
 
 def default_folder(scenario: str, parent: Path) -> Path:
@@ -100,6 +103,12 @@ def lock(folder: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def note_error(folder: Path, heading: str, text: str) -> None:
+    """Append a traceback to ``errors.log``; where that cannot be written, there is worse to be told."""
+    with suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
+        file.write(f"--- {heading}\n{text.strip()}\n\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -32,9 +32,12 @@ class Progress(Callback):
     ----------
     console : Console, optional
         Where to show it; standard error by default, so that tables can be piped.
+    debug : bool, default False
+        Show tracebacks of clients, too.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, debug: bool = False) -> None:
+        self._debug = debug
         self.console = console or terminal.console(stderr=True)
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
@@ -85,6 +88,13 @@ class Progress(Callback):
         self._bars.update(self._all, advance=1, last=shown)
         if not self.console.is_terminal:  # a log: bars leave no trace there
             self.console.print(f"{arm}, seed {seed}, round {round_}: {shown}", soft_wrap=True)
+
+    def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
+        """Show the traceback, if that is asked for."""
+        if self._debug:
+            self.console.print(
+                Text(f"{arm}, seed {seed}, round {round_}: {client} in {phase!r}\n{text}", style="yellow")
+            )
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Nothing to show: the table at the end has it."""

@@ -83,6 +83,10 @@ class Recorder(Callback):
         timing = {"arm": arm, "seed": seed, "round": round_, "seconds": round(seconds, 6)}
         self._history.append(folders.TIMING, [strictjson.dumps(timing)])
 
+    def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
+        """Keep the traceback."""
+        folders.note_error(self.folder, f"{arm}, seed {seed}, round {round_}: {client} in {phase!r}", text)
+
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it what the run goes on from."""
         complete = replace(checkpoint, history=self._history.extents())

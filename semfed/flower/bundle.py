@@ -4,6 +4,7 @@ Names of records begin with the clients that they are for: ``3/config`` belongs 
 messages have in common travels once, as ``0,3,6/arrays``. Replies are packed alike; a client's error is a record too.
 """
 
+import traceback
 from collections.abc import Mapping
 from copy import copy
 from logging import ERROR
@@ -98,7 +99,9 @@ def one_by_one(message: Message, context: Context, answer: ClientAppCallable) ->
             parts[client] = reply.error if reply.has_error() else reply.content
         except Exception as error:
             log(ERROR, "client %d raised an exception", client, exc_info=error)
-            parts[client] = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error).__name__}: {error}")
+            parts[client] = Error(
+                ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
+            )
     return Message(pack(parts), reply_to=message)
 
 

@@ -57,6 +57,8 @@ class Federation(Grid):
         Arrays that a client showed when it was evaluated last.
     watch : callable
         Gets the `Tally` of every exchange as it begins.
+    hear : callable
+        Gets client, phase, round and text of every error that a client answers with, retried ones too.
     folds : bool
         Whether the engine may sum the arrays of replies to ``train`` messages; see `semfed.flower.folding`.
     initial_arrays : ArrayRecord
@@ -87,6 +89,7 @@ class Federation(Grid):
         self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
         self.initial_arrays = ArrayRecord()
         self.watch: Callable[[Tally], None] = lambda tally: None
+        self.hear: Callable[[int, str, str, str], None] = lambda client, phase, round_, text: None
         self.folds = False
         self._host: dict[int, int] = {}
         self._exchange = Exchange(grid, self._host)
@@ -258,6 +261,9 @@ class Federation(Grid):
         for attempt in range(1 + retries):
             failed: dict[int, Message] = {}
             for client, reply in self._exchange.ask(asked, address, timeout, patient=attempt > 0):
+                if reply.has_error():
+                    about = reply.metadata
+                    self.hear(client, about.message_type, about.group_id, reply.error.reason or "")
                 if reply.has_error() and attempt < retries and DEAD_WORKER not in (reply.error.reason or ""):
                     failed[client] = reply
                     continue

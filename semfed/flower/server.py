@@ -123,7 +123,11 @@ def run_arm(
         for callback in callbacks:
             callback.on_exchanges(tally)
 
-    federation.watch = watch
+    def hear(client: int, phase: str, round_: str, text: str) -> None:
+        for callback in callbacks:
+            callback.on_client_error(arm, seed, int(round_ or 0), federation.name(client), phase, text)
+
+    federation.watch, federation.hear = watch, hear
     strategy = make_strategy(experiment)
     points = Checkpoints(federation, strategy, callbacks, resume)
     done = points.done

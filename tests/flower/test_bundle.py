@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semfed.flower.bundle import BUNDLE, cut, one_by_one, pack, unpack
+from semfed.flower.federation import sentence
 
 pytestmark = pytest.mark.usefixtures("identity")
 
@@ -101,10 +102,11 @@ def test_clients_are_served_alone_and_one_that_raises_does_not_hurt_the_others()
     assert seen == [dict(content) for content in contents.values()]
     found = unpack(reply.content)
     assert [found[k]["metrics"]["n"] for k in (0, 3)] == [0, 3]
-    assert [(found[k].code, found[k].reason) for k in (1, 2)] == [
+    assert [(found[k].code, sentence(found[k])) for k in (1, 2)] == [
         (2, "ZeroDivisionError: no power"),
         (2, "in its own words"),
     ]
+    assert "in answer\n" in found[1].reason, "the traceback"
 
 
 def test_a_message_that_is_no_bundle_passes_as_it_is() -> None:

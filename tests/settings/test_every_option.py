@@ -176,6 +176,17 @@ def _data_folder(shell: Shell) -> tuple[str, str]:
     return shell("data", str(shell.folder / "data" / "pictures")), shell("data", str(shell.folder))
 
 
+def _debug(shell: Shell) -> tuple[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "plugins")
+        words = ["run", shell.file, "--set", "learner=absent:Joint", "--out", str(shell.folder / "run-debug")]
+        without = CliRunner().invoke(app, words).output
+        given = CliRunner().invoke(app, [*words[:-1], f"{words[-1]}-2", "--debug"]).output
+    assert "RuntimeError: away" in without
+    assert "Traceback" not in without
+    return "", "Traceback" if "Traceback" in given else ""
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -190,6 +201,7 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --ray-address": _ray_address,
     "run --gpus-per-worker": _gpus,
     "run --state-memory": _state_memory,
+    "run --debug": _debug,
     "run --cohort": _cohort,
     "profile scenario": _profile_scenario,
     "profile --arm": _profile_arm,
