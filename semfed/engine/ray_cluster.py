@@ -5,14 +5,16 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants
 from ray.job_config import JobConfig
 
+import semfed
 from semfed.engine.sockets import socket_folder
 from semfed.errors import EngineError
 
@@ -50,7 +52,7 @@ def connect(address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.WARNING,
-        "job_config": JobConfig(code_search_path=_path()),
+        "job_config": JobConfig(_py_driver_sys_path=_Fixed(_path())),
     }
     try:
         with _as_it_is(private=address is None):
@@ -113,9 +115,21 @@ def count_actors(clients: int, workers: int | None, gpus: float, cluster: Sequen
     return count
 
 
+class _Fixed(list[str]):
+    """Folders to which Ray cannot add: it would put the current one before all others."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Leave things as they are."""
+
+
 def _path() -> list[str]:
-    """Return where this process imports from, in the order in which an actor puts it in front: the first one last."""
-    return [os.path.abspath(folder) for folder in reversed(sys.path)]
+    """Return where this process imports from, in the order in which an actor puts it in front: the first one last.
+
+    An editable installation is found by a hook that is asked last, so its folder is told as well.
+    """
+    folders = [os.path.abspath(folder) for folder in sys.path]
+    own = str(Path(semfed.__file__).resolve().parents[1])
+    return [*reversed(folders), *([] if own in folders else [own])]
 
 
 @contextmanager
