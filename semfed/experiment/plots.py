@@ -39,6 +39,8 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # names are shown as they are
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+FEW = 5
+"""Lines that a legend and bands of their own do not crowd."""
 MARKERS = ("o", "s", "^", "v", "D", "P", "x")
 
 
@@ -127,10 +129,10 @@ def against_round(by_arm: Curves, metric: str, baselines: Mapping[str, float]) -
         rounds = sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
         if rounds:
             values = 100 * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
-            _line(axes, index, arm, np.array(rounds), values)
+            _line(axes, index, arm, np.array(rounds), values, arms=len(by_arm))
     if metric in baselines:
         axes.axhline(100 * baselines[metric], color="0.5", linestyle=":", linewidth=1, label="majority class")
-    axes.legend(loc="best")
+    _legend(axes)
     return figure
 
 
@@ -150,8 +152,8 @@ def against_bytes(by_arm: Curves, metric: str) -> Figure:
                 for r in range(rounds[-1] + 1)
             }
             spent.append([sum(per_round[q] for q in range(r + 1)) / 1e6 for r in rounds])
-        _line(axes, index, arm, np.mean(spent, axis=0), values)
-    axes.legend(loc="best")
+        _line(axes, index, arm, np.mean(spent, axis=0), values, arms=len(by_arm))
+    _legend(axes)
     return figure
 
 
@@ -165,11 +167,12 @@ def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: str) -> Fi
             if metric in summary["arms"][name]["final"]
         ]
         if points:
-            _line(axes, index, arm, np.array([v for v, _ in points]), 100 * np.array([x for _, x in points]).T)
+            values = 100 * np.array([x for _, x in points]).T
+            _line(axes, index, arm, np.array([v for v, _ in points]), values, arms=len(sweep.arms))
     if metric in summary["baselines"]:
         level = 100 * summary["baselines"][metric]
         axes.axhline(level, color="0.5", linestyle=":", linewidth=1, label="majority class")
-    axes.legend(loc="best")
+    _legend(axes)
     return figure
 
 
@@ -194,7 +197,7 @@ def against_rate(summary: Mapping[str, Any], sweep: Sweep | None, task: str) -> 
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         axes.plot(x, 100 * y, color=colour, marker=marker, linestyle="none", label=arm)
         axes.plot([entry["mean"] for entry in rates], [100 * entry["mean"] for entry in errors], color=colour)
-    axes.legend(loc="best")
+    _legend(axes)
     return figure
 
 
@@ -221,8 +224,9 @@ def against_test_snr(summary: Mapping[str, Any]) -> Figure:
     for index, (name, arm) in enumerate(summary["arms"].items()):
         points = {snr: arm["final"][m]["values"].values() for snr, m in metrics.items() if m in arm["final"]}
         if points:
-            _line(axes, index, name, np.array(list(points)), 100 * np.array([list(v) for v in points.values()]).T)
-    axes.legend(loc="best")
+            values = 100 * np.array([list(v) for v in points.values()]).T
+            _line(axes, index, name, np.array(list(points)), values, arms=len(summary["arms"]))
+    _legend(axes)
     return figure
 
 
@@ -270,15 +274,25 @@ def _axes(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _legend(axes: Axes) -> None:
+    """Explain the lines: inside of the axes, or below them where many would cover what they explain."""
+    handles, _ = axes.get_legend_handles_labels()
+    if len(handles) <= FEW:
+        axes.legend(loc="best")
+    else:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, frameon=False)
+
+
 def _label(metric: str) -> str:
     quantity, _, task = metric.partition("/")
     return f"average {quantity} (%)" if task == "average" else f"{quantity} of {task} (%)"
 
 
-def _line(axes: Axes, index: int, label: str, x: np.ndarray, values: np.ndarray) -> None:
+def _line(axes: Axes, index: int, label: str, x: np.ndarray, values: np.ndarray, *, arms: int) -> None:
+    """Draw an arm: the mean over seeds and, unless there are many arms, one standard deviation as a band."""
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     mean = values.mean(axis=0)
     axes.plot(x, mean, color=colour, marker=marker if len(x) <= 40 else None, label=label)
-    if len(values) > 1:
+    if len(values) > 1 and arms <= FEW:
         sd = values.std(axis=0, ddof=1)
         axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)

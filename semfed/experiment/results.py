@@ -126,8 +126,8 @@ def quoted_lead(entry: Mapping[str, Any]) -> str:
     """Write by how much the reference is above the other arm: ``+1.73 [0.09, 3.37]``, in points, with its interval."""
     if entry["ci95"] is None:
         return f"{-100 * entry['mean']:+.2f} (one seed)"
-    low, high = (-100 * end for end in reversed(entry["ci95"]))
-    return f"{-100 * entry['mean']:+.2f} [{low:.2f}, {high:.2f}]"
+    mean, high, low = (0.0 - 100 * number for number in (entry["mean"], *entry["ci95"]))  # 0 - 0 is no negative zero
+    return f"{mean:+.2f} [{low:.2f}, {high:.2f}]"
 
 
 def table(result: Mapping[str, Any], metric: str, kind: str = "final") -> str:
