@@ -101,4 +101,5 @@ class Progress(Callback):
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Take the bar away."""
-        self._bars.stop()
+        if self.console.is_terminal:
+            self._bars.stop()
