@@ -11,10 +11,11 @@ import pytest
 import ray
 from hypothesis import given
 from hypothesis import strategies as st
+from ray._private import ray_constants
 
 import semfed
 from semfed.engine import flower_simulation
-from semfed.engine.ray_cluster import count_actors, room
+from semfed.engine.ray_cluster import connect, count_actors, room
 from semfed.engine.sockets import LONGEST, SOCKET, socket_folder
 from semfed.errors import EngineError
 
@@ -112,3 +113,30 @@ def test_ray_does_not_keep_the_handler_of_sigterm(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     semfed.run("digits", engine="ray", workers=1, seeds=[0], arms=["individual"], overrides=SHORT, out=tmp_path / "run")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_under_uv_run_actors_do_not_get_the_project_s_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would upload it, or refuse it where it is larger than 512 MB; and everything is put back."""
+    started: list[bool] = []
+
+    def init(**_: Any) -> None:
+        started.append(ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV)
+
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
+    monkeypatch.setattr(ray, "init", init)
+    connect(None, 1)
+    connect("127.0.0.1:1", None)
+    assert started == [False, False]
+    assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is True
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("AF_UNIX path"), RuntimeError("no"), ConnectionError("no"), ValueError("no")]
+)
+def test_every_error_of_ray_s_start_is_one_sentence(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        raise kind("no")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(EngineError, match="Ray does not start .*: check --ray-address, or use --engine inprocess"):
+        connect(None, None)
