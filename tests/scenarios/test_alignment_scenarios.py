@@ -43,10 +43,20 @@ def test_names_that_scripts_rely_on(name: str) -> None:
     assert (learner["pilots"], learner["target_whitening"], learner["widely_linear"]) == (150, "scale", True)
 
 
-def result(name: str) -> dict[str, dict[str, float]]:
+def arms_of(name: str) -> dict[str, Any]:
+    """Return arm -> metric -> values by seed after the last round, of a committed result."""
     path = ROOT / "scenarios" / "alignment-mnist" / "results" / f"{name}.json"
-    arms = json.loads(path.read_text())["arms"]
-    return {arm: kinds["final"]["accuracy/average"]["values"] for arm, kinds in arms.items()}
+    result = json.loads(path.read_text())
+    if "commit" not in result:
+        pytest.skip(f"{name}: made before results held values by seed; `make reproduce` makes it anew")
+    return {
+        arm: {metric: entry["values"] for metric, entry in kinds["final"].items()}
+        for arm, kinds in result["arms"].items()
+    }
+
+
+def accuracy(name: str) -> dict[str, dict[str, float]]:
+    return {arm: metrics["accuracy/average"] for arm, metrics in arms_of(name).items()}
 
 
 def check_bars(compression: dict[str, dict[str, float]]) -> None:
@@ -62,17 +72,32 @@ def check_bars(compression: dict[str, dict[str, float]]) -> None:
             assert abs(at[f"shared@{uses}"] - at[f"multi-link@{uses}"]) <= 0.03
 
 
-def test_committed_tables_meet_the_bars_and_are_complete() -> None:
-    headline, compression = result("headline"), result("compression")
+def test_the_headline_meets_the_bars_and_eigen_k_is_ahead_at_two_uses() -> None:
+    headline = accuracy("headline")
     check_bars(headline)
     assert all(shared < eigen for shared, eigen in paired(headline, "shared@2", "eigen-k@2")), "as the README says"
+
+
+def test_compression_meets_the_bars_and_is_complete() -> None:
+    compression = accuracy("compression")
     check_bars(compression)
     for uses in (6, 12):
         assert all(abs(a - b) <= 0.03 for a, b in paired(compression, f"shared@{uses}", f"multi-link@{uses}"))
-    assert min(result("pilots")["shared@150"].values()) >= 0.80
-    assert min(result("widely-linear-scaled")["shared@1"].values()) >= 0.80
-    assert {f"shared@{k}" for k in (1, 2, 4, 6, 12)} <= set(compression) & set(result("compression-homogeneous"))
-    assert {f"shared@{snr}" for snr in (-20, -10, 0, 10, 20, 30)} <= set(result("snr"))
+    assert {f"shared@{uses}" for uses in (1, 2, 4, 6, 12)} <= compression.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "bar"), [("pilots", "shared@150", 0.80), ("widely-linear-scaled", "shared@1", 0.80)]
+)
+def test_other_committed_tables_meet_their_bars(name: str, arm: str, bar: float) -> None:
+    assert min(accuracy(name)[arm].values()) >= bar
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("compression-homogeneous", (1, 2, 4, 6, 12)), ("snr", (-20, -10, 0, 10, 20, 30))]
+)
+def test_other_committed_tables_are_complete(name: str, values: tuple[int, ...]) -> None:
+    assert {f"shared@{value}" for value in values} <= accuracy(name).keys()
 
 
 def paired(arms: dict[str, dict[str, float]], one: str, other: str) -> list[tuple[float, float]]:
@@ -107,9 +132,8 @@ def test_many_users_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_the_committed_exchanges_ended_near_the_optimum() -> None:
     """J where the stopping rule ended it, against a thousand rounds of block coordinate descent, seed by seed."""
-    folder = ROOT / "scenarios" / "alignment-mnist" / "results"
-    ended, long = (json.loads((folder / f"{name}.json").read_text())["arms"] for name in ("headline", "optimum"))
+    ended, long = arms_of("headline"), arms_of("optimum")
     for arm in ("shared@2", "shared@4"):
-        assert set(ended[arm]["admm/converged"]["values"].values()) == {1.0}
-        for seed, objective in ended[arm]["objective"]["values"].items():
-            assert 0 < objective / long[arm]["objective"]["values"][seed] - 1 < 6e-4
+        assert set(ended[arm]["admm/converged"].values()) == {1.0}
+        for seed, objective in ended[arm]["objective"].items():
+            assert 0 < objective / long[arm]["objective"][seed] - 1 < 6e-4
