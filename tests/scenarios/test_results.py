@@ -123,6 +123,8 @@ def arms_of(result: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("name", list(built_in()))
 def test_no_arm_of_a_scenario_is_left_out_of_its_results(name: str) -> None:
     told = [json.loads(path.read_text()) for path in FILES if path.parent.parent.name == name]
+    if any("commit" not in result for result in told):
+        pytest.skip(BEFORE)
     measured = set().union(*(arms_of(result) for result in told))
     measured |= {arm for arm, equal in EQUAL.items() if equal in measured}
     assert set(overrides.load(name).arm_names) <= measured
