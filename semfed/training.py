@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
-from semfed.models.dropout import draw_from
+from semfed.models.dropout import Dropout
 from semfed.optimizers import Optimizer, make_optimizer
 from semfed.scenario import TrainingSettings
 
@@ -51,15 +51,22 @@ def learning(*networks: nn.Module, generator: torch.Generator | None = None) -> 
     generator : torch.Generator, optional
         Where dropout draws from; without one, whoever trains has to name it for every step.
     """
-    for network in networks:
-        network.train()
-        draw_from(network, generator)
+    modules = [module for network in networks for module in network.modules()]  # walked once: it takes a while
+    _put(modules, generator, learns=True)
     try:
         yield
     finally:
-        for network in networks:
-            network.eval()
-            draw_from(network, None)
+        _put(modules, None, learns=False)
+
+
+def _put(modules: Sequence[nn.Module], generator: torch.Generator | None, *, learns: bool) -> None:
+    for module in modules:
+        if type(module).train is nn.Module.train:
+            module.training = learns
+        else:  # one that has a say in it, such as a part that stays as it is
+            module.train(learns)
+        if isinstance(module, Dropout):
+            module.generator = generator
 
 
 def batch_sizes(samples: int, batch_size: int) -> list[int]:

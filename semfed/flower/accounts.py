@@ -123,9 +123,10 @@ class Bill:
         left_out = cast(list[str], about.get(direction, [])) if isinstance(about, ConfigRecord) else []
         own = 0
         if needed and ALL not in left_out:
-            for record in content.array_records.values():
-                apart = ArrayRecord({name: record[name] for name in left_out if name in record})
-                own += _size(record, known) - wire.count_bytes(apart)
+            for record in content.values():
+                if isinstance(record, ArrayRecord):
+                    apart = ArrayRecord({name: record[name] for name in left_out if name in record})
+                    own += _size(record, known) - (wire.count_bytes(apart) if apart else 0)
         self._accounts.add(client, f"cost/bytes_{direction}", own)
         self._accounts.add(client, f"cost/simulation_bytes_{direction}", total - own)
 
