@@ -140,7 +140,7 @@ def test_a_client_that_raises_hurts_no_other_that_is_asked_with_it(experiment: E
         return unpack(app(Message(pack(asked), 7, "train"), where).content)
 
     first, second = together(fails=1), together(fails=-1)
-    assert (first[1].code, first[1].reason) == (2, "RuntimeError: no power")
+    assert (first[1].code, sentence(first[1])) == (2, "RuntimeError: no power")
     assert [first[client]["metrics"]["visits"] for client in (0, 2)] == [1, 1]
     assert [second[client]["metrics"]["visits"] for client in range(3)] == [2, 1, 2]
 
