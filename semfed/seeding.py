@@ -73,12 +73,9 @@ def seed_globals(seed: int, purpose: str, *indices: int) -> None:
     np.random.seed(number)  # noqa: NPY002
 
 
-class _Lent(np.random.MT19937):
-    """What NumPy draws from inside of `own_globals`; a user's own generator is of another class."""
-
-
-_SPARE: list[_Lent] = []
-"""Generators that nobody draws from now: making one takes longer than a small network's step."""
+_LENT: list[np.random.MT19937] = []
+_SPARE: list[np.random.MT19937] = []
+"""What NumPy draws from inside of `own_globals`, and what it did: copying a state takes longer than a small step."""
 
 
 @contextmanager
@@ -86,8 +83,11 @@ def own_globals(seed: int, purpose: str, *indices: int) -> Iterator[None]:
     """Lend the global generators of torch, NumPy and Python a stream, see `seed_globals`, and put theirs back."""
     of_torch, of_python, of_numpy = torch.default_generator.get_state(), random.getstate(), get_bit_generator()
     of_cuda = torch.cuda.get_rng_state_all() if _uses_cuda() else None
-    everything = None if isinstance(of_numpy, _Lent) else np.random.get_state()  # noqa: NPY002
-    own = _SPARE.pop() if _SPARE and _SPARE[-1] is not of_numpy else _Lent(0)
+    everything = None if of_numpy in _LENT else np.random.get_state()  # noqa: NPY002
+    if of_numpy in _SPARE:  # somebody has put it back since: it is in use
+        _SPARE.remove(of_numpy)
+    own = _SPARE.pop() if _SPARE else np.random.MT19937(0)
+    _LENT.append(own)
     set_bit_generator(own)
     try:
         seed_globals(seed, purpose, *indices)
@@ -96,6 +96,7 @@ def own_globals(seed: int, purpose: str, *indices: int) -> Iterator[None]:
         torch.default_generator.set_state(of_torch)
         random.setstate(of_python)
         set_bit_generator(of_numpy)
+        _LENT.remove(own)
         _SPARE.append(own)
         if everything is not None:
             np.random.set_state(everything)  # noqa: NPY002 - with a normal number that may wait in it

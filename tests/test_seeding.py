@@ -1,6 +1,8 @@
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.random import get_bit_generator, set_bit_generator
 
 from semfed import seeding
 
@@ -37,3 +39,20 @@ def test_initialisation_leaves_the_global_generator_alone() -> None:
 def test_correlation_of_neighbouring_streams_is_small() -> None:
     a, b = (torch.randn(100_000, generator=seeding.torch_generator(0, "noise", client)) for client in (0, 1))
     assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1]) < 0.02
+
+
+def test_a_lent_generator_that_somebody_has_put_back_is_not_lent_again() -> None:
+    """As after contexts that did not end in the order in which they began."""
+    own = get_bit_generator()
+    with seeding.own_globals(1, "a"):
+        left = get_bit_generator()
+    try:
+        set_bit_generator(left)
+        np.random.seed(5)  # noqa: NPY002
+        np.random.standard_normal()  # noqa: NPY002 - a second number now waits in the state
+        before = repr(np.random.get_state())  # noqa: NPY002
+        with seeding.own_globals(1, "b"), seeding.own_globals(2, "c"):
+            np.random.standard_normal()  # noqa: NPY002
+        assert repr(np.random.get_state()) == before  # noqa: NPY002
+    finally:
+        set_bit_generator(own)
