@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from semfed.checkpoint import Checkpoint
 from semfed.records import Record
-from semfed.scenario import Scenario
+
+if TYPE_CHECKING:  # the command line handles signals by a callback, and need not wait for torch to say --help
+    from semfed.checkpoint import Checkpoint
+    from semfed.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 class Callback:
     """Base of callbacks: override what you want to know. They are called in the server's process, in order."""
 
-    def on_resume(self, checkpoint: Checkpoint) -> None:
+    def on_resume(self, checkpoint: "Checkpoint") -> None:
         """Take note, before the run starts, that it goes on from a checkpoint; what was before is not told again."""
 
-    def on_run_start(self, scenario: Scenario) -> None:
+    def on_run_start(self, scenario: "Scenario") -> None:
         """Take note of what is going to run."""
 
     def on_arm_start(self, arm: str, seed: int) -> None:
@@ -82,7 +84,7 @@ class Callback:
     def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
         """Take what a client's code said when it raised, with its traceback where the engine tells one."""
 
-    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, checkpoint: "Checkpoint") -> None:
         """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:

@@ -16,7 +16,6 @@ from typer.core import TyperCommand
 from semfed.errors import SemfedError
 from semfed.experiment.terminal import console as make_console
 from semfed.experiment.terminal import escape_what_cannot_be_encoded
-from semfed.interruption import Interruption, exit_code
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,6 +67,8 @@ def main(
 @contextmanager
 def _told_clearly(*, debug: bool = False) -> Iterator[None]:
     """Print errors that are the user's to mend without a traceback, and end with a code that says what happened."""
+    from semfed.interruption import Interruption, exit_code
+
     escape_what_cannot_be_encoded()
     try:
         with Interruption():

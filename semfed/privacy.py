@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.optimize import brentq
 from scipy.special import erfcx, ndtr
 
 from semfed.settings import StrictModel
@@ -107,6 +106,8 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     """Return the least epsilon of the Gaussian mechanism at a delta; parameters as in `gaussian_delta`, mu may be 0."""
     if mu == 0 or gaussian_delta(0.0, mu) <= delta:
         return 0.0
+    from scipy.optimize import brentq  # takes a quarter of a second to import, which most runs need not wait for
+
     rho = mu**2 / 2  # of zero-concentrated privacy, which bounds the root (Bun and Steinke)
     bound = rho + 2 * math.sqrt(rho * math.log(1 / delta))
     return float(brentq(lambda epsilon: gaussian_delta(epsilon, mu) - delta, 0.0, bound, xtol=1e-300, rtol=1e-12))
