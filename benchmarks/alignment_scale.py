@@ -13,7 +13,7 @@ import numpy as np
 import tomli_w
 
 import semfed
-from semfed import overrides
+from semfed.scenario import overrides
 
 WIDTH, PILOTS, TEST = 192, 1000, 100
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from semfed.density_ratio import GaussianKernel, MixtureRatio, fit, median_bandwidth
-from semfed.rate import log_density
+from semfed.algorithms.bottleneck.density_ratio import GaussianKernel, MixtureRatio, fit, median_bandwidth
+from semfed.algorithms.bottleneck.rate import log_density
 
 RESULT = Path(__file__).parents[1] / "scenarios" / "iopm-mnist" / "results" / "density-ratio.json"
 SAMPLES, FRESH, CENTRES, BANDWIDTH, GAMMA = 2000, 5000, 300, 1.95, 1 / 3

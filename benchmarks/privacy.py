@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import semfed
-from semfed import overrides
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.adapter import make_client_app
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import make_strategy
+from semfed.flower.client.app import make_client_app
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import make_strategy
+from semfed.flower.trial import Trial
+from semfed.scenario import overrides
 
 RESULTS = Path(__file__).parents[1] / "scenarios" / "clustered-mnist" / "results"
 SCENARIO, ARM = "clustered-mnist", "clustered"
@@ -41,8 +41,8 @@ def clusters(seeds: Sequence[int], alphabet: str, epsilon: float | None) -> list
     app, found = make_client_app(), []
     for seed in seeds:
         grid = InProcessGrid(app, len(scenario.clients), {"data-root": os.environ["SEMFED_DATA"]})
-        experiment = Experiment(scenario.arm(ARM), ARM, seed)
-        federation, strategy = Federation(grid, experiment), make_strategy(experiment)
+        trial = Trial(scenario.arm(ARM), ARM, seed)
+        federation, strategy = Federation(grid, trial), make_strategy(trial)
         strategy.prepare(federation)  # type: ignore[attr-defined]
         found.append(strategy.clusters)  # type: ignore[attr-defined]
     return found

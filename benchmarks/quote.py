@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from semfed.experiment.results import table
+from semfed.runs.results import table
 
 
 def main() -> None:

@@ -6,7 +6,7 @@
     python benchmarks/reproduce.py --about TEXT RESULT -- semfed run SCENARIO [OPTION ...]      # a new one
 
 ``make reproduce RESULT=...`` and ``make reproduce RESULT=... CHECK=1`` do the first two. A result is a JSON file in a
-folder ``results``; `semfed.experiment.results` says what it holds. Results of ``semfed run`` are made from its run
+folder ``results``; `semfed.runs.results` says what it holds. Results of ``semfed run`` are made from its run
 folder; other commands are scripts that write their file themselves. Real data are found by SEMFED_DATA.
 
 With ``--reference ARM`` the others are compared with that arm, ``--round N`` keeps the figures of a further round, and
@@ -28,9 +28,9 @@ from typing import Any
 
 import torch
 
-from semfed.experiment import drawing
-from semfed.experiment.recorder import PACKAGES
-from semfed.experiment.results import condense, deviations
+from semfed.report import drawing
+from semfed.runs.recorder import PACKAGES
+from semfed.runs.results import condense, deviations
 
 ROOT = Path(__file__).parents[1]
 SHOWN = 40

@@ -22,22 +22,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from semfed.clients import specific_unit
-from semfed.clients.specific_unit import Link, RateSettings
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from semfed.algorithms.bottleneck import specific_unit
+from semfed.algorithms.bottleneck.rate import kl_to_standard_normal
+from semfed.algorithms.bottleneck.specific_unit import Link, RateSettings
 from semfed.channels import ChannelSettings
 from semfed.channels.awgn import AWGN
 from semfed.data.sources import MNIST
-from semfed.decisions import decision_loss
-from semfed.models import gaussian
-from semfed.models.gaussian import GaussianEncoder
-from semfed.rate import kl_to_standard_normal
+from semfed.models.layers import gaussian
+from semfed.models.layers.gaussian import GaussianEncoder
 from semfed.scenario import TrainingSettings
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
+from semfed.training.losses import decision_loss
 
 RESULT = Path(__file__).parent / "results" / "specific-unit-epoch.json"
 D, SAMPLES, SIGMA, WEIGHT = 32, 2000, 1.9, 0.01

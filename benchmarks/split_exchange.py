@@ -18,34 +18,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from semfed import overrides, seeding
+from semfed import seeding
+from semfed.algorithms.contrastive import client_loss, local_centroids
+from semfed.algorithms.split_learning import average, initial_decoder
 from semfed.channels import ChannelState
-from semfed.contrastive import client_loss, local_centroids
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.adapter import make_client_app
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import make_strategy
-from semfed.flower.worker import Worker
-from semfed.isolation import isolated
+from semfed.flower.client.app import make_client_app
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import make_strategy
+from semfed.flower.trial import Trial
 from semfed.models import build
-from semfed.optimizers import make_optimizer
-from semfed.split import average, initial_decoder
+from semfed.scenario import overrides
 from semfed.training import minibatches
+from semfed.training.isolation import isolated
+from semfed.training.optimizers import make_optimizer
 
 
 class Loop:
     """The arithmetic of a FedCL round without messages."""
 
-    def __init__(self, experiment: Experiment, root: Path, strategy: Any) -> None:
-        scenario, worker, cpu = experiment.scenario, Worker(), torch.device("cpu")
-        self.experiment, self.strategy = experiment, strategy  # the strategy lends its centroid generator
+    def __init__(self, trial: Trial, root: Path, strategy: Any) -> None:
+        scenario, cache, cpu = trial.scenario, ProcessCache(), torch.device("cpu")
+        self.trial, self.strategy = trial, strategy  # the strategy lends its centroid generator
         self.channel = scenario.channel.load()(scenario.channel.settings)
-        dataset = worker.dataset(experiment, root, cpu)
-        rows = [torch.from_numpy(worker.rows(experiment, root, k)) for k in range(len(scenario.clients))]
-        self.images = [worker.images(experiment, root, cpu, r) for r in rows]
+        dataset = cache.dataset(trial, root, cpu)
+        rows = [torch.from_numpy(cache.rows(trial, root, k)) for k in range(len(scenario.clients))]
+        self.images = [cache.images(trial, root, cpu, r) for r in rows]
         self.labels = [dataset.train.labels[r] for r in rows]
-        width, seed = scenario.channel.settings.width, experiment.seed
+        width, seed = scenario.channel.settings.width, trial.seed
         self.chains = [
             nn.ModuleDict(
                 {
@@ -62,7 +63,7 @@ class Loop:
         for k, (chain, optimizer) in enumerate(zip(self.chains, self.optimizers, strict=True)):
             generator = seeding.torch_generator(0, "loop", k, round_)
             parameters, sent = list(chain.parameters()), []
-            for batch in torch.split(*minibatches(len(self.labels[k]), self.experiment.scenario.training, generator)):
+            for batch in torch.split(*minibatches(len(self.labels[k]), self.trial.scenario.training, generator)):
                 labels = self.labels[k][batch]
                 received = 2**0.5 * self.channel(chain["encoder"](self.images[k][batch]), ChannelState(generator))
                 logits = chain["decoder"](received)
@@ -83,13 +84,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="measurements, of which the median counts")
     options = parser.parse_args()
     root = Path(os.environ["SEMFED_DATA"])
-    experiment = Experiment(overrides.load("fedcl-cifar10").arm("fedcl"), "fedcl", 0)
+    trial = Trial(overrides.load("fedcl-cifar10").arm("fedcl"), "fedcl", 0)
     with flower_identity(), isolated():
-        grid = InProcessGrid(make_client_app(), len(experiment.scenario.clients), {"data-root": str(root)})
-        federation = Federation(grid, experiment)
-        strategy = make_strategy(experiment)
+        grid = InProcessGrid(make_client_app(), len(trial.scenario.clients), {"data-root": str(root)})
+        federation = Federation(grid, trial)
+        strategy = make_strategy(trial)
         strategy.federation = federation
-        loop = Loop(experiment, root, make_strategy(experiment))
+        loop = Loop(trial, root, make_strategy(trial))
 
         def exchange(round_: int) -> None:
             messages = strategy.configure_train(round_, federation.initial_arrays, None, federation)

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from semfed import seeding
-from semfed.alignment.baselines import Baseline, as_they_are, deliver
-from semfed.alignment.pairing import as_symbols, make_link, recover
-from semfed.alignment.reference import reference_channel, reference_equalizer
-from semfed.alignment.transmission import POWER, Radio
-from semfed.alignment.updates import Link, equalizer, into_ball, objective, user_step
-from semfed.alignment.wire import from_wire, to_wire
+from semfed.algorithms.alignment.baselines import Baseline, as_they_are, deliver
+from semfed.algorithms.alignment.data import AlignmentData, LatentSettings, User
+from semfed.algorithms.alignment.latents import LatentContext
+from semfed.algorithms.alignment.pairing import as_symbols, recover, user_statistics
+from semfed.algorithms.alignment.reference import reference_channel, reference_equalizer
+from semfed.algorithms.alignment.transmission import POWER, Radio
+from semfed.algorithms.alignment.updates import UserStatistics, equalizer, into_ball, objective, user_step
+from semfed.algorithms.alignment.wire import from_wire, to_wire
+from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
-from semfed.flower.client import Arrays, Learner, Session
-from semfed.information import empirical_pmf
-from semfed.latents import Place
-from semfed.latents.prepared import LatentSettings, Prepared, User
+from semfed.flower.client.learner import Arrays, Learner, Session
 from semfed.scenario import Scenario
 
 
@@ -57,23 +57,23 @@ class AlignedUser(Learner):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        scenario, seed, worker = session.scenario, session.experiment.seed, session.worker
+        scenario, seed, cache = session.scenario, session.trial.seed, session.cache
 
         def rows(client: int) -> Tensor:
-            return torch.from_numpy(worker.rows(session.experiment, session.data_root, client))
+            return torch.from_numpy(cache.rows(session.trial, session.data_root, client))
 
         self.settings = cast(LatentSettings, scenario.learner.settings)
         self.channel = cast(MIMO.Settings, scenario.channel.settings)
-        place = Place(scenario, seed, session.dataset, session.images, rows, session.data_root, session.device)
-        key = ("prepared", session.experiment.digest, session.data_root, session.device)
-        self.prepared = worker.once(key, lambda: Prepared(place, self.settings, worker.once))
+        place = LatentContext(scenario, seed, session.dataset, session.images, rows, session.data_root, session.device)
+        key = ("prepared", session.trial.digest, session.data_root, session.device)
+        self.prepared = cache.once(key, lambda: AlignmentData(place, self.settings, cache.once))
 
     def shared(self) -> Arrays:
         """Return the precoder to start from: F ~ CN(0, 1), within the power; complex64, or float32 if all is real."""
         white = self.prepared.access_point().sender.white
         symbols = self.channel.transmit_antennas * self.channel.uses
         rows = 2 * symbols if self.settings.widely_linear else symbols
-        generator = seeding.torch_generator(self.session.experiment.seed, "precoder")
+        generator = seeding.torch_generator(self.session.trial.seed, "precoder")
         drawn = torch.randn((rows, len(white)), generator=generator, dtype=white.dtype)
         return {"F": to_wire(into_ball(drawn, POWER))}
 
@@ -151,7 +151,7 @@ class AlignedUser(Learner):
             `ChannelState.metrics`, where a power of 1 is the whole P of a message.
         """
         mode, user = str(config["mode"]), self._user()
-        radio, seed = self._radio(mode), self.session.experiment.seed
+        radio, seed = self._radio(mode), self.session.trial.seed
         state = ChannelState(
             seeding.torch_generator(seed, "evaluation", self.session.client, int(config["server-round"])), Meter()
         )
@@ -180,16 +180,16 @@ class AlignedUser(Learner):
         """Return the user's channel, the same in every round."""
         channel, client = self.channel, self.session.client
         snr_db = channel.snr_db if channel.user_snr_db is None else channel.user_snr_db[client]
-        generator = seeding.torch_generator(self.session.experiment.seed, "channel", client)
+        generator = seeding.torch_generator(self.session.trial.seed, "channel", client)
         response = draw_response(channel.receive_antennas, channel.transmit_antennas, generator)
         if mode == "reference":
             response, snr_db = reference_channel(response, snr_db, channel.uses)
         return Radio(MIMO(channel.model_copy(update={"snr_db": snr_db})).fix(response))
 
-    def _link(self, radio: Radio) -> Link:
-        return make_link(self._user().receiver, radio.response, radio.noise, self.settings.options)
+    def _link(self, radio: Radio) -> UserStatistics:
+        return user_statistics(self._user().receiver, radio.response, radio.noise, self.settings.options)
 
-    def _equalizer(self, mode: str, link: Link, precoder: Tensor) -> Tensor:
+    def _equalizer(self, mode: str, link: UserStatistics, precoder: Tensor) -> Tensor:
         if mode == "reference":
             return reference_equalizer(link, precoder, self._user().receiver.pilots.shape[1])
         return equalizer(link, precoder)

@@ -15,22 +15,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from semfed import models, seeding, training, weights
-from semfed.callbacks import array_digest
+from semfed import models, seeding, training
+from semfed.algorithms.bottleneck import specific_unit
+from semfed.algorithms.bottleneck.specific_unit import Link, RateSettings
 from semfed.channels import Meter
 from semfed.data import tasks
-from semfed.decisions import decision_loss, error_rate, logits_of
 from semfed.errors import FederationError
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
-from semfed.models.gaussian import GaussianEncoder, draw, sample
-from semfed.optimizers import make_optimizer
-from semfed.recent import Recent
-from semfed.scenario import ModelChoice, Scenario, TrainingSettings
-from semfed.settings import StrictModel, suggest
+from semfed.events.callbacks import array_digest
+from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.recent import Recent
+from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
+from semfed.scenario.schema import ModelChoice, Scenario, TrainingSettings
+from semfed.scenario.settings import StrictModel, suggest
+from semfed.training import weights
+from semfed.training.losses import decision_loss, error_rate, logits_of
+from semfed.training.optimizers import make_optimizer
 
-from . import specific_unit
 from .label_statistics import label_statistics
-from .specific_unit import Link, RateSettings
 
 EVALUATION_BATCH = 2_000
 KEPT_COMMON_UNITS = 64
@@ -87,7 +88,7 @@ class CooperativeClient(Learner):
         """Test images that estimate the rate."""
 
         def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             yield from super().idle(scenario, here)
             if not self.cu:
                 for name in ("epochs", "lr", "outputs"):
@@ -139,14 +140,14 @@ class CooperativeClient(Learner):
 
     def _build_common(self) -> GaussianEncoder:
         session, width = self.session, self.settings.common.outputs
-        stream = (session.experiment.seed, "encoder", 0)
+        stream = (session.trial.seed, "encoder", 0)
         trunk = models.build(session.encoder_choice, session.dataset.shape, stream=stream)
         features = _width(trunk, session.dataset.shape)
-        stream = (session.experiment.seed, "encoder-heads", 0)
+        stream = (session.trial.seed, "encoder-heads", 0)
         return _gaussian(trunk, features, width, bounded=False, stream=stream).to(session.device)
 
     def _build_auxiliary(self) -> nn.ModuleDict:
-        seed, client = self.session.experiment.seed, self.session.client
+        seed, client = self.session.trial.seed, self.session.client
         shape = (self.settings.common.outputs,)
         decoders = nn.ModuleDict(
             {
@@ -160,7 +161,7 @@ class CooperativeClient(Learner):
 
     def _build_link(self, name: str) -> Link:
         session, settings = self.session, self.settings
-        seed, client, width = session.experiment.seed, session.client, int(self.channel.settings.width)
+        seed, client, width = session.trial.seed, session.client, int(self.channel.settings.width)
         shape = (settings.common.outputs,) if settings.cu else session.dataset.shape
         trunk = models.build(settings.specific, shape, stream=(seed, f"specific/{name}", client))
         features = _width(trunk, shape)
@@ -293,8 +294,8 @@ class CooperativeClient(Learner):
         start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
         chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
         how = (self.settings.common, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
-        key = (start, chosen, how, session.experiment.seed, session.client, round_)
-        kept: Recent[CommonTraining] = session.worker.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
+        key = (start, chosen, how, session.trial.seed, session.client, round_)
+        kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
         return kept.get(key, lambda: self._fit_common(unit, auxiliary, moments, round_, mu))
 
     def _fit_common(self, unit: Arrays, auxiliary: Arrays, moments: Arrays, round_: int, mu: float) -> CommonTraining:
@@ -409,8 +410,8 @@ class CooperativeClient(Learner):
         rows = self._rows if split == "train" else None
         if not self.settings.cu:
             return session.images(rows)
-        kept: Recent[Tensor] = session.worker.once(("features", session.client, split), lambda: Recent(1))
-        key = (array_digest(unit), session.experiment.seed, session.device, str(session.encoder_choice.dump()))
+        kept: Recent[Tensor] = session.cache.once(("features", session.client, split), lambda: Recent(1))
+        key = (array_digest(unit), session.trial.seed, session.device, str(session.encoder_choice.dump()))
 
         def make() -> Tensor:
             mean, log_variance = self._features(unit, session.images(rows))

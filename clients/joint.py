@@ -9,13 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from semfed import training, weights
-from semfed.chains import Chain, make_chain
-from semfed.cohorts import Cohort, stackable
+from semfed import training
 from semfed.errors import FederationError
 from semfed.flower.arrays import Arrays
-from semfed.flower.client import PROXIMAL_MU, proximal_mu
-from semfed.models.dropout import draws
+from semfed.flower.client.learner import PROXIMAL_MU, proximal_mu
+from semfed.models.layers.dropout import draws
+from semfed.training import weights
+from semfed.training.end_to_end import Chain, make_chain
+from semfed.training.fused.stacked import Cohort, stackable
 
 from .personal import PersonalClient
 
@@ -95,7 +96,7 @@ class JointClient(PersonalClient):
         parameters: Sequence[list[npt.NDArray[Any]]],
         configs: Sequence[dict[str, Any]],
     ) -> list[tuple[list[npt.NDArray[Any]], int, dict[str, Any]]] | None:
-        """Train several clients side by side; see `semfed.cohorts.Cohort`.
+        """Train several clients side by side; see `semfed.training.fused.stacked.Cohort`.
 
         Returns
         -------
@@ -147,12 +148,12 @@ class JointClient(PersonalClient):
         if mu or not settings.plain_sgd:
             return make_chain(settings, encoder, decoder, additive=additive, mu=mu)
         key = ("plain SGD", settings.lr, additive, encoder, decoder)
-        return self.session.worker.once(key, lambda: make_chain(settings, encoder, decoder, additive=additive))
+        return self.session.cache.once(key, lambda: make_chain(settings, encoder, decoder, additive=additive))
 
     def _load(self, parameters: list[npt.NDArray[Any]], kept: Arrays) -> "Resident":
         """Fill the resident networks with an average, with what the client keeps, or with the initial weights."""
         parts = self.resident("encoder"), self.resident("decoder")
-        chain: Resident = self.session.worker.once(("chain", *parts), lambda: Resident(*parts))
+        chain: Resident = self.session.cache.once(("chain", *parts), lambda: Resident(*parts))
         if not parameters and "chain" in kept:
             parameters = weights.views(weights.unpack(kept["chain"], chain.state))
         weights.fill(chain.state, parameters or self._initial(*parts))
@@ -160,8 +161,8 @@ class JointClient(PersonalClient):
 
     def _initial(self, *parts: nn.Module) -> list[npt.NDArray[Any]]:
         """Return the weights of `shared`, which are made once for all clients of these architectures."""
-        key = ("initial", self.session.experiment.seed, *parts)
-        return self.session.worker.once(key, lambda: list(self.shared().values()))
+        key = ("initial", self.session.trial.seed, *parts)
+        return self.session.cache.once(key, lambda: list(self.shared().values()))
 
 
 class Resident:

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import torch
 
+from semfed.algorithms.information import empirical_pmf
 from semfed.data import tasks
-from semfed.flower.client import Session
-from semfed.information import empirical_pmf
+from semfed.flower.client.learner import Session
 from semfed.scenario import Task
 
 

@@ -14,14 +14,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training, weights
+from semfed import models, training
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
-from semfed.decisions import error_rate
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.scenario import Scenario, Task
-from semfed.settings import StrictModel, only_when, suggest
+from semfed.scenario.settings import StrictModel, only_when, suggest
+from semfed.training import weights
+from semfed.training.losses import error_rate
 
 from .label_statistics import label_statistics
 
@@ -112,7 +113,7 @@ class MultiReceiverClient(Learner):
 
     def _build_encoder(self) -> nn.Module:
         session, width = self.session, self.channels[0].settings.width
-        stream = (session.experiment.seed, "encoder", 0)
+        stream = (session.trial.seed, "encoder", 0)
         return models.build(session.encoder_choice, session.dataset.shape, outputs=width, stream=stream).to(
             session.device
         )
@@ -131,7 +132,7 @@ class MultiReceiverClient(Learner):
                 session.scenario.model.decoder,
                 shape,
                 outputs=len(task.symbols),
-                stream=(session.experiment.seed, f"decoder/{name}", session.client),
+                stream=(session.trial.seed, f"decoder/{name}", session.client),
             ).to(session.device)
             for name, task in self.tasks.items()
         ]

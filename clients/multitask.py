@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training, weights
+from semfed import models, training
+from semfed.algorithms.information import empirical_pmf
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.data import tasks
-from semfed.flower.client import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
-from semfed.information import empirical_pmf
-from semfed.settings import StrictModel
+from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.scenario.settings import StrictModel
+from semfed.training import weights
 
 EVALUATION_BATCH = 10_000
 
@@ -38,7 +39,7 @@ class MultitaskClient(Learner):
         scenario, device = session.scenario, session.device
         self.task = scenario.tasks[session.spec.task]
         encoder, decoder = session.encoder_choice, scenario.model.decoder
-        shape, seed = session.dataset.shape, session.experiment.seed
+        shape, seed = session.dataset.shape, session.trial.seed
         self.channel: Channel = scenario.channel.load()(scenario.channel.settings).to(device)
         width = self.channel.settings.width
 
@@ -52,10 +53,8 @@ class MultitaskClient(Learner):
             return models.build(decoder, tuple(features), outputs=outputs, stream=(seed, "decoder", index)).to(device)
 
         key = (str(encoder.dump()), width, shape, device)
-        self.encoder = session.worker.once(("encoder", *key), build_encoder)
-        self.decoder = session.worker.once(
-            ("decoder", *key, str(decoder.dump()), len(self.task.symbols)), build_decoder
-        )
+        self.encoder = session.cache.once(("encoder", *key), build_encoder)
+        self.decoder = session.cache.once(("decoder", *key, str(decoder.dump()), len(self.task.symbols)), build_decoder)
         self._build_encoder, self._build_decoder = build_encoder, build_decoder
 
     def shared(self) -> Arrays:

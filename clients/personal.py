@@ -13,14 +13,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, split, training, weights
+from semfed import models, training
+from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
-from semfed.flower.client import Learner, Session
-from semfed.models.dropout import draw_from
+from semfed.flower.client.learner import Learner, Session
+from semfed.models.layers.dropout import draw_from
 from semfed.scenario import Scenario
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
+from semfed.training import weights
 
 EVALUATION_BATCH = 2_000
 GATHERED = 32
@@ -63,16 +65,16 @@ class PersonalClient(Learner):
         scenario, self.device = session.scenario, session.device
         self.settings: PersonalSettings = scenario.learner.settings  # type: ignore[assignment]
         self.task = scenario.tasks[session.spec.task]
-        self.channel: Channel = session.worker.once(
+        self.channel: Channel = session.cache.once(
             ("channel", scenario.channel.identity, self.device),
             lambda: scenario.channel.load()(scenario.channel.settings).to(self.device),
         )
         task, classes = session.spec.task, session.dataset.classes
-        self.labels = session.worker.once(
+        self.labels = session.cache.once(
             ("labels", task, self.task, self.device), lambda: tasks.label_map(self.task, task, classes).to(self.device)
         )
-        self.train_rows, self.train_labels = session.worker.once(
-            ("training", session.experiment.seed, session.client, task, self.task, self.device), self._own_samples
+        self.train_rows, self.train_labels = session.cache.once(
+            ("training", session.trial.seed, session.client, task, self.task, self.device), self._own_samples
         )
 
     @classmethod
@@ -90,13 +92,13 @@ class PersonalClient(Learner):
     def build_encoder(self) -> nn.Module:
         """Make the client's encoder with its initial weights."""
         choice, session = self.session.encoder_choice, self.session
-        stream = (session.experiment.seed, "encoder", 0)
+        stream = (session.trial.seed, "encoder", 0)
         width = self.channel.settings.width
         return models.build(choice, session.dataset.shape, outputs=width, stream=stream).to(self.device)
 
     def build_decoder(self) -> nn.Module:
         """Make the decoder with its initial weights, the same as the server's."""
-        return split.initial_decoder(self.session.scenario, self.session.experiment.seed).to(self.device)
+        return split_learning.initial_decoder(self.session.scenario, self.session.trial.seed).to(self.device)
 
     def resident(self, part: str) -> nn.Module:
         """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
@@ -104,7 +106,7 @@ class PersonalClient(Learner):
         choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
         key = (part, choice.identity, self.channel.settings.width, len(self.task.symbols), self.device)
         build = self.build_encoder if part == "encoder" else self.build_decoder
-        return self.session.worker.once(("personal", *key), build)
+        return self.session.cache.once(("personal", *key), build)
 
     def transmit(self, encoder: nn.Module, images: Tensor, state: ChannelState, channel: Channel) -> Tensor:
         """Encode images and send them; return what the receiver makes of the symbols.
@@ -155,7 +157,7 @@ class PersonalClient(Learner):
     def global_rows(self) -> tuple[Tensor, Tensor]:
         """Return all test images that have a value in the client's task, and those values."""
         session = self.session
-        return session.worker.once(
+        return session.cache.once(
             ("global test", session.spec.task, self.task, self.device),
             lambda: tasks.values(session.dataset.test.labels, self.labels),
         )
@@ -168,7 +170,7 @@ class PersonalClient(Learner):
             labels = self.labels[session.dataset.test.labels]
             return labels, [(labels == value).nonzero().squeeze(1) for value in range(len(self.task.symbols))]
 
-        labels, rows_of = session.worker.once(("test", session.spec.task, self.task, self.device), sorted_out)
+        labels, rows_of = session.cache.once(("test", session.spec.task, self.task, self.device), sorted_out)
         owned = torch.bincount(self.train_labels).nonzero().squeeze(1).tolist()
         rows = torch.cat([rows_of[value][: self.settings.test_per_class] for value in owned])
         return rows, labels[rows]

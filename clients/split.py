@@ -17,12 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from semfed import weights
 from semfed.errors import FederationError
-from semfed.flower.client import Arrays
-from semfed.models.dropout import draws
-from semfed.optimizers import Optimizer, make_optimizer
-from semfed.recent import Recent
+from semfed.flower.client.learner import Arrays
+from semfed.flower.client.recent import Recent
+from semfed.models.layers.dropout import draws
+from semfed.training import weights
+from semfed.training.optimizers import Optimizer, make_optimizer
 
 from .personal import PersonalClient
 
@@ -124,7 +124,7 @@ class SplitClient(PersonalClient):
 
     @property
     def _underway(self) -> Recent[Underway]:
-        return self.session.worker.once("underway", lambda: Recent(UNDERWAY))
+        return self.session.cache.once("underway", lambda: Recent(UNDERWAY))
 
     def _send(self, encoder: nn.Module, optimizer: Optimizer, round_: int, step: int, *, downlink_uses: int) -> Answer:
         """Transmit a minibatch, note that its gradient is awaited, and keep the graph at hand."""

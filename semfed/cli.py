@@ -14,8 +14,8 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from semfed.errors import SemfedError
-from semfed.experiment.terminal import console as make_console
-from semfed.experiment.terminal import escape_what_cannot_be_encoded
+from semfed.runs.terminal import console as make_console
+from semfed.runs.terminal import escape_what_cannot_be_encoded
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +67,7 @@ def main(
 @contextmanager
 def _told_clearly(*, debug: bool = False) -> Iterator[None]:
     """Print errors that are the user's to mend without a traceback, and end with a code that says what happened."""
-    from semfed.interruption import Interruption, exit_code
+    from semfed.events.interruption import Interruption, exit_code
 
     escape_what_cannot_be_encoded()
     try:
@@ -131,8 +131,9 @@ def run(
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly(debug=debug):
-        from semfed.experiment import api, drawing, report
-        from semfed.experiment.progress import Progress
+        from semfed.report import drawing, tables
+        from semfed.runs import api
+        from semfed.runs.progress import Progress
 
         done = api.run(
             scenario,
@@ -151,7 +152,7 @@ def run(
             state_memory_mb=state_memory,
             cohort=cohort,
         )
-        report.show(done.summary, console, [client.name for client in done.scenario.clients])
+        tables.show(done.summary, console, [client.name for client in done.scenario.clients])
         drawing.draw(done.folder)
         console.print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",
@@ -173,7 +174,7 @@ def profile(
 ) -> None:
     """Say where a round's time goes: run a few rounds and keep nothing."""
     with _told_clearly():
-        from semfed.experiment import profile as profiles
+        from semfed.runs import profile as profiles
 
         found = profiles.take(
             scenario,
@@ -204,7 +205,7 @@ def list_() -> None:
 def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
     """Print a scenario with every default in place, as TOML."""
     with _told_clearly():
-        from semfed.overrides import load
+        from semfed.scenario.overrides import load
 
         sys.stdout.write(load(scenario, overrides or ()).to_toml())
 
@@ -227,7 +228,7 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
 def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw the figures of a run again, from its folder."""
     with _told_clearly():
-        from semfed.experiment import drawing
+        from semfed.report import drawing
 
         for path in drawing.draw(folder):
             console.print(str(path), soft_wrap=True)
@@ -236,7 +237,7 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 @app.command(cls=Once)
 def plugins() -> None:
     """List the exchangeable parts, built-in and third-party."""
-    from semfed import plugins as registry
+    from semfed.scenario import plugins as registry
 
     table = Table(box=None, pad_edge=False)
     for heading in ("group", "name", "defined in", "distribution"):

@@ -16,17 +16,17 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from pydantic import Field
 
-from semfed.alignment.solver import Mode as Solver
-from semfed.alignment.solver import access_point_step
-from semfed.alignment.transmission import POWER
-from semfed.alignment.updates import Consensus
-from semfed.alignment.wire import from_wire, to_wire
+from semfed.algorithms.alignment.data import LatentSettings
+from semfed.algorithms.alignment.solver import Mode as Solver
+from semfed.algorithms.alignment.solver import access_point_step
+from semfed.algorithms.alignment.transmission import POWER
+from semfed.algorithms.alignment.updates import Consensus
+from semfed.algorithms.alignment.wire import from_wire, to_wire
 from semfed.flower import arrays as wire
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.replies import Replies
-from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings
-from semfed.latents.prepared import LatentSettings
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.replies import Replies
+from semfed.flower.server.strategy import Arrays, FederatedStrategy, StrategySettings
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 
 Mode = Literal["admm", "bcd", "multi-link", "reference", "first-k", "top-k", "eigen-k", "own-latent", "unaligned"]
@@ -41,7 +41,7 @@ class AlignmentStrategy(FederatedStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : AlignmentStrategy.Settings
     """
 
@@ -63,7 +63,7 @@ class AlignmentStrategy(FederatedStrategy):
         """Rounds from one test to the next; the last round always has one."""
 
         def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             reason = f"{here}.mode '{self.mode}' aligns nothing"
             if self.mode in WITHOUT_TRAINING:
                 names = [f"{here}.{name}" for name in ("rho", "tolerance", "relative_tolerance")]
@@ -84,10 +84,10 @@ class AlignmentStrategy(FederatedStrategy):
             if self.mode == "reference" and learner.widely_linear:
                 raise ValueError("learner.widely_linear = true: strategy.mode 'reference' is complex; use another mode")
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
-        super().__init__(experiment, settings)
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        super().__init__(trial, settings)
         self.settings = settings
-        users = range(len(experiment.scenario.clients))
+        users = range(len(trial.scenario.clients))
         self.groups = [[user] for user in users] if settings.mode == "multi-link" else [list(users)]
         self.states: list[Consensus] = []
         self.settled_after: int | None = None
@@ -96,7 +96,7 @@ class AlignmentStrategy(FederatedStrategy):
 
     def prepare(self, federation: Federation) -> None:
         """Account for the white pilots, which all users need once, and for what Eigen-K learns from the users."""
-        mode, scenario = self.settings.mode, self.experiment.scenario
+        mode, scenario = self.settings.mode, self.trial.scenario
         if mode not in WITHOUT_PILOTS:
             for client, told in federation.properties.items():
                 federation.report("cost/bytes_down", float(told["pilot-bytes"]), client)
@@ -175,7 +175,7 @@ class AlignmentStrategy(FederatedStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send Z, or for baselines nothing but the mode."""
-        if server_round % self.settings.evaluate_every and server_round < self.experiment.scenario.rounds:
+        if server_round % self.settings.evaluate_every and server_round < self.trial.scenario.rounds:
             return []
         return self._broadcast("evaluate", server_round, config, "Z", self._transmitted())
 
@@ -201,16 +201,14 @@ class AlignmentStrategy(FederatedStrategy):
         residuals = np.array([now.residuals(then, rho) for now, then in pairs])
         for name, value in zip(("primal", "dual"), residuals.max(axis=0), strict=True):
             self._opened().report(f"admm/{name}-residual", float(value))
-        everyone = len(told) == len(self.experiment.scenario.clients)
+        everyone = len(told) == len(self.trial.scenario.clients)
         if everyone and all(now.settled(then, rho, *enough) for now, then in pairs):
             self.settled_after = server_round
         self._opened().report("admm/rounds", server_round)
         self._opened().report("admm/converged", float(self.settled_after is not None))
-        rounds = self.experiment.scenario.rounds
+        rounds = self.trial.scenario.rounds
         if self.settled_after is None and server_round == rounds and any(enough):
-            log(
-                WARNING, "arm %s: the residuals are above their tolerances after %d rounds", self.experiment.arm, rounds
-            )
+            log(WARNING, "arm %s: the residuals are above their tolerances after %d rounds", self.trial.arm, rounds)
 
     def _transmitted(self) -> list[torch.Tensor]:
         """Return every group's Z; the reference profile transmits with F."""

@@ -12,16 +12,16 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from pydantic import Field
 
-from semfed import information
+from semfed.algorithms import information
 from semfed.errors import DataError
 from semfed.flower import arrays as wire
-from semfed.flower.accounts import ALL, unsent
 from semfed.flower.averaging import Average, add_reply, average_metrics
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.strategy import Arrays, FederatedStrategy, StrategySettings, require_one_architecture
+from semfed.flower.server.accounts import ALL, unsent
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.strategy import Arrays, FederatedStrategy, StrategySettings, require_one_architecture
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
-from semfed.settings import only_when
+from semfed.scenario.settings import only_when
 
 ALONE = unsent(down=[ALL], up=[ALL])
 """A client that is alone in its cluster keeps its encoder; nobody else needs it."""
@@ -36,7 +36,7 @@ class ClusteredStrategy(FederatedStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : ClusteredStrategy.Settings
     """
 
@@ -47,14 +47,14 @@ class ClusteredStrategy(FederatedStrategy):
         """``similarity``: found from the clients' pmfs; ``one``: all together; ``individual``: everyone alone; or a
         given partition of client indices, such as ``[[0, 2], [1]]``."""
         alphabet: information.Alphabet = "named"
-        """How pmfs of different tasks are brought to one alphabet; see `semfed.information.on_common_alphabet`."""
+        """How pmfs of tasks are brought to one alphabet; see `semfed.algorithms.information.on_common_alphabet`."""
         threshold: Annotated[float | None, only_when(clusters="similarity")] = Field(default=None, ge=0, le=1)
         """Similarity from which on tasks are related; the midpoint of the smallest and largest if unset."""
         weighted: bool = False
         """Weigh clients by their number of samples instead of equally."""
 
         def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             given = () if isinstance(self.clusters, str) else self.clusters
             if self.clusters == "individual" or (given and all(len(cluster) == 1 for cluster in given)):
                 yield f"{here}.weighted", "every client is alone in its cluster"
@@ -75,8 +75,8 @@ class ClusteredStrategy(FederatedStrategy):
                         f"0 .. {count - 1} exactly once"
                     )
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
-        super().__init__(experiment, settings)
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        super().__init__(trial, settings)
         self.settings = settings
         self.clusters: list[list[int]] = []
         self.similarity: list[list[float]] | None = None
@@ -92,7 +92,7 @@ class ClusteredStrategy(FederatedStrategy):
             If clusters are to come from similarities and a client told no pmf.
         """
         self.federation = federation
-        count = len(self.experiment.scenario.clients)
+        count = len(self.trial.scenario.clients)
         self._measure_similarity(federation)
         if self.settings.clusters == "similarity":
             if self.similarity is None or self.threshold is None:
@@ -100,8 +100,8 @@ class ClusteredStrategy(FederatedStrategy):
                     "strategy.clusters = 'similarity' needs clients that tell their pmf; give clusters instead"
                 )
             self.clusters = information.clusters(self.similarity, self.threshold)
-            for client, spec in enumerate(self.experiment.scenario.clients):
-                symbols = self.experiment.scenario.tasks[spec.task].symbols
+            for client, spec in enumerate(self.trial.scenario.clients):
+                symbols = self.trial.scenario.tasks[spec.task].symbols
                 federation.report("cost/bytes_up", float(PROBABILITY_BYTES * len(symbols)), client)
         elif self.settings.clusters == "one":
             self.clusters = [list(range(count))]
@@ -178,7 +178,7 @@ class ClusteredStrategy(FederatedStrategy):
         ]
 
     def _measure_similarity(self, federation: Federation) -> None:
-        scenario = self.experiment.scenario
+        scenario = self.trial.scenario
         tasks = [scenario.tasks[client.task] for client in scenario.clients]
         pmfs = []
         for client, task in enumerate(tasks):

@@ -10,10 +10,10 @@ from flwr.serverapp import Grid
 from pydantic import Field
 
 from semfed import seeding
-from semfed.flower.accounts import ALL, unsent
 from semfed.flower.averaging import average_replies
-from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings, require_one_architecture
+from semfed.flower.server.accounts import ALL, unsent
+from semfed.flower.server.strategy import FederatedStrategy, StrategySettings, require_one_architecture
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 
 
@@ -25,7 +25,7 @@ class FedAvg(FederatedStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : FedAvg.Settings
     """
 
@@ -51,8 +51,8 @@ class FedAvg(FederatedStrategy):
                     "from: use learner 'joint', or strategy 'clustered' with clusters = 'individual'"
                 )
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
-        super().__init__(experiment, settings)
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        super().__init__(trial, settings)
         self.exchange = settings.exchange
         self.fraction_train = settings.fraction_train
         self.fraction_evaluate = settings.fraction_evaluate
@@ -92,10 +92,10 @@ class FedAvg(FederatedStrategy):
 
     def _sample(self, fraction: float, purpose: str, server_round: int) -> list[int]:
         """Draw the clients of a round without replacement; return them in ascending order."""
-        total = len(self.experiment.scenario.clients)
+        total = len(self.trial.scenario.clients)
         if fraction in (0.0, 1.0):
             return list(range(total if fraction else 0))
-        generator = seeding.numpy_generator(self.experiment.seed, purpose, server_round)
+        generator = seeding.numpy_generator(self.trial.seed, purpose, server_round)
         drawn = generator.choice(total, size=max(1, int(fraction * total)), replace=False)
         return sorted(drawn.tolist())
 
@@ -103,6 +103,6 @@ class FedAvg(FederatedStrategy):
         self, clients: Iterable[int], message_type: str, server_round: int, arrays: ArrayRecord, config: ConfigRecord
     ) -> list[Message]:
         self._sent = arrays if self.exchange else ArrayRecord()
-        alone = len(self.experiment.scenario.clients) == 1
+        alone = len(self.trial.scenario.clients) == 1
         apart = unsent(down=[ALL], up=[ALL]) if alone else None
         return self.messages(clients, message_type, server_round, self._sent, config, unsent=apart)

@@ -11,13 +11,14 @@ import torch
 from flwr.common.logger import log
 from pydantic import Field
 
-from semfed import seeding, weights
-from semfed.contrastive import CentroidGenerator, Centroids, Mode, generator_loss
-from semfed.flower.experiment import Experiment
-from semfed.optimizers import make_optimizer
+from semfed import seeding
+from semfed.algorithms.contrastive import CentroidGenerator, Centroids, Mode, generator_loss
+from semfed.checkpoint.files import Arrays
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, TrainingSettings
-from semfed.settings import only_when
-from semfed.weights import Arrays
+from semfed.scenario.settings import only_when
+from semfed.training import weights
+from semfed.training.optimizers import make_optimizer
 
 from .split import SplitSettings, SplitStrategy
 
@@ -27,7 +28,7 @@ class FedCL(SplitStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : FedCL.Settings
     """
 
@@ -46,16 +47,16 @@ class FedCL(SplitStrategy):
         """Learning rate of the generator's Adam."""
 
         def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             yield from super().idle(scenario, here)
             if not self.scg_steps:
                 yield f"{here}.scg_lr", "with scg_steps = 0 the generator is not trained"
                 yield f"{here}.scg_temperature", "with scg_steps = 0 the generator is not trained"
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
-        super().__init__(experiment, settings)
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        super().__init__(trial, settings)
         self.settings = settings
-        with seeding.initialisation(experiment.seed, "scg"):
+        with seeding.initialisation(trial.seed, "scg"):
             self.generator = CentroidGenerator(self.classes, self.features, settings.scg_mode).to(self.device)
         training = TrainingSettings(optimizer="adam", lr=settings.scg_lr)
         self.generator_optimizer = make_optimizer(training, list(self.generator.parameters()))

@@ -9,10 +9,10 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from semfed import weights
-from semfed.contrastive import Centroids, mean_centroids
-from semfed.flower.experiment import Experiment
-from semfed.weights import Arrays
+from semfed.algorithms.contrastive import Centroids, mean_centroids
+from semfed.checkpoint.files import Arrays
+from semfed.flower.trial import Trial
+from semfed.training import weights
 
 from .split import SplitSettings, SplitStrategy
 
@@ -24,7 +24,7 @@ class FedProto(SplitStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : FedProto.Settings
     """
 
@@ -35,8 +35,8 @@ class FedProto(SplitStrategy):
         original: bool = False
         """Leave every client its own decoder, as FedProto has it."""
 
-    def __init__(self, experiment: Experiment, settings: Settings) -> None:
-        super().__init__(experiment, settings)
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        super().__init__(trial, settings)
         self.shared_decoder = not settings.original
         shape = (self.classes, self.features)
         self.prototypes = Centroids(torch.zeros(shape, device=self.device), torch.zeros(shape[0], device=self.device))

@@ -16,19 +16,20 @@ from flwr.serverapp import Grid
 from pydantic import Field
 from torch import Tensor
 
-from semfed import seeding, split, weights
+from semfed import seeding
+from semfed.algorithms import split_learning
+from semfed.algorithms.contrastive import Centroids, local_centroids
+from semfed.algorithms.split_learning import ServerHalf
 from semfed.channels import Channel
-from semfed.contrastive import Centroids, local_centroids
+from semfed.checkpoint.files import Arrays
 from semfed.flower import arrays as wire
-from semfed.flower.accounts import unsent
 from semfed.flower.arrays import mismatch
-from semfed.flower.experiment import Experiment
-from semfed.flower.strategy import FederatedStrategy, StrategySettings
-from semfed.optimizers import make_optimizer
-from semfed.scenario import ChannelChoice, Scenario
-from semfed.split import ServerHalf
-from semfed.training import pick_device
-from semfed.weights import Arrays
+from semfed.flower.server.accounts import unsent
+from semfed.flower.server.strategy import FederatedStrategy, StrategySettings
+from semfed.flower.trial import Trial
+from semfed.scenario.schema import ChannelChoice, Scenario
+from semfed.training import pick_device, weights
+from semfed.training.optimizers import make_optimizer
 
 SYMBOLS = unsent(up=["features"], down=["gradient"])
 """These pass the channel, one without errors if it has none, and are charged as channel uses, not as bytes."""
@@ -46,7 +47,7 @@ class SplitSettings(StrategySettings):
     unset."""
 
     def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
-        """Tell what has no effect; see `semfed.effects`."""
+        """Tell what has no effect; see `semfed.scenario.effects`."""
         yield f"{here}.downlink.uses", "a gradient is as wide as the features"
         yield f"{here}.downlink.power", "a gradient is sent at unit power in any case"
 
@@ -67,16 +68,16 @@ class SplitStrategy(FederatedStrategy):
 
     Parameters
     ----------
-    experiment : Experiment
+    trial : Trial
     settings : SplitSettings
     """
 
     phases = ("forward", "backward")
     shared_decoder = True
 
-    def __init__(self, experiment: Experiment, settings: SplitSettings) -> None:
-        super().__init__(experiment, settings)
-        scenario = experiment.scenario
+    def __init__(self, trial: Trial, settings: SplitSettings) -> None:
+        super().__init__(trial, settings)
+        scenario = trial.scenario
         self.lambda_ms = settings.lambda_ms
         self.features: int = scenario.channel.settings.width  # type: ignore[attr-defined]  # all channels have it
         self.classes = len(scenario.tasks[scenario.clients[0].task].symbols)
@@ -148,20 +149,20 @@ class SplitStrategy(FederatedStrategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Lend every client its decoder for the test: an instrument of the experiment, accounted apart."""
+        """Lend every client its decoder for the test: an instrument of the trial, accounted apart."""
         decoders = [weights.of(half.decoder) for half in self.halves]
         return [self.message(k, "evaluate", server_round, wire.record(d), config) for k, d in enumerate(decoders)]
 
     # -- inside -------------------------------------------------------------------------------------------
 
     def _new_half(self) -> ServerHalf:
-        scenario = self.experiment.scenario
-        decoder = split.initial_decoder(scenario, self.experiment.seed).to(self.device)
+        scenario = self.trial.scenario
+        decoder = split_learning.initial_decoder(scenario, self.trial.seed).to(self.device)
         return ServerHalf(decoder, make_optimizer(scenario.training, decoder.parameters()))
 
     def _begin(self, half: ServerHalf) -> ServerHalf:
         """Return a copy to train in a round, with the optimiser that the scenario's ``optimizer_state`` asks for."""
-        training = self.experiment.scenario.training
+        training = self.trial.scenario.training
         if training.optimizer_state == "kept":
             return copy.deepcopy(half)
         decoder = copy.deepcopy(half.decoder)
@@ -169,7 +170,7 @@ class SplitStrategy(FederatedStrategy):
 
     def _masks(self, client: int, server_round: int, step: int) -> torch.Generator:
         """Return the stream of a decoder's dropout for a minibatch: the one that a joint client draws from."""
-        stream = (self.experiment.seed, "dropout/decoder", client, server_round, step)
+        stream = (self.trial.seed, "dropout/decoder", client, server_round, step)
         return seeding.torch_generator(*stream, device=self.device)
 
     def _exchange(
@@ -217,13 +218,13 @@ class SplitStrategy(FederatedStrategy):
     def _send(self, messages: list[Message]) -> Iterable[Message]:
         if not messages:
             return []
-        return self._opened().send_and_receive(messages, timeout=self.experiment.scenario.timeout_s)
+        return self._opened().send_and_receive(messages, timeout=self.trial.scenario.timeout_s)
 
     def _gradient(self, client: int, server_round: int, step: int, gradient: Tensor) -> Message:
         """Send a gradient down; the message holds what the client receives."""
-        stream = (self.experiment.seed, "downlink", client, server_round, step)
+        stream = (self.trial.seed, "downlink", client, server_round, step)
         generator = seeding.torch_generator(*stream, device=self.device)
-        received = split.send_gradient(gradient, self.downlink, generator).cpu().numpy()
+        received = split_learning.send_gradient(gradient, self.downlink, generator).cpu().numpy()
         record = wire.record({"gradient": received})
         config = ConfigRecord({"minibatch": step})
         return self.message(client, "train.backward", server_round, record, config, unsent=SYMBOLS)
@@ -252,6 +253,6 @@ class SplitStrategy(FederatedStrategy):
         """Let every decoder instance restart from the mean of those that were trained, eq. (5)."""
         properties = self._opened().properties
         samples = [float(properties[client]["num-examples"]) for client in clients]
-        mean = split.average([self.halves[client].decoder for client in clients], samples)
+        mean = split_learning.average([self.halves[client].decoder for client in clients], samples)
         for half in self.halves:
             half.decoder.load_state_dict(mean)

@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from semfed import overrides, plugins
 from semfed.channels import Channel, ChannelState
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.adapter import make_client_app
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.scenario import Scenario
+from semfed.flower.client.app import make_client_app
+from semfed.flower.client.learner import Session
+from semfed.flower.server.federation import Federation
+from semfed.flower.trial import Trial
+from semfed.scenario import Scenario, overrides, plugins
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def open_federation(identity: None) -> Callable[..., Federation]:
     ) -> Federation:
         name = arm or scenario.arm_names[0]
         grid = InProcessGrid(app or make_client_app(), nodes or len(scenario.clients), config)
-        return Federation(grid, Experiment(scenario.arm(name), name, seed), timeout=5.0)
+        return Federation(grid, Trial(scenario.arm(name), name, seed), timeout=5.0)
 
     return opened
 
@@ -125,7 +124,7 @@ def _capture(patch: pytest.MonkeyPatch, name: str) -> dict[float, list[Transmiss
         return received
 
     def scenario(session: Session) -> Scenario:
-        found = session.experiment.scenario
+        found = session.trial.scenario
         assert found.channel.settings.noise_std > 0  # type: ignore[attr-defined]
         return found
 

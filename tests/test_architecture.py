@@ -14,7 +14,7 @@ MODULES = sorted(
 FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "clients/", "strategies/")
 LAYERS = [
     ("semfed/cli.py", "semfed/__main__.py"),
-    ("semfed/experiment/",),
+    ("semfed/trial/",),
     ("semfed/engine/",),
     ("semfed/flower/",),
 ]

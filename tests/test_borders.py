@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semfed
-from semfed import overrides, scenario, strictjson
+from semfed import scenario
 from semfed.errors import ScenarioError
-from semfed.experiment.summary import spread, summarise
-from semfed.records import Record
+from semfed.events import strict_json
+from semfed.events.records import Record
+from semfed.runs.summary import spread, summarise
+from semfed.scenario import overrides
 
 DIGITS = scenario.locate("digits").read_text(encoding="utf-8")
 
@@ -120,9 +122,9 @@ def same(one: Any, other: Any) -> bool:
 
 @given(VALUES)
 def test_whatever_is_written_is_json(value: Any) -> None:
-    strict(strictjson.dumps(value))
-    if not any(word in repr(value) for word in strictjson.NUMBERS):
-        assert same(strictjson.loads(strictjson.dumps(value)), value)
+    strict(strict_json.dumps(value))
+    if not any(word in repr(value) for word in strict_json.NUMBERS):
+        assert same(strict_json.loads(strict_json.dumps(value)), value)
 
 
 @given(value=FLOATS, client=st.none() | st.sampled_from(["NaN", "Infinity", "Sat 1"]))
@@ -142,7 +144,7 @@ def test_figures_of_merit_of_any_numbers(values: dict[int, float]) -> None:
         assert not math.isfinite(found["mean"])
         assert found["sd"] is None or math.isnan(found["sd"])
     records = [Record("a", seed, 1, None, "loss/average", value) for seed, value in values.items()]
-    strict(strictjson.dumps(summarise("s", ["a"], records, [])))
+    strict(strict_json.dumps(summarise("s", ["a"], records, [])))
 
 
 def test_a_run_that_diverges_leaves_json_behind(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_a_run_that_diverges_leaves_json_behind(tmp_path: Path) -> None:
             strict(line)
     from rich.console import Console
 
-    from semfed.experiment import plots, report
+    from semfed.report import plots, tables
 
-    report.show(done.summary, Console(), [client.name for client in done.scenario.clients])
+    tables.show(done.summary, Console(), [client.name for client in done.scenario.clients])
     assert plots.plot(done.folder)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from semfed import overrides
 from semfed.cli import app
+from semfed.scenario import overrides
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

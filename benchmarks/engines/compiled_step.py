@@ -14,8 +14,8 @@ import torch
 import workload
 from torch import Tensor, nn
 
-from semfed.chains import FullyConnectedChain
-from semfed.models.dense import Dense
+from semfed.training.end_to_end import FullyConnectedChain
+from semfed.training.fused.dense import Dense
 
 CALLS, TURNS = 100, 40
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
-from semfed.flower.client import Arrays, Learner
+from semfed.flower.client.learner import Arrays, Learner
 
 BLOCK = (50, 64)
 

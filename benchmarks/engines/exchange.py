@@ -19,19 +19,19 @@ from echo_client import BLOCK, EchoClient, features_of
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from semfed import overrides
 from semfed.engine.local import local_grid
 from semfed.flower import arrays as wire
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.isolation import isolated
+from semfed.flower.server.federation import Federation
+from semfed.flower.trial import Trial
+from semfed.scenario import overrides
+from semfed.training.isolation import isolated
 
 CLIENTS = 5
 SETTINGS = [f'learner="echo_client:{EchoClient.__name__}"', f"clients.count={CLIENTS}"]
 
 
-def experiment() -> Experiment:
-    return Experiment(overrides.load("fedcl-digits", SETTINGS, arms=["fedcl"]).arm("fedcl"), "fedcl", 0)
+def trial() -> Trial:
+    return Trial(overrides.load("fedcl-digits", SETTINGS, arms=["fedcl"]).arm("fedcl"), "fedcl", 0)
 
 
 class Exchange:
@@ -85,7 +85,7 @@ def per_second(step: Callable[[], None], seconds: float) -> float:
 
 def measure(grid: Grid, seconds: float) -> dict[str, float]:
     """Measure through the engine's grid, and through the federation that strategies use: it adds order and accounts."""
-    federation = Federation(grid, experiment())
+    federation = Federation(grid, trial())
     return {
         "per_s": per_second(Exchange(grid), seconds),
         "federation_per_s": per_second(Exchange(federation), seconds),

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import semfed
-from semfed import overrides
+from semfed.scenario import overrides
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import semfed
-from semfed.engine.shelf import BUDGET_MB
+from semfed.engine.spill import BUDGET_MB
 
 SETTINGS = [
     "data.partition.per_client=6",

@@ -24,7 +24,7 @@ def main() -> None:
         few = ["--seeds", "0", "--arms", "clustered", "--set", "rounds=1", "--out", str(out)]
         started = time.perf_counter()
         process = subprocess.Popen([*command, *few], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        moments: list[float] = []  # of round 0, which opens the experiment, and of round 1
+        moments: list[float] = []  # of round 0, which opens the trial, and of round 1
         while len(moments) < 2:
             if process.poll() is not None:
                 raise SystemExit(f"{' '.join(command)} ended with {process.returncode} before its first round")

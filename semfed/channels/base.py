@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
 """A ratio in dB, ``inf`` for no noise; at -200 dB noise has 10^10 times the signal's amplitude."""

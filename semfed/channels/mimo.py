@@ -10,7 +10,7 @@ from torch import Tensor
 from semfed.channels.base import MOST_USES, Channel, ChannelSettings, ChannelState, Decibel
 from semfed.channels.power import Normalisation
 from semfed.scenario import Scenario
-from semfed.settings import only_when
+from semfed.scenario.settings import only_when
 
 MOST_ANTENNAS = 4096
 

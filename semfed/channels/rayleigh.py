@@ -25,7 +25,7 @@ class Rayleigh(Channel):
         """Leave the symbols as they arrive, turn their phase back, or equalise with y conj(h) / (|h|^2 + N0)."""
 
         def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             if self.symbols == "real" and self.receiver == "phase":
                 yield f"{here}.receiver", "on real symbols the phase is turned back in any case; take 'raw' or 'mmse'"
 

@@ -11,7 +11,7 @@ from semfed.data import listing, pixels
 from semfed.data.pixels import Depth, Reading
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 
 def decode_all(images: Mapping[str, Sequence[Path]], reading: Reading) -> Split:

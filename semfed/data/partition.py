@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed.errors import DataError
-from semfed.partitions import CountsPartition, DirichletPartition, IIDPartition, Partition, WaysShotsPartition
+from semfed.scenario.partitions import CountsPartition, DirichletPartition, IIDPartition, Partition, WaysShotsPartition
 
 Rows = npt.NDArray[np.int64]
 

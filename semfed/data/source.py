@@ -59,8 +59,8 @@ class Decoded:
 class Source(Protocol):
     """A data set plugin, constructed with its settings.
 
-    A class attribute ``Settings`` (a `semfed.settings.StrictModel`) declares what a scenario may set, and ``downloads``
-    whether there is anything to download.
+    A class attribute ``Settings`` (a `semfed.scenario.settings.StrictModel`) declares what a scenario may set, and
+    ``downloads`` whether there is anything to download.
     """
 
     settings: Any

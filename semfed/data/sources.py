@@ -10,7 +10,7 @@ import numpy as np
 from semfed.data.imagefolder import read_folder
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 DOWNLOAD_TIMEOUT_S = 10.0
 

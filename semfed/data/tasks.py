@@ -7,7 +7,7 @@ from torch import Tensor
 
 from semfed.errors import DataError
 from semfed.scenario import Task
-from semfed.settings import suggest
+from semfed.scenario.settings import suggest
 
 
 def label_map(task: Task, name: str, classes: Sequence[str]) -> Tensor:

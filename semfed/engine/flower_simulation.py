@@ -22,13 +22,13 @@ from typing import Any
 
 import tomli_w
 
-from semfed import strictjson
-from semfed.callbacks import Callback, Outcome
-from semfed.checkpoint import CLIENTS, FOLDER, Checkpoint
+from semfed.checkpoint.manifest import CLIENTS, FOLDER, Checkpoint
 from semfed.engine.sockets import socket_folder
 from semfed.errors import EngineError
-from semfed.flower.server import told_of_run
-from semfed.records import Record
+from semfed.events import strict_json
+from semfed.events.callbacks import Callback, Outcome
+from semfed.events.records import Record
+from semfed.flower.server.run import told_of_run
 from semfed.scenario import Scenario
 
 START_S = 60.0
@@ -256,7 +256,7 @@ class _Tail:
 
     def pass_on(self) -> None:
         """Tell the callbacks what is new. A round's time is written after its records."""
-        timings = [strictjson.loads(line) for line in self._new("timing.jsonl")]
+        timings = [strict_json.loads(line) for line in self._new("timing.jsonl")]
         self._waiting += [Record.from_json(line) for line in self._new("metrics.jsonl")]
         for timing in timings:
             arm, seed, round_ = timing["arm"], timing["seed"], timing["round"]
@@ -269,7 +269,7 @@ class _Tail:
             for callback in self._callbacks:
                 callback.on_round(arm, seed, round_, of_round, timing["seconds"])
         for line in self._new("outcomes.jsonl"):
-            told = strictjson.loads(line)
+            told = strict_json.loads(line)
             for callback in self._callbacks:
                 outcome = Outcome(details=told["details"], baselines=told["baselines"])
                 callback.on_arm_end(told["arm"], told["seed"], outcome)

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
 from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid, Together
-from semfed.engine.shelf import BUDGET_MB, Shelf
+from semfed.engine.spill import BUDGET_MB, StateSpill
 
 SERVER = 1
 """Node id of the server, as Flower numbers it."""
@@ -47,8 +47,8 @@ class InProcessGrid(ServerlessGrid):
     ) -> None:
         super().__init__(nodes)
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
-        shelf = Shelf(Path(self._scratch.name) / "states", state_memory_mb)
-        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, shelf, together=together, cohort=cohort)
+        spill = StateSpill(Path(self._scratch.name) / "states", state_memory_mb)
+        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, spill, together=together, cohort=cohort)
 
     def exchange(
         self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None

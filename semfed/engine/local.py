@@ -9,8 +9,8 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.adapter import make_client_app, serve_together
-from semfed.flower.worker import Worker
+from semfed.flower.client.app import make_client_app, serve_together
+from semfed.flower.client.cache import ProcessCache
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def local_grid(
     data_root: Path | None,
     state_dir: Path | None = None,
     *,
-    worker: Worker | None = None,
+    cache: ProcessCache | None = None,
     **options: Any,
 ) -> Iterator[Grid]:
     """Provide a grid with one node a client, and end what it started.
@@ -33,21 +33,21 @@ def local_grid(
     data_root : Path or None
     state_dir : Path, optional
         Where nodes keep their clients' states for checkpoints.
-    worker : Worker, optional
+    cache : ProcessCache, optional
         With data that this process has opened already, for clients that live in it.
     **options
-        Of `InProcessGrid` or `semfed.engine.ray.RayGrid`.
+        Of `InProcessGrid` or `semfed.engine.ray.grid.RayGrid`.
     """
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with flower_identity():
         if engine == "inprocess":
-            kept = worker or Worker()
-            app = make_client_app(worker=kept)
-            options["together"] = partial(serve_together, worker=kept)
+            kept = cache or ProcessCache()
+            app = make_client_app(cache=kept)
+            options["together"] = partial(serve_together, cache=kept)
             with closing(InProcessGrid(app, len(sizes), run_config, **options)) as grid:
                 yield grid
             return
-        from semfed.engine.ray import RayGrid
+        from semfed.engine.ray.grid import RayGrid
 
         with closing(RayGrid(sizes, run_config, **options)) as cluster:
             yield cluster

@@ -10,8 +10,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from semfed.engine.allocator import keep_freed_memory
-from semfed.engine.shelf import Shelf
-from semfed.flower.adapter import share_text
+from semfed.engine.spill import StateSpill
+from semfed.flower.client.app import share_text
 
 Together = Callable[[Sequence[Message], Sequence[Context]], list[Message] | None]
 CLIENT_RAISED = 2
@@ -35,10 +35,10 @@ class Nodes:
         Number of nodes in the whole run.
     run_config : mapping
         Flower's run config, as clients see it.
-    shelf : Shelf
+    spill : StateSpill
         Takes the states that do not fit into memory.
     together : callable, optional
-        Serves several ``train`` messages at once, or returns None; see `semfed.flower.adapter.serve_together`.
+        Serves several ``train`` messages at once, or returns None; see `semfed.flower.client.app.serve_together`.
     cohort : int, default 1
         How many messages it is given.
     """
@@ -49,7 +49,7 @@ class Nodes:
         indices: Iterable[int],
         total: int,
         run_config: Mapping[str, Any],
-        shelf: Shelf,
+        spill: StateSpill,
         *,
         together: Together | None = None,
         cohort: int = 1,
@@ -57,7 +57,7 @@ class Nodes:
         keep_freed_memory()
         self._together, self._cohort = together, cohort if together else 1
         self._client_app = client_app
-        self._shelf = shelf
+        self._spill = spill
         self._total, self._run_config = total, dict(run_config)
         self.contexts = {index + FIRST_NODE: self._context(index) for index in indices}
 
@@ -65,13 +65,13 @@ class Nodes:
         """Let the addressed node answer; an exception becomes an error reply, as in Flower's engines."""
         node = message.metadata.dst_node_id
         context = self.contexts[node]
-        self._shelf.fetch(node, context.state)
+        self._spill.fetch(node, context.state)
         try:
             reply = self._client_app(message, context)
         except Exception as error:
             reason = f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
             reply = Message(Error(CLIENT_RAISED, reason), reply_to=message)
-        self._shelf.keep(node, context.state)
+        self._spill.keep(node, context.state)
         return reply
 
     def answer_all(self, messages: Iterable[Message]) -> Iterator[Message]:
@@ -88,7 +88,7 @@ class Nodes:
     def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
         contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]
         for context in contexts:
-            self._shelf.fetch(context.node_id, context.state)
+            self._spill.fetch(context.node_id, context.state)
         try:
             replies = self._together(messages, contexts) if self._together else None
         except Exception:  # whose fault it is comes out when they are served one by one
@@ -96,34 +96,34 @@ class Nodes:
         if replies is None:
             return [self.answer(message) for message in messages]
         for context in contexts:
-            self._shelf.keep(context.node_id, context.state)
+            self._spill.keep(context.node_id, context.state)
         return replies
 
     def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
         """Return the states of some nodes."""
         for node in nodes:
-            self._shelf.fetch(node, self.contexts[node].state)
+            self._spill.fetch(node, self.contexts[node].state)
         return {node: self.contexts[node].state for node in nodes}
 
     def restore(self, states: Mapping[int, RecordDict]) -> None:
         """Put states back, or take over those of other nodes."""
         for node, state in states.items():
-            self._shelf.forget(node)
+            self._spill.forget(node)
             if node not in self.contexts:
                 self.contexts[node] = self._context(node - FIRST_NODE)
             share_text(state)
             self.contexts[node].state = state
-            self._shelf.keep(node, state)
+            self._spill.keep(node, state)
 
     def forget(self, nodes: Iterable[int]) -> None:
         """Drop nodes that are served elsewhere now."""
         for node in nodes:
             self.contexts.pop(node, None)
-            self._shelf.forget(node)
+            self._spill.forget(node)
 
     def close(self) -> None:
         """Remove what lies on disk."""
-        self._shelf.close()
+        self._spill.close()
 
     def _context(self, index: int) -> Context:
         return Context(
@@ -145,7 +145,7 @@ class ServerlessGrid(Grid):
     """
 
     folds: ClassVar[bool] = False
-    """Whether replies' arrays are summed where they are made, if messages allow it; see `semfed.flower.folding`."""
+    """Whether replies' arrays are summed where they are made, if messages allow it: `semfed.flower.partial_sums`."""
 
     def __init__(self, nodes: int) -> None:
         self._nodes = nodes
@@ -156,7 +156,7 @@ class ServerlessGrid(Grid):
     def exchange(
         self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Exchange messages; see `semfed.flower.exchange.MakesMessages`."""
+        """Exchange messages; see `semfed.flower.server.exchange.MakesMessages`."""
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send messages and give their replies as they come; late ones may be pulled."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from semfed.weights import Arrays as Arrays
+from semfed.checkpoint.files import Arrays as Arrays
 
 STYPE = "numpy.ndarray"
 SMALL_BYTES = 32 * 1024

@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, MetricRecordValues
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
-from semfed.flower.replies import Replies
+from semfed.flower.server.replies import Replies
 
 WEIGHT = "num-examples"
 """Metric of a reply by which averages are weighted, as in Flower."""
@@ -20,7 +20,7 @@ GROUP = 8
 
 
 @dataclass
-class Part:
+class PartialSum:
     """Weighted sum of the updates in some neighbouring places; see `Average`.
 
     Attributes
@@ -47,7 +47,7 @@ class Part:
     dtypes: dict[str, np.dtype[Any]]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> "Part":
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> "PartialSum":
         """Return the sum of one update."""
         dtypes = {name: array.dtype for name, array in arrays.items()}
         if not weight:
@@ -60,7 +60,7 @@ class Part:
         self._add(arrays, 1.0, weight)
         self.end = place + 1
 
-    def add_part(self, other: "Part") -> None:
+    def add_part(self, other: "PartialSum") -> None:
         """Add the sum of the updates in the next places."""
         self._add(other.sums, other.shares, other.unit)
         self.end = other.end
@@ -92,7 +92,7 @@ class Average:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._parts: list[Part] = []
+        self._parts: list[PartialSum] = []
 
     def add(self, arrays: Mapping[str, npt.NDArray[Any]], weight: float, place: int) -> None:
         """Add an update.
@@ -110,9 +110,9 @@ class Average:
         if self._parts and self._parts[-1].place >= half(self._total, place, place)[0]:
             self._parts[-1].add(arrays, weight, place)
         else:
-            self._parts.append(Part.of(arrays, weight, place))
+            self._parts.append(PartialSum.of(arrays, weight, place))
 
-    def add_part(self, part: Part) -> None:
+    def add_part(self, part: PartialSum) -> None:
         """Add the sum of the first updates of a group, or of a half, in places after all before."""
         self._join_before(part.place)
         self._parts.append(part)
@@ -168,18 +168,18 @@ def boundary(total: int, low: int, high: int) -> int:
     return (begin + end) // 2 if end - begin > GROUP and high < total else high
 
 
-class Folded(ArrayRecord):
+class SummedReply(ArrayRecord):
     """Stands for a reply's arrays that a worker has checked and added to others'; it never leaves this package.
 
     Parameters
     ----------
     size : int
         Bytes of what it stands for.
-    part : Part, optional
+    part : PartialSum, optional
         The sum, at the first of the replies that it is made of.
     """
 
-    def __init__(self, size: int, part: Part | None = None) -> None:
+    def __init__(self, size: int, part: PartialSum | None = None) -> None:
         super().__init__()
         self.size, self.part = size, part
 
@@ -193,7 +193,7 @@ def add_reply(average: Average, reply: Message, *, weighted: bool, place: int) -
     metrics, arrays = reply.content["metrics"], reply.content["arrays"]
     if not isinstance(metrics, MetricRecord) or not isinstance(arrays, ArrayRecord):
         raise TypeError("a reply to average needs arrays and metrics")
-    if isinstance(arrays, Folded):
+    if isinstance(arrays, SummedReply):
         if arrays.part is not None:
             average.add_part(arrays.part)
     else:

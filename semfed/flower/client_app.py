@@ -1,5 +1,5 @@
 """The ``ClientApp`` that scenarios name: ``clientapp = "semfed.flower.client_app:app"``."""
 
-from semfed.flower.adapter import make_client_app
+from semfed.flower.client.app import make_client_app
 
 app = make_client_app()

@@ -6,13 +6,13 @@ import torch
 
 from semfed.data import tasks
 from semfed.errors import DataError, ScenarioError
-from semfed.flower import fitting
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
-from semfed.isolation import isolated
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.server import fitting
+from semfed.flower.trial import Trial
 from semfed.models.base import require_width
 from semfed.scenario import Scenario
 from semfed.training import pick_device
+from semfed.training.isolation import isolated
 
 
 def check_widths(scenario: Scenario) -> None:
@@ -41,14 +41,14 @@ def _check_channels(scenario: Scenario, channels: int) -> None:
 
 
 @isolated()
-def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = None) -> list[int]:
+def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None = None) -> list[int]:
     """Refuse a scenario that would fail later, for every arm and seed.
 
     Parameters
     ----------
     scenario : Scenario
     data_root : Path or None
-    worker : Worker, optional
+    cache : ProcessCache, optional
         Keeps the data for clients of the same process.
 
     Returns
@@ -61,11 +61,11 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
     DataError
         If data are missing, too few, or lack a class or value that a task names.
     ScenarioError
-        If a GPU is asked for where there is none, or a strategy does not fit; see `semfed.flower.fitting`.
+        If a GPU is asked for where there is none, or a strategy does not fit; see `semfed.flower.server.fitting`.
     CheckpointError
         If a strategy does not say what it keeps between rounds.
     """
-    worker = worker or Worker()
+    cache = cache or ProcessCache()
     cpu = torch.device("cpu")
     seen = set()
     sizes: list[int] = []
@@ -82,14 +82,14 @@ def check(scenario: Scenario, data_root: Path | None, worker: Worker | None = No
                     "leave it out"
                 )
         for seed in scenario.seeds:
-            experiment = Experiment(complete, arm, seed)
-            facts = (experiment.data_key, seed, str(complete.tasks), str(complete.clients), demanding)
+            trial = Trial(complete, arm, seed)
+            facts = (trial.data_key, seed, str(complete.tasks), str(complete.clients), demanding)
             if facts in seen:
                 continue
             seen.add(facts)
-            dataset = worker.dataset(experiment, data_root, cpu)
+            dataset = cache.dataset(trial, data_root, cpu)
             maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in complete.tasks.items()}
-            held = [torch.from_numpy(worker.rows(experiment, data_root, k)) for k in range(len(complete.clients))]
+            held = [torch.from_numpy(cache.rows(trial, data_root, k)) for k in range(len(complete.clients))]
             sizes = sizes or [len(rows) for rows in held]
             _check_channels(complete, dataset.shape[0])
             for name, mapping in maps.items():

@@ -6,8 +6,8 @@ from torch import nn
 
 from semfed import seeding
 from semfed.errors import ScenarioError
-from semfed.models.dropout import seeded
-from semfed.plugins import Plugin
+from semfed.models.layers.dropout import seeded
+from semfed.scenario.plugins import Plugin
 
 
 class Model(Protocol):

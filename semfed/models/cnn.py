@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from semfed.errors import ScenarioError
-from semfed.models.dropout import Dropout
-from semfed.settings import StrictModel
+from semfed.models.layers.dropout import Dropout
+from semfed.scenario.settings import StrictModel
 
 
 class Stage(StrictModel):

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from semfed.errors import ScenarioError
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 
 class DCGAN:

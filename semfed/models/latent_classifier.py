@@ -1,4 +1,4 @@
-"""A classifier on top of latents, as in arXiv 2602.17271's experiments."""
+"""A classifier on top of latents, as in arXiv 2602.17271's trials."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from semfed.errors import ScenarioError
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 
 class UnitNorm(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from semfed.errors import ScenarioError
-from semfed.models.dropout import Dropout
-from semfed.settings import StrictModel
+from semfed.models.layers.dropout import Dropout
+from semfed.scenario.settings import StrictModel
 
 
 class MLP:
@@ -36,7 +36,7 @@ class MLP:
         """Before the last layer, while training."""
 
         def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
-            """Tell what has no effect; see `semfed.effects`."""
+            """Tell what has no effect; see `semfed.scenario.effects`."""
             if not self.hidden:
                 yield f"{here}.activation", "there are no hidden layers"
 

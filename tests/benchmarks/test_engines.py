@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import semfed
-from semfed import overrides, seeding, training
+from semfed import seeding, training
 from semfed.models import build
+from semfed.scenario import overrides
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "engines"
 CLIENTS = 20

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from semfed.experiment.results import differences
-from semfed.overrides import load
+from semfed.runs.results import differences
+from semfed.scenario.overrides import load
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "benchmarks" / "reproduce.py"

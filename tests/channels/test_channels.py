@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 import torch
 
-from semfed import plugins
 from semfed.channels import Channel, ChannelState
 from semfed.channels.awgn import AWGN
 from semfed.channels.power import average_power, normalise
+from semfed.scenario import plugins
 
 SAMPLES = 20_000
 KINDS = [

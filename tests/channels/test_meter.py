@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from semfed import plugins
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.awgn import AWGN
 from semfed.channels.mimo import MIMO, draw_response
+from semfed.scenario import plugins
 
 SAMPLES = 20_000
 TOLERANCE_DB = 0.1

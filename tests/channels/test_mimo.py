@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from semfed import plugins
-from semfed.alignment.transmission import Radio
+from semfed.algorithms.alignment.transmission import Radio
 from semfed.channels import ChannelState
 from semfed.channels.mimo import MIMO, block_diagonal, draw_response
 from semfed.errors import ScenarioError
+from semfed.scenario import plugins
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -7,9 +7,9 @@ import torch
 from flwr.app import Context, RecordDict
 
 from semfed import scenario as scenarios
-from semfed.flower.client import Learner, Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Learner, Session
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, merge
 
 TASKS = {"t1": {"values": [2], "rest": "other"}, "t2": {"values": [1, 2], "rest": "other"}}
@@ -52,11 +52,11 @@ def scenario(learner: str, *changes: dict[str, Any]) -> Scenario:
     return scenarios.validate(tree)
 
 
-def client(given: Scenario, index: int = 0, state: RecordDict | None = None, worker: Worker | None = None) -> Any:
+def client(given: Scenario, index: int = 0, state: RecordDict | None = None, cache: ProcessCache | None = None) -> Any:
     """Build a client as the adapter does for a message."""
     context = Context(0, 0, {"partition-id": index}, state if state is not None else RecordDict(), {})
-    experiment = Experiment(given, given.name, 0)
-    session = Session(context, experiment, index, worker or Worker(), None, torch.device("cpu"))
+    trial = Trial(given, given.name, 0)
+    session = Session(context, trial, index, cache or ProcessCache(), None, torch.device("cpu"))
     made: Learner = given.learner.load()(session)
     return made
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Context, RecordDict
-from semfed.clients import specific_unit
 from semfed.clients.cooperative import CooperativeClient
 
 import semfed
+from semfed.algorithms.bottleneck import specific_unit
+from semfed.algorithms.bottleneck.rate import kl_to_log_uniform
 from semfed.channels import ChannelState
 from semfed.errors import ScenarioError
-from semfed.experiment.report import shown_metrics
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
-from semfed.isolation import isolated
-from semfed.overrides import load
-from semfed.rate import kl_to_log_uniform
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Session
+from semfed.flower.trial import Trial
+from semfed.report.tables import shown_metrics
+from semfed.scenario.overrides import load
+from semfed.training.isolation import isolated
 
 DIGITS = [
     "data.source=digits",
@@ -41,13 +41,13 @@ def _as_in_a_client() -> Iterator[None]:
         yield
 
 
-def make(arm: str, *overrides: str, worker: Worker | None = None) -> Callable[[], CooperativeClient]:
+def make(arm: str, *overrides: str, cache: ProcessCache | None = None) -> Callable[[], CooperativeClient]:
     """Return what builds the client anew for every message, as the adapter does."""
-    experiment = Experiment(load(load("iopm-mnist", DIGITS), overrides).arm(arm), arm, 0)
+    trial = Trial(load(load("iopm-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
-    kept = worker or Worker()
-    return lambda: CooperativeClient(Session(context, experiment, 0, kept, None))
+    kept = cache or ProcessCache()
+    return lambda: CooperativeClient(Session(context, trial, 0, kept, None))
 
 
 def rounds(client: Callable[[], CooperativeClient], count: int) -> tuple[list[list[Any]], list[dict[str, Any]]]:
@@ -102,10 +102,10 @@ def test_detached_ratio_is_the_explicit_gaussian_prior_bit_for_bit() -> None:
 
 
 def test_what_the_worker_keeps_changes_no_number() -> None:
-    warm = Worker()
-    rounds(make("gaussian-prior", QUICK, worker=warm), 2)
-    rounds(make("iopm", QUICK, "channel.uses=4", worker=warm), 2)
-    trained, metrics = rounds(make("iopm", QUICK, worker=warm), 2)
+    warm = ProcessCache()
+    rounds(make("gaussian-prior", QUICK, cache=warm), 2)
+    rounds(make("iopm", QUICK, "channel.uses=4", cache=warm), 2)
+    trained, metrics = rounds(make("iopm", QUICK, cache=warm), 2)
     cold_trained, cold_metrics = rounds(make("iopm", QUICK), 2)
     assert equal(trained[0], cold_trained[0])
     assert metrics == cold_metrics

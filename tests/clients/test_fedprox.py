@@ -10,8 +10,8 @@ from flwr.app import RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 import semfed
-from semfed import overrides
 from semfed.errors import FederationError, ScenarioError, SemfedError
+from semfed.scenario import overrides
 
 from .learners import client, one_round, scenario
 

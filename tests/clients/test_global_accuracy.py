@@ -9,12 +9,11 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 import semfed
-from semfed import overrides
 from semfed.errors import ScenarioError
-from semfed.experiment import plots
-from semfed.experiment.folder import read_records
-from semfed.experiment.report import accuracy_table
-from semfed.scenario import Scenario
+from semfed.report import plots
+from semfed.report.tables import accuracy_table
+from semfed.runs.folder import read_records
+from semfed.scenario import Scenario, overrides
 
 from .learners import client, scenario
 

@@ -12,12 +12,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import semfed
-from semfed import overrides
 from semfed.channels import Channel, ChannelState
 from semfed.errors import DataError, ScenarioError
-from semfed.flower.worker import Worker
-from semfed.models.dropout import Dropout, seeded
-from semfed.scenario import Scenario
+from semfed.flower.client.cache import ProcessCache
+from semfed.models.layers.dropout import Dropout, seeded
+from semfed.scenario import Scenario, overrides
 
 from .learners import LEARNERS, client, one_round, scenario
 
@@ -71,31 +70,31 @@ def contents(state: RecordDict) -> dict[str, bytes]:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_networks_learn_in_training_mode_only_and_carry_nothing_over(learner: str, encoder: str) -> None:
-    made, worker, state = given(learner, encoder), Worker(), RecordDict()
-    start = client(made, worker=worker).get_parameters({})
+    made, cache, state = given(learner, encoder), ProcessCache(), RecordDict()
+    start = client(made, cache=cache).get_parameters({})
     with modes() as before:
-        client(made, worker=worker).get_properties({})
+        client(made, cache=cache).get_properties({})
     with modes() as training:
-        first, metrics = one_round(client(made, state=state, worker=worker), 1, start)
+        first, metrics = one_round(client(made, state=state, cache=cache), 1, start)
     assert before <= {(False, False)}
     assert {(True, True)} <= training <= {(True, True), (False, False)}
     kept = contents(state)
     shared = [array.copy() for array in first]
     with modes() as testing:
-        result = evaluated(client(made, state=state, worker=worker), learner, first)
+        result = evaluated(client(made, state=state, cache=cache), learner, first)
     assert testing == {(False, False)}
     assert contents(state) == kept  # a test changes neither weights nor running statistics
 
     other = RecordDict()  # another client learns and is tested in between, with the same resident networks
-    theirs, _ = one_round(client(made, 1, other, worker), 1, start)
-    evaluated(client(made, 1, other, worker), learner, theirs)
+    theirs, _ = one_round(client(made, 1, other, cache), 1, start)
+    evaluated(client(made, 1, other, cache), learner, theirs)
     fresh = RecordDict()
-    for resident, lived in ((worker, RecordDict()), (Worker(), fresh)):
-        again, told = one_round(client(made, state=lived, worker=resident), 1, start)
+    for resident, lived in ((cache, RecordDict()), (ProcessCache(), fresh)):
+        again, told = one_round(client(made, state=lived, cache=resident), 1, start)
         assert [a.tobytes() for a in again] == [a.tobytes() for a in shared]
         assert (contents(lived), told) == (kept, metrics)
-        assert evaluated(client(made, state=lived, worker=resident), learner, again)[::2] == result[::2]
-    networks = [item for item in worker._kept.values() if isinstance(item, nn.Module) and not isinstance(item, Channel)]
+        assert evaluated(client(made, state=lived, cache=resident), learner, again)[::2] == result[::2]
+    networks = [item for item in cache._kept.values() if isinstance(item, nn.Module) and not isinstance(item, Channel)]
     assert not any(module.training for network in networks for module in network.modules())
 
 

@@ -14,12 +14,12 @@ import semfed
 from semfed.channels import ChannelState
 from semfed.channels.rayleigh import Rayleigh
 from semfed.errors import ScenarioError
-from semfed.experiment import plots
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
-from semfed.isolation import isolated
-from semfed.overrides import load
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Session
+from semfed.flower.trial import Trial
+from semfed.report import plots
+from semfed.scenario.overrides import load
+from semfed.training.isolation import isolated
 
 DIGITS = ["data.source=digits", "training.batch_size=32", "training.epochs=4", "training.lr=0.003"]
 
@@ -31,11 +31,11 @@ def _as_in_a_client() -> Iterator[None]:
 
 
 def make(arm: str, *overrides: str) -> Callable[[], MultiReceiverClient]:
-    experiment = Experiment(load(load("mtoc-mnist", DIGITS), overrides).arm(arm), arm, 0)
+    trial = Trial(load(load("mtoc-mnist", DIGITS), overrides).arm(arm), arm, 0)
     config = {"partition-id": 0, "num-partitions": 1}
     context = Context(run_id=0, node_id=1, node_config=config, state=RecordDict(), run_config={})
-    worker = Worker()
-    return lambda: MultiReceiverClient(Session(context, experiment, 0, worker, None))
+    cache = ProcessCache()
+    return lambda: MultiReceiverClient(Session(context, trial, 0, cache, None))
 
 
 def trained(client: Callable[[], MultiReceiverClient]) -> dict[str, Any]:

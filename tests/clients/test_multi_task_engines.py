@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import semfed
-from semfed.experiment.folder import read_records
+from semfed.runs.folder import read_records
 
 
 @pytest.mark.flower

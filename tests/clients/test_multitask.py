@@ -8,9 +8,9 @@ from flwr.app import Context, RecordDict
 from semfed.clients.multitask import MultitaskClient
 
 from semfed.errors import DataError
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Session
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 
 Make = Callable[..., MultitaskClient]
@@ -18,7 +18,7 @@ Make = Callable[..., MultitaskClient]
 
 @pytest.fixture
 def make(digits: Scenario) -> Make:
-    worker = Worker()
+    cache = ProcessCache()
 
     def made(
         client: int = 0,
@@ -29,7 +29,7 @@ def make(digits: Scenario) -> Make:
         scenario: Scenario = digits,
     ) -> MultitaskClient:
         context = Context(0, 0, {"partition-id": client}, state if state is not None else RecordDict(), {})
-        return MultitaskClient(Session(context, Experiment(scenario.arm(arm), arm, seed), client, worker, None))
+        return MultitaskClient(Session(context, Trial(scenario.arm(arm), arm, seed), client, cache, None))
 
     return made
 

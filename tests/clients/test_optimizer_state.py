@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 
 import semfed
 from semfed.channels import ChannelState
-from semfed.flower.client import Arrays, Learner, Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.worker import Worker
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Arrays, Learner, Session
+from semfed.flower.trial import Trial
 from semfed.training import minibatches
 
 from .learners import LEARNERS, client, one_round, scenario
@@ -123,7 +123,7 @@ def test_two_rounds_of_a_step_each_by_hand(kept: bool) -> None:
     given = scenario("multitask", ADAM, KEPT if kept else {})
     state, w = RecordDict(), np.ones((1, 1), np.float32)
     for round_ in (1, 2):
-        session = Session(Context(0, 0, {}, state, {}), Experiment(given, "a", 0), 0, Worker(), None)
+        session = Session(Context(0, 0, {}, state, {}), Trial(given, "a", 0), 0, ProcessCache(), None)
         (w,), _, _ = Tiny(session).fit([w], {"server-round": round_})
     value, m, v = 1.0, 0.0, 0.0
     for t in (1, 2):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import semfed
-from semfed.experiment.folder import each_record
+from semfed.runs.folder import each_record
 
 IOPM = ["data.source=digits", "rounds=2", "learner.common.epochs=1", "training.batch_size=20", "channel.uses=16",
 ]  # fmt: skip

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from semfed import overrides
 from semfed.data.partition import partition
 from semfed.errors import ScenarioError
+from semfed.scenario import overrides
 
 LABELS = np.repeat(np.arange(10), 40)
 

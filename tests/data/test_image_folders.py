@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from semfed import overrides, plugins
 from semfed.cli import app
 from semfed.data import cache, listing
 from semfed.data.dataset import Dataset, standardise
 from semfed.data.imagefolder import ImageFolder, read_folder
 from semfed.data.source import Decoded
 from semfed.errors import DataError, ScenarioError
+from semfed.scenario import overrides, plugins
 
 LEVELS = {"dry": 60, "full": 120, "wet": 190}
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from semfed.data.partition import partition
 from semfed.errors import DataError
-from semfed.partitions import PARTITIONS
+from semfed.scenario.partitions import PARTITIONS
 
 CLASSES = tuple("abcd")
 LABELS = np.repeat(np.arange(4), 100)

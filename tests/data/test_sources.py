@@ -6,11 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from semfed import plugins
 from semfed.data import cache, tasks
 from semfed.data.dataset import Dataset, standardise
 from semfed.errors import DataError
-from semfed.scenario import Task
+from semfed.scenario import Task, plugins
 
 
 def opened(root: Path | None, folder: Path, /, **table: object) -> Dataset:

@@ -126,7 +126,7 @@ def numbers(scenario: Path, out: Path, **options: Any) -> dict[str, list[str]]:
 
 def test_every_strategy_is_compared() -> None:
     compared = {scenarios.parse("strategies", arm["strategy"]).name for arm in ARMS.values()}
-    assert set(semfed.plugins.available("strategies")) <= compared
+    assert set(semfed.scenario.plugins.available("strategies")) <= compared
 
 
 @pytest.mark.flower

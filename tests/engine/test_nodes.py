@@ -8,31 +8,31 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from semfed import overrides
 from semfed.engine.nodes import FIRST_NODE, Nodes
-from semfed.engine.shelf import Shelf
+from semfed.engine.spill import StateSpill
 from semfed.flower import arrays as wire
-from semfed.flower.adapter import STATE, make_client_app
-from semfed.flower.experiment import Experiment
+from semfed.flower.client.app import STATE, make_client_app
+from semfed.flower.trial import Trial
+from semfed.scenario import overrides
 
 pytestmark = pytest.mark.usefixtures("identity")
 
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    made = Nodes(make_client_app(), range(4), 4, {}, Shelf(tmp_path / "states", 1.0))
+    made = Nodes(make_client_app(), range(4), 4, {}, StateSpill(tmp_path / "states", 1.0))
     yield made
     made.close()
 
 
-def test_states_that_arrive_share_the_text_of_the_experiment(nodes: Nodes) -> None:
+def test_states_that_arrive_share_the_text_of_the_trial(nodes: Nodes) -> None:
     scenario = overrides.load("digits")
-    opening = ConfigRecord({"experiment": Experiment(scenario.arm("clustered"), "clustered", 0).to_json()})
+    opening = ConfigRecord({"trial": Trial(scenario.arm("clustered"), "clustered", 0).to_json()})
     for node in nodes.contexts:
         assert not nodes.answer(Message(RecordDict({STATE: opening}), node, "query")).has_error()
     for node in (FIRST_NODE, FIRST_NODE + 1):  # one by one, as from snapshots of different rounds
         nodes.restore(pickle.loads(pickle.dumps(nodes.states([node]))))
-    texts = [context.state.config_records[STATE]["experiment"] for context in nodes.contexts.values()]
+    texts = [context.state.config_records[STATE]["trial"] for context in nodes.contexts.values()]
     assert len({id(text) for text in texts}) == 1
 
 

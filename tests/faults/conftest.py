@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import semfed
-from semfed.callbacks import Callback
+from semfed.events.callbacks import Callback
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 sys.path.insert(0, str(PLUGINS))

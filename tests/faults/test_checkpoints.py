@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 import semfed
-from semfed import durable
+from semfed.checkpoint import files
 from semfed.engine import flower_simulation
 from semfed.errors import CheckpointError, RunFolderError, SemfedError
 
@@ -75,7 +75,7 @@ def test_a_damaged_part_is_refused_and_a_good_one_goes_on(
 def resealed(path: Path, **changes: Any) -> None:
     """Change a manifest and give it the right hash for that."""
     content = json.loads(path.read_text())["content"] | changes
-    sealed = {"sha256": durable.digest(json.dumps(content, sort_keys=True).encode()), "content": content}
+    sealed = {"sha256": files.digest(json.dumps(content, sort_keys=True).encode()), "content": content}
     path.write_text(json.dumps(sealed))
 
 
@@ -181,4 +181,4 @@ def test_without_checkpoints_a_finished_arm_still_counts(
 
 def test_safetensors_of_somebody_else_are_refused() -> None:
     with pytest.raises(CheckpointError, match="it has version None, not 1"):
-        durable.parse(save({}), "it")
+        files.parse(save({}), "it")

@@ -11,10 +11,10 @@ from flwr.app import ConfigRecord, Message, RecordDict
 import semfed
 from semfed.engine.inprocess import InProcessGrid
 from semfed.errors import FederationError
-from semfed.flower.adapter import make_client_app
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import run_arm
+from semfed.flower.client.app import make_client_app
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import run_arm
+from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 
 SHORT = ["rounds=2", "training.epochs=1"]
@@ -88,7 +88,7 @@ def test_an_update_that_cannot_be_used_is_left_out(
 def test_all_clients_fail(tmp_path: Path) -> None:
     with pytest.raises(FederationError, match=r"round 1: 0 of 3 clients .* 'Sat 1', 'Sat 2', 'Sat 3' \(RuntimeError"):
         run(tmp_path / "run", failing("raise", everyone=True))
-    assert not semfed.experiment.folder.read_json(tmp_path / "run" / "summary.json")["complete"]
+    assert not semfed.runs.folder.read_json(tmp_path / "run" / "summary.json")["complete"]
 
 
 class Unreliable(InProcessGrid):
@@ -126,8 +126,8 @@ class Unreliable(InProcessGrid):
 
 @pytest.mark.usefixtures("identity")
 def test_a_second_reply_to_one_message_changes_nothing(digits: Scenario) -> None:
-    experiment = Experiment(digits.arm("clustered"), "clustered", 0)
-    once, twice = (run_arm(Unreliable(3, twice=twice), experiment, []) for twice in (False, True))
+    trial = Trial(digits.arm("clustered"), "clustered", 0)
+    once, twice = (run_arm(Unreliable(3, twice=twice), trial, []) for twice in (False, True))
     assert all((once.arrays[name] == twice.arrays[name]).all() for name in once.arrays)
 
 
@@ -135,8 +135,8 @@ def test_a_second_reply_to_one_message_changes_nothing(digits: Scenario) -> None
 def test_a_client_that_owes_an_answer_is_not_asked_until_it_has_answered(digits: Scenario) -> None:
     """Otherwise its late answer would put an older state over the newer one."""
     grid = Unreliable(3, delay=(3, "train", 2))
-    experiment = Experiment(digits.arm("individual"), "individual", 0)
-    federation = Federation(grid, experiment, timeout=5.0)
+    trial = Trial(digits.arm("individual"), "individual", 0)
+    federation = Federation(grid, trial, timeout=5.0)
     for phase, words in (("train", "no reply within 1 s"), ("evaluate", "still busy with an earlier message")):
         replies = list(
             federation.send_and_receive(
@@ -158,7 +158,7 @@ def test_a_client_that_owes_an_answer_is_not_asked_until_it_has_answered(digits:
 def test_retry_waits_for_the_answer_instead_of_training_twice(digits: Scenario) -> None:
     patient = digits.model_copy(update={"on_client_failure": "retry", "arms": ()})
     grid = Unreliable(3, delay=(3, "train", 3))
-    federation = Federation(grid, Experiment(patient, "digits", 0), timeout=5.0)
+    federation = Federation(grid, Trial(patient, "digits", 0), timeout=5.0)
     replies = list(
         federation.send_and_receive(
             [federation.create_message(_content(federation), "train", k, "1") for k in range(3)], timeout=5.0
@@ -166,7 +166,7 @@ def test_retry_waits_for_the_answer_instead_of_training_twice(digits: Scenario) 
     )
     assert not any(reply.has_error() for reply in replies)
     assert [kind for node, kind in grid.asked if node == 3] == ["query", "train"]
-    assert [(r.client, r.metric) for r in federation.drain(1) if r.note] == [("Sat 2", "retry/train")]
+    assert [(r.client, r.metric) for r in federation.take_records(1) if r.note] == [("Sat 2", "retry/train")]
 
 
 def _content(federation: Federation) -> Any:

@@ -69,7 +69,7 @@ def test_everything_killed_and_resumed(
 
 
 def test_an_actor_that_exits_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
-    """`os._exit` in the second round; an actor ended by SIGKILL is in tests/engine/test_ray.py."""
+    """`os._exit` in the second round; an actor ended by SIGKILL is in tests/engine/ray/test_grid.py."""
     once = tmp_path / "once"
     overrides = [*SHORT, failing("exit", once=str(once))]
     semfed.run("digits", engine="ray", workers=2, overrides=overrides, out=tmp_path / "run", **GIVEN)

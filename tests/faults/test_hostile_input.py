@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from flwr.app import Array
 
+from semfed.algorithms.alignment.latents.files import read_latents
 from semfed.errors import DataError
-from semfed.latents.files import read_latents
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from semfed.interruption import Interruption, Terminated, exit_code
+from semfed.events.interruption import Interruption, Terminated, exit_code
 
 Start = Callable[..., subprocess.Popen[str]]
 RUN = ("--seeds", "0", "--arms", "individual", "--set", "training.epochs=1", "--set", "rounds=500")

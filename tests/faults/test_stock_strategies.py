@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAdam
 import semfed
 from semfed import scenario as scenarios
 from semfed.errors import CheckpointError
-from semfed.flower.continued import memory, require_word
+from semfed.flower.server.resume import memory, require_word
 
 FLOWERS = "flwr.serverapp.strategy:"
 SAMPLED = {"fraction_train": 0.5, "fraction_evaluate": 0.5}
@@ -91,9 +91,9 @@ def test_it_runs_without_checkpoints(tmp_path: Path) -> None:
     assert semfed.run(seeds=[0], out=tmp_path / "run", **arguments).summary["complete"]
 
 
-@pytest.mark.parametrize("name", semfed.plugins.available("strategies"))
+@pytest.mark.parametrize("name", semfed.scenario.plugins.available("strategies"))
 def test_every_strategy_of_this_package_says_what_it_keeps(name: str) -> None:
-    require_word(semfed.plugins.load("strategies", name))
+    require_word(semfed.scenario.plugins.load("strategies", name))
 
 
 def test_momenta_of_which_there_are_none_yet_are_nothing() -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semfed.flower.bundle import BUNDLE, cut, one_by_one, pack, unpack
-from semfed.flower.federation import sentence
+from semfed.flower.server.federation import sentence
 
 pytestmark = pytest.mark.usefixtures("identity")
 

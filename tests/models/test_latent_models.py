@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from semfed import models, plugins
+from semfed import models
 from semfed.errors import ScenarioError
+from semfed.scenario import plugins
 
 
 def build(name: str, shape: tuple[int, ...], outputs: int | None = None, **settings: object) -> torch.nn.Module:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from semfed import weights
 from semfed.errors import ScenarioError
 from semfed.models.cnn import CNN
-from semfed.models.dropout import Dropout, draw_from
+from semfed.models.layers.dropout import Dropout, draw_from
 from semfed.models.mlp import MLP
 from semfed.models.proportional import Proportional
+from semfed.training import weights
 
 
 def count(network: nn.Module) -> int:

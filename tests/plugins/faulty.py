@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from semfed.clients.multitask import MultitaskClient
 
-from semfed.settings import StrictModel
+from semfed.scenario.settings import StrictModel
 
 
 class FailingClient(MultitaskClient):

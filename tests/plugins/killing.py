@@ -16,10 +16,10 @@ import sklearn.datasets  # noqa: F401
 
 import semfed
 import semfed.engine.local
-import semfed.experiment.recorder
-import semfed.flower.server
-from semfed import durable
-from semfed.callbacks import Callback
+import semfed.flower.server.run
+import semfed.runs.recorder
+from semfed.checkpoint import files
+from semfed.events.callbacks import Callback
 
 
 def kill() -> None:
@@ -35,7 +35,7 @@ class KillAt(Callback):
 
 def kill_in_write(number: int) -> None:
     """Kill when so many files have been written, in the middle of the next one."""
-    complete = durable.write
+    complete = files.write
     left = number
 
     def write(path: Path, data: bytes, *, sync: bool = True) -> None:
@@ -46,7 +46,7 @@ def kill_in_write(number: int) -> None:
             kill()
         complete(path, data, sync=sync)
 
-    durable.write = write
+    files.write = write
 
 
 def run(event: str, number: int, given: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from flwr.app import ArrayRecord, Message
 from flwr.serverapp import strategy as flower
 from semfed.strategies.fedavg import FedAvg
 
+from semfed.checkpoint.files import Arrays
 from semfed.flower import arrays as wire
-from semfed.weights import Arrays
 
 
 def scaled(arrays: ArrayRecord | None, factor: float) -> ArrayRecord:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
-from semfed.flower.client import Arrays, Learner
-from semfed.settings import StrictModel
+from semfed.flower.client.learner import Arrays, Learner
+from semfed.scenario.settings import StrictModel
 
 Answer = tuple[list[npt.NDArray[Any]], int, dict[str, Any]]
 

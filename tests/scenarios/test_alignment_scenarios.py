@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import semfed
-from semfed import overrides
+from semfed.scenario import overrides
 
 ROOT = Path(__file__).parents[2]
 ARMS = ("shared", "multi-link", "first-k", "top-k", "eigen-k", "own-latent", "unaligned")

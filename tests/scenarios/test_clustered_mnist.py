@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import semfed
-from semfed import overrides
-from semfed.scenario import built_in
+from semfed.scenario import built_in, overrides
 
 EXACT = {
     "label-index": ([0.607775, 0.965133, 0.716298], 0.786454, [[0, 2], [1]]),

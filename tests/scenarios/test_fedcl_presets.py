@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import semfed
-from semfed import overrides
-from semfed.scenario import built_in
+from semfed.scenario import built_in, overrides
 
 PRESETS = ("fedcl-cifar10", "fedcl-cifar10-k20", "fedcl-digits")
 
@@ -61,7 +60,7 @@ def test_the_embedded_preset_reports_baselines_and_figures(tmp_path: Path) -> No
     done = semfed.run("fedcl-digits", seeds=[0], overrides=short, out=tmp_path / "run")
     assert done.summary["baselines"]["chance/own-classes"] == pytest.approx(0.1)
     assert 0.3 < done.summary["baselines"]["accuracy/own-classes"] < 0.4
-    from semfed.experiment import plots
+    from semfed.report import plots
 
     drawn = {path.stem for path in plots.plot(done.folder)}
     assert {"accuracy-own-classes-vs-round", "accuracy-vs-test-snr"} <= drawn

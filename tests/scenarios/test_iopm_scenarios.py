@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from semfed.experiment.results import quoted_lead
-from semfed.experiment.statistics import paired, spread
+from semfed.runs.results import quoted_lead
+from semfed.runs.statistics import paired, spread
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "iopm-mnist"
 README = (FOLDER / "README.md").read_text()

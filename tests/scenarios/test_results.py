@@ -11,11 +11,10 @@ import click
 import pytest
 import typer
 
-from semfed import overrides
 from semfed.cli import app
-from semfed.experiment.results import quoted, quoted_lead, table
-from semfed.experiment.statistics import paired, spread
-from semfed.scenario import built_in
+from semfed.runs.results import quoted, quoted_lead, table
+from semfed.runs.statistics import paired, spread
+from semfed.scenario import built_in, overrides
 
 FILES = sorted(file for path in built_in().values() for file in (path.parent / "results").glob("*.json"))
 BEFORE = "made before results held values by seed; `make reproduce` makes it anew"

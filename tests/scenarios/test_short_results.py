@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import semfed
-from semfed.experiment.folder import each_line, read_records
+from semfed.runs.folder import each_line, read_records
 from semfed.scenario import built_in
 
 EXPECTED = Path(__file__).parent / "expected"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semfed import overrides
+from semfed.scenario import overrides
 
 DIGITS = {"values": list(range(10))}
 HALVES = {

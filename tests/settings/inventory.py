@@ -6,11 +6,10 @@ from typing import Any, get_args
 import click
 import typer
 
-from semfed import plugins
 from semfed.cli import app
-from semfed.partitions import PARTITIONS
-from semfed.scenario import Scenario
-from semfed.settings import StrictModel
+from semfed.scenario import Scenario, plugins
+from semfed.scenario.partitions import PARTITIONS
+from semfed.scenario.settings import StrictModel
 
 PARTS = ("channels", "clients", "datasets", "latents", "models", "strategies")
 

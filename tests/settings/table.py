@@ -80,7 +80,7 @@ TRAINING = {
 }  # fmt: skip
 
 SCENARIO: dict[str, Try | Elsewhere] = {
-    "arms.name": Elsewhere("tests/test_overrides.py", "test_choosing_arms_and_seeds"),
+    "arms.name": Elsewhere("tests/scenario/test_overrides.py", "test_choosing_arms_and_seeds"),
     "channel": Try("plain", {"name": "rayleigh", "uses": 4}),
     "checkpoint_every": Elsewhere("tests/faults/test_checkpoints.py", "checkpoint_every=0"),
     "clients.encoder": Try("alignment", {"name": "mlp", "outputs": 7}, path="clients.b.encoder"),
@@ -107,9 +107,9 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "rounds": Try("plain", 2),
     "seeds": Try("fedavg", [1]),
     "strategy": Try("plain", {"name": "clustered", "clusters": "individual"}),
-    "sweep.arms": Elsewhere("tests/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
-    "sweep.setting": Elsewhere("tests/experiment/test_rate_figure.py", "sweep"),
-    "sweep.values": Elsewhere("tests/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
+    "sweep.arms": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
+    "sweep.setting": Elsewhere("tests/trial/test_rate_figure.py", "sweep"),
+    "sweep.values": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(
         "plain",
@@ -119,7 +119,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
         error="never refuses a missing value",
     ),
     "tasks.values": Try("clusters", [7], path="tasks.six.values"),
-    "timeout_s": Elsewhere("tests/engine/test_ray.py", "timeout_s=6"),
+    "timeout_s": Elsewhere("tests/engine/ray/test_grid.py", "timeout_s=6"),
     "training.device": Try("plain", "cuda:7", error="training.device = 'cuda:7': this machine offers"),
     "training.optimizer_state": Try("plain", "kept", {**ADAM, "rounds": 2}),
     **{f"training.{name}": Try("plain", value) for name, value in TRAINING.items()},

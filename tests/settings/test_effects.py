@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from semfed import effects, overrides
 from semfed.errors import ScenarioError
-from semfed.settings import StrictModel, only_when
+from semfed.scenario import effects, overrides
+from semfed.scenario.settings import StrictModel, only_when
 
 from . import bases, table
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from semfed.cli import app
 from semfed.engine.inprocess import InProcessGrid
-from semfed.experiment import plots
+from semfed.report import plots
 
 from . import bases, inventory
 from .test_every_setting import fingerprint

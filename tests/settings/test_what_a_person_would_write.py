@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 import semfed
-from semfed import overrides
 from semfed.cli import app
 from semfed.errors import SemfedError
+from semfed.scenario import overrides
 
 from . import bases
 

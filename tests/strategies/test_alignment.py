@@ -14,22 +14,21 @@ from semfed.clients.aligned_user import AlignedUser
 from semfed.strategies.alignment import AlignmentStrategy
 
 import semfed
-from semfed import overrides
-from semfed.alignment.solver import Solution, align
-from semfed.alignment.updates import Link, equalizer, into_ball, user_step
-from semfed.alignment.wire import from_wire, to_wire
-from semfed.callbacks import Callback
+from semfed.algorithms.alignment.solver import Solution, align
+from semfed.algorithms.alignment.updates import UserStatistics, equalizer, into_ball, user_step
+from semfed.algorithms.alignment.wire import from_wire, to_wire
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.errors import FederationError, ScenarioError, SemfedError
-from semfed.flower.adapter import make_client_app
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import run_arm
-from semfed.flower.worker import Worker
-from semfed.isolation import isolated
-from semfed.records import Record
-from semfed.scenario import Scenario
+from semfed.events.callbacks import Callback
+from semfed.events.records import Record
+from semfed.flower.client.app import make_client_app
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Session
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import run_arm
+from semfed.flower.trial import Trial
+from semfed.scenario import Scenario, overrides
+from semfed.training.isolation import isolated
 
 WIDTHS = {"ap": 12, "a": 12, "b": 9, "c": 8, "d": 12}
 PILOTS = 200
@@ -76,7 +75,7 @@ class Collector(Callback):
 def run(scenario: Scenario, root: Path, app: Any = None) -> tuple[Collector, Any]:
     collector = Collector()
     grid = InProcessGrid(app or make_client_app(), len(scenario.clients), {"data-root": str(root)})
-    outcome = run_arm(grid, Experiment(scenario, scenario.strategy.settings.mode, 0), [collector])  # type: ignore[attr-defined]
+    outcome = run_arm(grid, Trial(scenario, scenario.strategy.settings.mode, 0), [collector])  # type: ignore[attr-defined]
     return collector, outcome
 
 
@@ -84,10 +83,10 @@ def alone(scenario: Scenario, root: Path, order: list[int], rounds: int = 6, **o
     """The same alignment without messages."""
     from flwr.app import Context, RecordDict
 
-    worker, links = Worker(), []
+    cache, links = ProcessCache(), []
     for client in order:
         context = Context(0, 0, {}, RecordDict(), {})
-        user = AlignedUser(Session(context, Experiment(scenario, "x", 0), client, worker, root))
+        user = AlignedUser(Session(context, Trial(scenario, "x", 0), client, cache, root))
         links.append(user._link(user._radio("admm")))
         start = from_wire(user.shared()["F"])
     return align(links, into_ball(start, 1.0), rounds=rounds, tolerance=0, relative_tolerance=0, **options)
@@ -153,7 +152,7 @@ def test_eigen_k_pays_for_the_directions_that_users_tell(root: Path) -> None:
 
 def test_sizes_of_the_paper_on_the_wire() -> None:
     s, m, n = 16, 96, 42_500
-    link = Link(torch.zeros(m, m, dtype=torch.complex128), 1.0, torch.eye(s, dtype=torch.complex128), 0.1)
+    link = UserStatistics(torch.zeros(m, m, dtype=torch.complex128), 1.0, torch.eye(s, dtype=torch.complex128), 0.1)
     precoder = torch.ones(s, m, dtype=torch.complex128)
     answer = user_step(link, equalizer(link, precoder))
     assert to_wire(precoder).nbytes == 12_288
@@ -232,7 +231,7 @@ def test_the_relative_tolerance_counts_both_residuals(root: Path) -> None:
 def test_a_run_that_goes_on_after_it_settled_exchanges_nothing_more(root: Path) -> None:
     """Its memory says so: a strategy that takes a settled state over sends no precoder."""
     scenario = load("tolerance=0.02", "rounds=30")
-    strategy = AlignmentStrategy(Experiment(scenario, "x", 0), scenario.strategy.settings)  # type: ignore[arg-type]
+    strategy = AlignmentStrategy(Trial(scenario, "x", 0), scenario.strategy.settings)  # type: ignore[arg-type]
     strategy.restore({}, {"settled": np.array(7)})
     assert list(strategy.configure_train(8, None, None, None)) == []  # type: ignore[arg-type]
     assert strategy.details()["converged"] is True
@@ -295,13 +294,13 @@ def test_users_can_have_snrs_of_their_own(root: Path) -> None:
 def test_a_strategy_can_report_numbers_of_its_own(root: Path) -> None:
     scenario = load()
     grid = InProcessGrid(make_client_app(), 4, {"data-root": str(root)})
-    federation = Federation(grid, Experiment(scenario, "x", 0))
-    federation.drain(0)
+    federation = Federation(grid, Trial(scenario, "x", 0))
+    federation.take_records(0)
     federation.report("objective", 3)
     federation.report("cost/bytes_down", 5.0, 1)
-    told = [(r.client, r.metric, r.value) for r in federation.drain(1)]
+    told = [(r.client, r.metric, r.value) for r in federation.take_records(1)]
     assert told == [("MLP-16", "cost/bytes_down", 5.0), (None, "objective", 3.0)]
-    assert federation.drain(2) == []
+    assert federation.take_records(2) == []
 
 
 @pytest.mark.flower

@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from semfed import overrides
-from semfed.callbacks import Callback, Outcome
 from semfed.engine.inprocess import InProcessGrid
 from semfed.errors import FederationError
-from semfed.flower.adapter import make_client_app
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import run_arm
-from semfed.records import Record
-from semfed.scenario import Scenario
+from semfed.events.callbacks import Callback, Outcome
+from semfed.events.records import Record
+from semfed.flower.client.app import make_client_app
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import run_arm
+from semfed.flower.trial import Trial
+from semfed.scenario import Scenario, overrides
 
 pytestmark = pytest.mark.usefixtures("identity")
 
@@ -30,7 +29,7 @@ class Kept(Callback):
 def run(scenario: Scenario, arm: str, seed: int = 0, app: Any = None) -> tuple[Outcome, list[Record]]:
     kept = Kept()
     grid = InProcessGrid(app or make_client_app(), len(scenario.clients))
-    return run_arm(grid, Experiment(scenario.arm(arm), arm, seed), [kept]), kept.records
+    return run_arm(grid, Trial(scenario.arm(arm), arm, seed), [kept]), kept.records
 
 
 def measured(records: list[Record], client: str) -> list[tuple[int, str, float]]:
@@ -105,7 +104,7 @@ def test_fewer_than_the_quorum_stop_and_keep_what_was_measured(digits: Scenario)
     kept = Kept()
     grid = InProcessGrid(failing_app(0, 2), 3)
     with pytest.raises(FederationError, match="round 2: 2 of 3 clients .* 'Sat 1' .RuntimeError: eclipse"):
-        run_arm(grid, Experiment(scenario.arm("clustered"), "clustered", 0), [kept])
+        run_arm(grid, Trial(scenario.arm("clustered"), "clustered", 0), [kept])
     assert max(r.round for r in kept.records if r.metric == "accuracy/average") == 1
 
 
@@ -116,4 +115,4 @@ def test_clusters_that_nobody_told_a_pmf_for(open_federation: Callable[..., Fede
             del told[name]
     strategy = digits.arm("clustered").strategy
     with pytest.raises(Exception, match="needs clients that tell their pmf"):
-        strategy.load()(federation.experiment, strategy.settings).prepare(federation)
+        strategy.load()(federation.trial, strategy.settings).prepare(federation)

@@ -9,19 +9,19 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 import semfed
-from semfed import overrides
 from semfed.errors import ScenarioError
-from semfed.experiment.folder import read_records
 from semfed.flower import arrays as wire
-from semfed.flower.adapter import make_client_app
-from semfed.flower.federation import Federation
-from semfed.flower.server import make_strategy
+from semfed.flower.client.app import make_client_app
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import make_strategy
+from semfed.runs.folder import read_records
+from semfed.scenario import overrides
 
 SHORT = ["rounds=4", "data.q=6", "clients.count=5"]
 
 
 def asked(federation: Federation, phase: str, rounds: range) -> list[list[int]]:
-    strategy = make_strategy(federation.experiment)
+    strategy = make_strategy(federation.trial)
     strategy.federation = federation
     configure = getattr(strategy, f"configure_{phase}")
     return [
@@ -55,7 +55,7 @@ def test_every_round_is_summed_in_the_groups_of_its_own_clients(open_federation:
     app._registered_funcs["train.default"] = train
     scenario = overrides.load("fedcl-digits", ["data.q=6", "clients.count=20"], arms=["fedavg"])
     federation = open_federation(scenario, "fedavg", app=app)
-    strategy = make_strategy(federation.experiment)
+    strategy = make_strategy(federation.trial)
     strategy.federation = federation
     halves = [sum(values[:5]), sum(values[5:10]), sum(values[10:15]), sum(values[15:])]
     expected = ((halves[0] + halves[1]) + (halves[2] + halves[3])) / 20

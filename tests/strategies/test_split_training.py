@@ -12,29 +12,30 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, RecordDict
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from semfed import overrides, seeding
 from semfed import scenario as scenarios
+from semfed import seeding
+from semfed.algorithms.contrastive import local_centroids, mean_centroids
 from semfed.channels import ChannelState
-from semfed.contrastive import local_centroids, mean_centroids
 from semfed.data.dataset import standardise
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.errors import FederationError, ScenarioError, SemfedError
-from semfed.flower.adapter import make_client_app
-from semfed.flower.client import Session
-from semfed.flower.experiment import Experiment
-from semfed.flower.federation import Federation
-from semfed.flower.server import make_strategy
-from semfed.flower.worker import Worker
-from semfed.records import Record
-from semfed.weights import unpack
+from semfed.events.records import Record
+from semfed.flower.client.app import make_client_app
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Session
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.run import make_strategy
+from semfed.flower.trial import Trial
+from semfed.scenario import overrides
+from semfed.training.weights import unpack
 
 SMALL = ["clients.count=3", "data.q=12", "training.batch_size=12", "rounds=2", "model.encoder.nf=4"]
 SGD = ["training.optimizer=sgd", "training.lr=0.05", "training.momentum=0.9"]
 
 
-def experiment(*changes: str, arm: str = "fedcl") -> Experiment:
+def trial(*changes: str, arm: str = "fedcl") -> Trial:
     scenario = overrides.load(overrides.load("fedcl-digits", SMALL), changes)
-    return Experiment(scenario.arm(arm), arm, 0)
+    return Trial(scenario.arm(arm), arm, 0)
 
 
 class Lossy(InProcessGrid):
@@ -64,7 +65,7 @@ class Ran:
 
 
 def run(
-    given: Experiment, spoil: Callable[[int, str, int, Message], Message] | None = None, rounds: int | None = None
+    given: Trial, spoil: Callable[[int, str, int, Message], Message] | None = None, rounds: int | None = None
 ) -> Ran:
     clients = len(given.scenario.clients)
     grid = Lossy(clients, spoil) if spoil else InProcessGrid(make_client_app(), clients)
@@ -76,7 +77,7 @@ def run(
             grid=federation,
             initial_arrays=federation.initial_arrays,
             num_rounds=rounds or given.scenario.rounds,
-            evaluate_fn=lambda round_, arrays: records.extend(federation.drain(round_)),  # type: ignore[func-returns-value]
+            evaluate_fn=lambda round_, arrays: records.extend(federation.take_records(round_)),  # type: ignore[func-returns-value]
         )
     return Ran(strategy, records, result.arrays, grid)
 
@@ -88,15 +89,15 @@ def values(records: list[Record], metric: str) -> dict[tuple[int, str | None], f
 class Reference:
     """Joint training of every client's encoder and decoder, written as a plain loop with torch's own optimiser."""
 
-    def __init__(self, given: Experiment) -> None:
-        self.given, worker = given, Worker()
+    def __init__(self, given: Trial) -> None:
+        self.given, cache = given, ProcessCache()
         scenario = given.scenario
         cpu = torch.device("cpu")
-        data = worker.dataset(given, None, cpu)
+        data = cache.dataset(given, None, cpu)
         clients = [learner(given, k) for k in range(len(scenario.clients))]
         self.chains = [nn.ModuleDict({"encoder": c.build_encoder(), "decoder": c.build_decoder()}) for c in clients]
         self.optimizers = [torch.optim.SGD(chain.parameters(), lr=0.05, momentum=0.9) for chain in self.chains]
-        self.rows = [torch.from_numpy(worker.rows(given, None, k)) for k in range(len(scenario.clients))]
+        self.rows = [torch.from_numpy(cache.rows(given, None, k)) for k in range(len(scenario.clients))]
         self.images = [standardise(data.train.images[rows], data.mean, data.std) for rows in self.rows]
         self.labels = [data.train.labels[rows] for rows in self.rows]
         self.channel = scenario.channel.load()(scenario.channel.settings)
@@ -128,16 +129,16 @@ class Reference:
         return seeding.torch_generator(self.given.seed, purpose, *indices)
 
 
-def learner(given: Experiment, client: int) -> Any:
+def learner(given: Trial, client: int) -> Any:
     config = {"partition-id": client, "num-partitions": len(given.scenario.clients)}
     context = Context(run_id=0, node_id=client, node_config=config, state=RecordDict(), run_config={})
-    session = Session(context, given, client, Worker(), None, torch.device("cpu"))
+    session = Session(context, given, client, ProcessCache(), None, torch.device("cpu"))
     return given.scenario.learner.load()(session)
 
 
 def kept_encoders(ran: Ran) -> list[dict[str, torch.Tensor]]:
     """Return what the clients keep to themselves, from their states."""
-    given, kept = ran.strategy.experiment, []
+    given, kept = ran.strategy.trial, []
     for k, context in enumerate(ran.grid.nodes.contexts.values()):
         packed = context.state.array_records[f"{k}/training"]["encoder"].numpy()
         kept.append(unpack(packed, learner(given, k).build_encoder().state_dict()))
@@ -155,7 +156,7 @@ CHANNELS = [
 def test_split_exchange_equals_joint_training_with_a_shared_decoder(channel: list[str]) -> None:
     """Spec: lambda = 0 without the generator is split training; with downlink noise off it is joint training."""
     # Adam would blow up the rounding errors of gradients that are nearly zero.
-    given = experiment("arms.fedcl.lambda_ms=0", *SGD, *channel)
+    given = trial("arms.fedcl.lambda_ms=0", *SGD, *channel)
     ran = run(given)
     reference = Reference(given)
     for round_ in (1, 2):
@@ -174,8 +175,8 @@ def test_split_exchange_equals_joint_training_with_a_shared_decoder(channel: lis
 
 
 def test_local_decoders_without_regulariser_are_local_only_training() -> None:
-    split = run(experiment("arms.fedproto.lambda_ms=0", "arms.fedproto.original=true", arm="fedproto")).records
-    local = run(experiment(arm="local")).records
+    split = run(trial("arms.fedproto.lambda_ms=0", "arms.fedproto.original=true", arm="fedproto")).records
+    local = run(trial(arm="local")).records
     for metric in ("loss/own-classes", "accuracy/own-classes"):
         alone = values(local, metric)
         assert len(alone) == 6
@@ -183,9 +184,7 @@ def test_local_decoders_without_regulariser_are_local_only_training() -> None:
 
 
 def test_federated_averaging_is_the_mean_of_what_the_clients_trained() -> None:
-    given = experiment(
-        'data.partition={name="counts", counts=[[24, 12], [0, 0, 12, 24, 12], [9, 9, 9, 9]]}', arm="fedavg"
-    )
+    given = trial('data.partition={name="counts", counts=[[24, 12], [0, 0, 12, 24, 12], [9, 9, 9, 9]]}', arm="fedavg")
     sent = list[ArrayRecord]()
 
     def keep(client: int, kind: str, count: int, reply: Message) -> Message:
@@ -205,13 +204,13 @@ def test_federated_averaging_is_the_mean_of_what_the_clients_trained() -> None:
 
 
 def test_batch_statistics_are_updated_once_a_step() -> None:
-    ran = run(experiment(), rounds=1)
+    ran = run(trial(), rounds=1)
     for kept in kept_encoders(ran):
         assert int(kept["3.num_batches_tracked"]) == 3  # 36 samples in minibatches of 12
 
 
 def test_encoders_differ_after_a_round_and_decoders_do_not() -> None:
-    ran = run(experiment(), rounds=1)
+    ran = run(trial(), rounds=1)
     first, second, third = (kept["0.weight"] for kept in kept_encoders(ran))
     assert not torch.equal(first, second)
     assert not torch.equal(second, third)
@@ -226,7 +225,7 @@ def test_messages_and_channel_uses_of_a_round() -> None:
         asked[client, kind] = count
         return reply
 
-    records = run(experiment(), watch, rounds=1).records
+    records = run(trial(), watch, rounds=1).records
     assert asked[1, "train.forward"] == 1
     assert asked[1, "train.backward"] == 3
     up_and_down = values(records, "cost/channel_uses")
@@ -236,7 +235,7 @@ def test_messages_and_channel_uses_of_a_round() -> None:
 
 
 def test_first_client_alone_sees_no_prototypes_and_later_rounds_use_their_mean() -> None:
-    given = experiment(arm="fedproto")
+    given = trial(arm="fedproto")
     strategy = make_strategy(given)
     assert not strategy.centroids().known.any()
     random = torch.Generator().manual_seed(0)
@@ -252,7 +251,7 @@ def test_first_client_alone_sees_no_prototypes_and_later_rounds_use_their_mean()
 
 @pytest.mark.parametrize("arm", ["fedcl", "fedproto"])
 def test_server_state_goes_through_named_arrays(arm: str) -> None:
-    given = experiment(arm=arm)
+    given = trial(arm=arm)
     strategy = run(given, rounds=1).strategy
     copy = make_strategy(given)
     before = {name: array.copy() for name, array in copy.learned().items()}
@@ -280,8 +279,8 @@ def _asked(reply: Message) -> Message:
 
 @pytest.mark.parametrize("arm", ["fedcl", "fedproto"])
 def test_client_that_drops_out_midway_leaves_the_server_as_if_it_had_not_been_asked(arm: str) -> None:
-    midway = run(experiment(arm=arm), dropped(1, "train.backward", 2), rounds=1)
-    absent = run(experiment(arm=arm), dropped(1, "train.forward", 1), rounds=1)
+    midway = run(trial(arm=arm), dropped(1, "train.backward", 2), rounds=1)
+    absent = run(trial(arm=arm), dropped(1, "train.forward", 1), rounds=1)
     expected = absent.strategy.learned()
     assert all(np.array_equal(array, expected[name]) for name, array in midway.strategy.learned().items())
     assert [r.note for r in midway.records if r.metric.startswith("failure/")] == ["the battery is empty"]
@@ -289,7 +288,7 @@ def test_client_that_drops_out_midway_leaves_the_server_as_if_it_had_not_been_as
 
 
 def test_client_that_dropped_out_takes_part_in_the_next_round() -> None:
-    records = run(experiment(), dropped(1, "train.backward", 2)).records
+    records = run(trial(), dropped(1, "train.backward", 2)).records
     assert (2, "client 2") in values(records, "train_loss/own-classes")
 
 
@@ -302,7 +301,7 @@ def test_features_that_are_not_finite_are_refused_and_the_client_named() -> None
             reply.content["arrays"] = ArrayRecord({"features": Array(features), "labels": labels})
         return reply
 
-    ran = run(experiment(), spoil, rounds=1)
+    ran = run(trial(), spoil, rounds=1)
     failures = [(r.client, r.note) for r in ran.records if r.metric.startswith("failure/")]
     assert failures == [("client 3", "array 'features' has values that are not finite")]
     assert all(np.isfinite(array).all() for array in ran.strategy.learned().values())
@@ -314,14 +313,14 @@ def test_a_client_that_sends_nothing_at_all_has_not_answered() -> None:
             reply.content["arrays"] = ArrayRecord()
         return reply
 
-    ran = run(experiment(), spoil, rounds=1)
+    ran = run(trial(), spoil, rounds=1)
     assert [name for _, name in values(ran.records, "train_loss/own-classes")] == ["client 2", "client 3"]
 
 
 def test_a_client_without_images_is_named() -> None:
     counts = 'data.partition={name="counts", counts=[[24, 12], [0], [9, 9]]}'
     with pytest.raises(SemfedError, match="'client 2' has no training image"):
-        run(experiment(counts))
+        run(trial(counts))
 
 
 def test_labels_out_of_range_are_refused() -> None:
@@ -332,7 +331,7 @@ def test_labels_out_of_range_are_refused() -> None:
             reply.content["arrays"] = ArrayRecord({"features": features, "labels": Array(labels)})
         return reply
 
-    records = run(experiment(), spoil, rounds=1).records
+    records = run(trial(), spoil, rounds=1).records
     assert [(r.client, r.note) for r in records if r.metric.startswith("failure/")] == [
         ("client 1", "labels are not classes 0 .. 9")
     ]
@@ -344,11 +343,11 @@ def test_too_few_clients_at_the_end_of_a_round_stop_the_run() -> None:
         return Message(Error(0, "gone"), reply_to=_asked(reply)) if lost else reply
 
     with pytest.raises(FederationError, match=r"1 of 3 clients .* 'client 1', 'client 2'"):
-        run(experiment(), spoil, rounds=1)
+        run(trial(), spoil, rounds=1)
 
 
 def test_gradient_for_another_minibatch_is_refused() -> None:
-    given = experiment()
+    given = trial()
     client = learner(given, 0)
     features = client.forward([], {"server-round": 1})[0]["features"]
     with pytest.raises(FederationError, match=r"round 1, minibatch 1, but awaits that of round 1, minibatch 0"):
@@ -357,7 +356,7 @@ def test_gradient_for_another_minibatch_is_refused() -> None:
 
 def test_noise_on_the_downlink_changes_the_encoders() -> None:
     noisy = 'arms.fedcl.downlink={name="awgn", symbols="complex", snr_db=0}'
-    clean, disturbed = (kept_encoders(run(experiment(*more), rounds=1)) for more in ([], [noisy]))
+    clean, disturbed = (kept_encoders(run(trial(*more), rounds=1)) for more in ([], [noisy]))
     assert not torch.equal(clean[0]["0.weight"], disturbed[0]["0.weight"])
 
 
@@ -380,7 +379,7 @@ def test_five_different_architectures_train_together(tmp_path: Path) -> None:
     arms = after[after.index("[model.encoder]") : after.index('[[arms]]\nname = "fedavg"')]
     (tmp_path / "scenario.toml").write_text(before + clients + arms)
     scenario = overrides.load(tmp_path, ["rounds=2", "data.q=12"])
-    ran = run(Experiment(scenario.arm("fedcl"), "fedcl", 0))
+    ran = run(Trial(scenario.arm("fedcl"), "fedcl", 0))
     losses = values(ran.records, "train_loss/own-classes")
     assert len(losses) == 10
     for client in scenario.clients:
@@ -397,7 +396,7 @@ def test_different_encoders_are_not_averaged(tmp_path: Path) -> None:
 
 
 def test_further_test_snrs_are_measured_in_the_last_round_only() -> None:
-    records = run(experiment("learner.test_snr_db=[-5, 20]")).records
+    records = run(trial("learner.test_snr_db=[-5, 20]")).records
     found = {r.round for r in records if r.metric == "accuracy-at--5dB/own-classes"}
     assert found == {2}
     assert values(records, "accuracy-at-20dB/own-classes").keys() == {(2, f"client {k}") for k in (1, 2, 3)}

@@ -1,0 +1,1 @@
+"""The Ray engine; nothing else imports Ray."""

@@ -1,0 +1,94 @@
+"""Callbacks: what wants to know how a run goes, without being in its way."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from semfed.events.records import Record
+
+if TYPE_CHECKING:  # the command line handles signals by a callback, and need not wait for torch to say --help
+    from semfed.checkpoint import Checkpoint
+    from semfed.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one arm with one seed leaves behind, beside its records.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray
+        Final parameters that the strategy holds.
+    details : mapping
+        What the strategy found out, such as clusters; values that JSON can hold.
+    baselines : mapping of str to float
+        What a trivial decision reaches, by metric.
+    samples : mapping of str to ndarray
+        What clients showed of their last test, such as received features: ``<name>/<client>``.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass
+class ExchangeProgress:
+    """How far one exchange of messages has come; it changes while they travel.
+
+    Attributes
+    ----------
+    asked : int
+        Clients that were sent a message.
+    answered : int
+        Clients whose reply is here, or known to be missing.
+    """
+
+    asked: int = 0
+    answered: int = 0
+
+
+def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes: equal for equal parameters only."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}:{array.dtype}:{array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+class Callback:
+    """Base of callbacks: override what you want to know. They are called in the server's process, in order."""
+
+    def on_resume(self, checkpoint: "Checkpoint") -> None:
+        """Take note, before the run starts, that it goes on from a checkpoint; what was before is not told again."""
+
+    def on_run_start(self, scenario: "Scenario") -> None:
+        """Take note of what is going to run."""
+
+    def on_arm_start(self, arm: str, seed: int) -> None:
+        """Take note that an arm starts with a seed."""
+
+    def on_exchanges(self, tally: ExchangeProgress) -> None:
+        """Take the tally of an exchange that begins, to look at it at any time; only where the server runs here."""
+
+    def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
+        """Take the records of a finished round; round 0 is what comes before the first."""
+
+    def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
+        """Take what a client's code said when it raised, with its traceback where the engine tells one."""
+
+    def on_checkpoint(self, checkpoint: "Checkpoint") -> None:
+        """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
+
+    def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
+        """Take what an arm with one seed leaves behind."""
+
+    def on_run_end(self, error: BaseException | None) -> None:
+        """Finish; `error` is what ended the run early. It is called in any case."""

@@ -1,1 +1,0 @@
-"""Running experiments: runner, run folder, history, reports and figures."""

@@ -1,0 +1,182 @@
+"""A deployment's grid that notices when a message was lost, sends it again, and waits for nodes that are away.
+
+A SuperLink hands a message out once. If its answer to a SuperNode's pull is lost, because the network was cut just
+then, nobody sees the message again: the SuperNode stays online, and the server waits for a reply that cannot come.
+(Flower's own remedy, pull request 7244, is open.) But a SuperNode takes its messages oldest first, and the next one
+only when the reply to the last has been sent. So a probe that is answered before an older message tells that this one
+was lost.
+
+A node that is silent for a while, too, loses what it was asked: the first look for its reply makes the SuperLink drop
+the message and put an error in its place, although the node may come back a moment later with the answer. So nobody
+looks for replies of a node that is away, until it is back or was away for too long.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from logging import WARNING
+from typing import Any
+
+from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.superlink.grid import HttpGrid
+
+from semfed.flower.client.app import PROBE, STATE
+
+POLL_S = 0.5
+SILENCE_S = 60.0
+ABSENCE_S = 90.0
+MARGIN_S = 5.0
+"""A node counts as away this long before the SuperLink says so, lest it does between two questions."""
+
+
+class ReliableGrid(Grid):
+    """The grid of a deployment, with messages that arrive.
+
+    Not for simulations: there, a node works on several messages at a time.
+
+    Parameters
+    ----------
+    grid : HttpGrid
+        Flower's.
+    silence : float
+        Seconds after which nodes that owe a reply are probed; every further time is twice as long as the last. A node
+        that is busy answers the probe when it is done.
+    absence : float
+        Seconds that a node may be away before what it was asked counts as lost. Flower calls away who was not heard
+        for a minute; a SuperNode that lost the line tries again every 25 s at the latest.
+    poll : float
+        Seconds between two looks for replies.
+    """
+
+    def __init__(
+        self, grid: HttpGrid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
+    ) -> None:
+        self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
+        self._nodes: dict[str, int] = {}
+        """Nodes that owe a reply, by the message's id."""
+        self._known: set[int] = set()
+        self._away_since: dict[int, float] = {}
+        self._again: dict[str, Message] = {}
+        """Messages that were sent again, as they were given, by the id that they have now."""
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
+        """Send messages, at most one to each node, and give their replies as they come.
+
+        Parameters
+        ----------
+        messages : iterable of Message
+        timeout : float, optional
+            Seconds for all of them together.
+
+        Yields
+        ------
+        Message
+            An error where the SuperLink did not take the message, or the reply was lost.
+        """
+        given, start, probe_at = list(messages), time.monotonic(), self.silence
+        taken = list(self.push_messages(given)) or [""] * len(given)
+        waiting = {message.metadata.message_id: message for message, id_ in zip(given, taken, strict=True) if id_}
+        for message in given:
+            if message.metadata.message_id not in waiting:
+                yield _no_reply(message, "the SuperLink did not take it")
+        probes: dict[str, int] = {}
+        while waiting and (timeout is None or time.monotonic() - start < timeout):
+            served: dict[int, str] = {}
+            for reply in self.pull_messages([*waiting, *probes]):
+                asked = reply.metadata.reply_to_message_id
+                if asked in waiting:
+                    del waiting[asked]
+                    yield reply
+                elif not reply.has_error():
+                    served[probes.pop(asked)] = str(reply.content.config_records[STATE].get("served"))
+            # Only now: where there is a reply to an older message, it has come with the probe's at the latest.
+            for asked, message in list(waiting.items()):
+                last = served.get(message.metadata.dst_node_id)
+                if last is not None and last == self._sent_as(asked):
+                    yield _no_reply(waiting.pop(asked), "its reply was lost on the way")
+                elif last is not None:
+                    self._send_again(message)
+            if time.monotonic() - start >= probe_at:
+                probe_at *= 2
+                probes = self._probe(message.metadata.dst_node_id for message in waiting.values())
+            if waiting:
+                time.sleep(self.poll)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that have come, to messages as they were given; nodes that are away are not asked for."""
+        away, replies = self._away(), []
+        sent = [self._sent_as(asked) for asked in message_ids]
+        for reply in self.grid.pull_messages([asked for asked in sent if self._nodes.get(asked) not in away]):
+            self._nodes.pop(reply.metadata.reply_to_message_id, None)
+            given = self._again.pop(reply.metadata.reply_to_message_id, None)
+            replies.append(reply if given is None else Message(_answer(reply), reply_to=given))
+        return replies
+
+    # -- the rest of Flower's interface -------------------------------------------------------------------
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Pass on to Flower's grid, and remember which node gets what."""
+        given = list(messages)
+        taken = self.grid.push_messages(given)
+        self._nodes |= {message.metadata.message_id: message.metadata.dst_node_id for message in given}
+        return taken
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the nodes that are online."""
+        return self.grid.get_node_ids()
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        """Pass on to Flower's grid."""
+        return self.grid.create_message(*args, **kwargs)
+
+    def set_run(self, run: Any) -> None:
+        """Pass on to Flower's grid."""
+        self.grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """The run, as Flower's grid has it."""
+        return self.grid.run
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _away(self) -> set[int]:
+        """Return the nodes that were online and may still come back."""
+        now, latest = time.monotonic(), time.time() + MARGIN_S
+        online = {node.node_id for node in self.grid.get_nodes() if node.online_until > latest}
+        for node in self._known - online - self._away_since.keys():
+            log(WARNING, "node %d is away; what it was asked is kept for it for %g s", node, self.absence)
+            self._away_since[node] = now
+        for node in online:
+            self._away_since.pop(node, None)
+        self._known |= online
+        return {node for node, since in self._away_since.items() if now - since < self.absence}
+
+    def _sent_as(self, asked: str) -> str:
+        """Return the id that a message has now."""
+        return next((now for now, given in self._again.items() if given.metadata.message_id == asked), asked)
+
+    def _send_again(self, given: Message) -> None:
+        about = given.metadata
+        log(
+            WARNING, "a message of type %s to node %d was lost; it is sent again", about.message_type, about.dst_node_id
+        )
+        self._again.pop(self._sent_as(about.message_id), None)
+        copy = Message(given.content, about.dst_node_id, about.message_type, group_id=about.group_id, ttl=about.ttl)
+        self.push_messages([copy])
+        self._again[copy.metadata.message_id] = given
+
+    def _probe(self, nodes: Iterable[int]) -> dict[str, int]:
+        probes = [Message(RecordDict(), node, PROBE) for node in nodes]
+        self.push_messages(probes)
+        return {probe.metadata.message_id: probe.metadata.dst_node_id for probe in probes}
+
+
+def _answer(reply: Message) -> RecordDict | Error:
+    return reply.error if reply.has_error() else reply.content
+
+
+def _no_reply(message: Message, reason: str) -> Message:
+    return Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason), reply_to=message)

@@ -1,0 +1,68 @@
+"""The replies of one exchange, together with what belongs to it: who was asked, in which places, how far it has come.
+
+Nothing of this is kept anywhere else, so it does not matter when, or beside which other exchange, replies are used up.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from flwr.app import Message
+
+from semfed.events.callbacks import ExchangeProgress
+
+
+class Replies(Iterator[Message]):
+    """Gives the replies of an exchange one by one, in the order of the clients.
+
+    Whoever wants none of them has to exhaust the iterator all the same: messages travel while it is used up.
+
+    Parameters
+    ----------
+    places : mapping of int to int
+        Place of every client that the exchange asks; see `places_of`.
+    replies : iterable of Message
+        At most one a client, ascending.
+    tally : ExchangeProgress, optional
+        Moved on by who makes the replies.
+
+    Attributes
+    ----------
+    places : mapping of int to int
+    tally : ExchangeProgress
+        How many of them have answered so far.
+    """
+
+    def __init__(
+        self, places: Mapping[int, int], replies: Iterable[Message], tally: ExchangeProgress | None = None
+    ) -> None:
+        self.places = places
+        self.tally = tally or ExchangeProgress(len(places))
+        self._replies = iter(replies)
+
+    @classmethod
+    def of(cls, replies: Iterable[Message]) -> "Replies":
+        """Return replies as they are; any other iterable of them is a whole exchange, of those that answer in it."""
+        if isinstance(replies, cls):
+            return replies
+        ordered = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+        return cls(places_of(reply.metadata.src_node_id for reply in ordered), ordered)
+
+    @property
+    def total(self) -> int:
+        """How many clients are asked, whether they answer or not."""
+        return len(self.places)
+
+    def only(self, replies: Iterable[Message]) -> "Replies":
+        """Return some of these replies as ones of the same exchange: places and total stay."""
+        return Replies(self.places, replies, self.tally)
+
+    def __next__(self) -> Message:
+        """Return the next client's reply."""
+        return next(self._replies)
+
+
+def places_of(clients: Iterable[int]) -> dict[int, int]:
+    """Return every client's place among them all, from 0, ascending: what the order of sums depends on.
+
+    See `semfed.flower.averaging.Average`.
+    """
+    return {client: place for place, client in enumerate(sorted(clients))}

@@ -1,0 +1,205 @@
+"""The server's side of a run: every arm with every seed, one after the other, over one grid."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from flwr.app import ArrayRecord, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from semfed import seeding
+from semfed.checkpoint import Checkpoint
+from semfed.errors import SemfedError
+from semfed.events.callbacks import Callback, ExchangeProgress, Outcome
+from semfed.events.interruption import Interruption
+from semfed.flower.server.checkpoints import Checkpoints
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.strategy import FederatedStrategy
+from semfed.flower.trial import Trial
+from semfed.scenario import Scenario
+from semfed.training.isolation import isolated
+
+OPENING_S = 120.0
+"""Opening a trial may take at least this long: nodes start, import and decode."""
+
+
+def run_trials(
+    grid: Grid, scenario: Scenario, callbacks: Sequence[Callback], *, resume: Checkpoint | None = None
+) -> None:
+    """Run all arms of a scenario with all its seeds and tell the callbacks.
+
+    Seeds go in the outer loop, so that a run that ends early has comparable arms.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of any engine.
+    scenario : Scenario
+    callbacks : sequence of Callback
+    resume : Checkpoint, optional
+        What to go on from: what was done before it is not done again.
+
+    Raises
+    ------
+    SemfedError
+        If clients or data do not allow it; what was measured before has reached the callbacks.
+    """
+    before = resume or Checkpoint(uuid4().hex)
+    midway = None if before.round is None else before
+    with told_of_run(callbacks, scenario, resume) as told:
+        for seed, arm in before.remaining(scenario):
+            run_arm(grid, Trial(scenario.arm(arm), arm, seed), told, run=before.run, resume=midway)
+            midway = None
+
+
+@contextmanager
+def told_of_run(
+    callbacks: Sequence[Callback], scenario: Scenario, resume: Checkpoint | None
+) -> Iterator[Sequence[Callback]]:
+    """Tell callbacks that a run starts and, in any case, how it ended; the first problem is the one that is raised.
+
+    Parameters
+    ----------
+    callbacks : sequence of Callback
+    scenario : Scenario
+    resume : Checkpoint or None
+        What the run goes on from.
+
+    Yields
+    ------
+    sequence of Callback
+        Whom to tell of all that happens in between.
+    """
+    problem: BaseException | None = None
+    try:
+        with Interruption() as interruption:
+            for callback in callbacks:
+                if resume is not None:
+                    callback.on_resume(resume)
+                callback.on_run_start(scenario)
+            yield [*callbacks, interruption]
+    except BaseException as error:
+        problem = error
+    for callback in callbacks:
+        try:
+            callback.on_run_end(problem)
+        except Exception as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+
+
+@isolated()
+def run_arm(
+    grid: Grid,
+    trial: Trial,
+    callbacks: Sequence[Callback],
+    *,
+    run: str = "",
+    resume: Checkpoint | None = None,
+) -> Outcome:
+    """Run one arm with one seed: open the federation, start the strategy, report every round.
+
+    Parameters
+    ----------
+    grid : Grid
+    trial : Trial
+    callbacks : sequence of Callback
+    run : str
+        Name of the run for checkpoints; empty for none.
+    resume : Checkpoint, optional
+        Of a round of this very arm and seed.
+    """
+    arm, seed, scenario = trial.arm, trial.seed, trial.scenario
+    for callback in callbacks:
+        callback.on_arm_start(arm, seed)
+    started = time.perf_counter()
+    federation = Federation(
+        grid, trial, timeout=max(scenario.timeout_s, OPENING_S), run=run, marks=resume.marks if resume else None
+    )
+
+    def watch(tally: ExchangeProgress) -> None:
+        for callback in callbacks:
+            callback.on_exchanges(tally)
+
+    def hear(client: int, phase: str, round_: str, text: str) -> None:
+        for callback in callbacks:
+            callback.on_client_error(arm, seed, int(round_ or 0), federation.name(client), phase, text)
+
+    federation.watch, federation.hear = watch, hear
+    strategy = make_strategy(trial)
+    points = Checkpoints(federation, strategy, callbacks, resume)
+    done = points.done
+
+    def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
+        """Flower calls this before the first and after every round."""
+        nonlocal started
+        true_round = done + round_
+        records, now = federation.take_records(true_round), time.perf_counter()
+        if round_ or not done:  # what comes before the first round has been told before
+            for callback in callbacks:
+                callback.on_round(arm, seed, true_round, records, now - started)
+            points.after_round(true_round, arrays)
+        points.before_round(true_round + 1)
+        seeding.seed_globals(seed, "server", true_round + 1)  # stock strategies draw their clients from Python's
+        started = now
+        return None
+
+    try:
+        result = points.continued(resume).start(
+            grid=federation,
+            initial_arrays=points.arrays,
+            num_rounds=scenario.rounds - done,
+            timeout=scenario.timeout_s,
+            evaluate_fn=after_round,
+        )
+    except SemfedError:
+        failures = [record for record in federation.take_records(points.round) if record.note is not None]
+        for callback in callbacks if failures else ():
+            callback.on_round(arm, seed, points.round, failures, time.perf_counter() - started)
+        raise
+    final = result.arrays or (points.arrays if points.aggregated else ArrayRecord())
+    outcome = Outcome(
+        arrays={name: array.numpy() for name, array in final.items()},
+        details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
+        baselines=_baselines(federation),
+        samples={f"{name}/{k}": array for k, own in sorted(federation.samples.items()) for name, array in own.items()},
+    )
+    for callback in callbacks:
+        callback.on_arm_end(arm, seed, outcome)
+    points.after_arm()
+    return outcome
+
+
+def make_strategy(trial: Trial) -> Strategy:
+    """Build the scenario's strategy: one of this package's kind, or a stock one of Flower's."""
+    choice = trial.scenario.strategy
+    cls: Any = choice.load()
+    own = issubclass(cls, FederatedStrategy)
+    strategy: Strategy = cls(trial, choice.settings) if own else cls(**choice.settings.model_dump())
+    return strategy
+
+
+def _baselines(federation: Federation) -> dict[str, float]:
+    """Collect what clients say a trivial decision reaches, averaged over the clients that have the metric.
+
+    Properties are called ``baseline/<metric>``; a quantity alone, without a slash, is that of the client's task, as
+    among the metrics.
+    """
+    found: dict[str, list[float]] = {}
+    for client, properties in sorted(federation.properties.items()):
+        task = federation.trial.scenario.clients[client].task
+        for name, value in properties.items():
+            if name.startswith("baseline/"):
+                metric = name.removeprefix("baseline/")
+                for label in (metric,) if "/" in metric else (f"{metric}/{task}", f"{metric}/average"):
+                    found.setdefault(label, []).append(float(value))
+    return {name: _mean(values) for name, values in found.items()}
+
+
+def _mean(values: Iterable[float]) -> float:
+    items = list(values)
+    return sum(items) / len(items)

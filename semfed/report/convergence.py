@@ -1,0 +1,39 @@
+"""Figures of how an optimisation converges: quantities that fall by orders of magnitude, on a logarithmic axis."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from semfed.runs.summary import Curves
+
+QUANTITIES = ("objective", "admm/primal-residual", "admm/dual-residual")
+
+
+def measured(by_arm: Curves) -> list[str]:
+    """Return which of the quantities a run has, and has above 0 at least once: a logarithm can show no other."""
+    return [metric for metric in QUANTITIES if any(_rises(metrics.get(metric, {})) for metrics in by_arm.values())]
+
+
+def _rises(seeds: Mapping[int, Mapping[int, float]]) -> bool:
+    return any(value > 0 for rounds in seeds.values() for value in rounds.values())
+
+
+def against_round_log(by_arm: Curves, metric: str, colours: Iterable[str]) -> Figure:
+    """Draw a positive quantity against the round: geometric mean over seeds, its range shaded."""
+    figure = Figure()
+    axes = figure.subplots()
+    for (arm, metrics), colour in zip(by_arm.items(), colours, strict=False):
+        seeds = metrics.get(metric, {})
+        rounds = sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
+        values = np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+        if rounds:
+            values = np.where(values > 0, values, np.nan)  # what is exactly reached has no place on the axis
+            axes.plot(rounds, np.exp(np.log(values).mean(axis=0)), color=colour, label=arm)
+            axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    axes.set_yscale("log")
+    axes.set_xlabel("communication round")
+    axes.set_ylabel("J" if metric == "objective" else metric.rpartition("/")[2].replace("-", " "))
+    if axes.lines:
+        axes.legend(loc="best")
+    return figure

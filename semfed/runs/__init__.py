@@ -1,0 +1,1 @@
+"""Running a scenario: the trials, the run folder, history, summary and statistics."""

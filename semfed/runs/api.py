@@ -1,0 +1,216 @@
+"""`semfed.run`: what the command line does, from Python."""
+
+import os
+import shlex
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from semfed import checkpoint as checkpoints
+from semfed.checkpoint.manifest import CLIENTS, FOLDER, Checkpoint
+from semfed.errors import CheckpointError, RunFolderError, ScenarioError, SemfedError
+from semfed.events.callbacks import Callback
+from semfed.flower import preflight
+from semfed.flower.client.cache import ProcessCache
+from semfed.runs import folder as folders
+from semfed.runs.history import History
+from semfed.runs.recorder import Recorder, write_summary
+from semfed.scenario import Scenario
+from semfed.scenario.overrides import Overrides, load
+from semfed.scenario.settings import suggest
+
+ENGINES = ("inprocess", "ray", "flower")
+OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
+    "workers": (("ray",), TypeAdapter(Annotated[int, Field(ge=1)]), "workers"),
+    "ray_address": (("ray",), TypeAdapter(str), "address"),
+    "gpus_per_worker": (("ray",), TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]), "gpus_per_worker"),
+    "state_memory_mb": (
+        ("inprocess", "ray"),
+        TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]),
+        "state_memory_mb",
+    ),
+    "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
+}
+"""Options by the engines that have them, with what they may be, and what the engine calls them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : Path
+        Its run folder.
+    scenario : Scenario
+        What was run, resolved.
+    summary : dict
+        Content of ``summary.json``.
+    """
+
+    folder: Path
+    scenario: Scenario
+    summary: dict[str, Any]
+
+
+def run(
+    scenario: str | Path | Mapping[str, Any] | Scenario | None = None,
+    *,
+    engine: str = "inprocess",
+    arms: str | Sequence[str] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    overrides: Overrides = (),
+    sweep: str | Mapping[str, Any] | None = None,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus_per_worker: float | None = None,
+    state_memory_mb: float | None = None,
+    cohort: int | None = None,
+) -> Run:
+    """Run a scenario and return what it left behind.
+
+    Parameters
+    ----------
+    scenario : str, Path, mapping or Scenario, optional
+        A built-in's name, a folder with ``scenario.toml``, a TOML file, or what would stand in one; not needed to
+        resume.
+    engine : {"inprocess", "ray", "flower"}
+        This process, Ray actors that keep their clients, or Flower's own Ray simulation. The numbers are the same.
+    arms, seeds, overrides, sweep
+        Which arms, with which seeds and other values; see `semfed.scenario.overrides.load`.
+    data_root : str or Path, optional
+        Where data sets are; the environment variable ``SEMFED_DATA`` by default.
+    out : str or Path, optional
+        The run folder; a new one below ``runs`` by default.
+    resume : str or Path, optional
+        A run folder to go on in, from its last checkpoint; the engine may be another one. Its scenario is the one
+        that it holds: what is given of a scenario, arms, seeds, overrides or a sweep must come to the same.
+    callbacks : sequence of Callback
+        Told of everything, beside the recorder.
+    workers : int, optional
+        Engine ``ray``: number of actors; one a CPU by default.
+    ray_address : str, optional
+        Engine ``ray``: a cluster to join.
+    gpus_per_worker : float, optional
+        Engine ``ray``: share of a GPU for every actor; none by default.
+    state_memory_mb : float, optional
+        Engines ``inprocess`` and ``ray``: megabytes of client states in memory, 256 by default; the others lie on disk.
+    cohort : int, optional
+        Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can. The
+        numbers are then the same up to float rounding only. It pays on a GPU; on a CPU it hardly does.
+
+    Raises
+    ------
+    SemfedError
+        One sentence about what is wrong, before any training where that is possible.
+    """
+    options = engine_options(
+        engine,
+        workers=workers,
+        ray_address=ray_address,
+        gpus_per_worker=gpus_per_worker,
+        state_memory_mb=state_memory_mb,
+        cohort=cohort,
+    )
+    root = find_data_root(data_root)
+    if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
+        raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
+    if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
+        what: dict[str, Any] = {"arms": arms, "seeds": seeds, "sweep": sweep}
+        given = None if scenario is None else load(scenario, overrides, **what)  # first: it may bring plugins along
+        resolved = load(Path(resume) / folders.SCENARIO)
+        if (load(resolved, overrides, **what) if given is None else given) != resolved:
+            raise CheckpointError(
+                f"'{resume}' is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out to "
+                "resume it"
+            )
+    elif scenario is not None:
+        resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
+    else:
+        raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    cache = ProcessCache()
+    sizes = preflight.check(resolved, root, cache)
+    target = resume or out or folders.default_folder(resolved.name, Path("runs"))
+    folder = folders.create(Path(target), resume=resume is not None)
+    checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
+    try:
+        if engine == "flower":
+            from semfed.engine.flower_simulation import simulate
+
+            if checkpoint is not None:
+                with folders.lock(folder):  # now: the lines that the run appends are followed from here
+                    History(folder).cut(checkpoint)
+            simulate(resolved, folder, root, callbacks, resume=checkpoint)
+        else:
+            from semfed.engine.local import local_grid
+            from semfed.flower.server.run import run_trials
+
+            states = folder / FOLDER / CLIENTS
+            with local_grid(engine, sizes, root, states, cache=cache, **options) as grid:
+                run_trials(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
+    except BaseException as error:
+        if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
+            with suppress(OSError, RunFolderError), folders.lock(folder):
+                if (folder / folders.METRICS).exists() and not (folder / folders.SUMMARY).exists():
+                    write_summary(folder, resolved, error)
+        if not isinstance(error, SemfedError | KeyboardInterrupt):
+            folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
+        if (folder / folders.ERRORS).exists():
+            error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
+        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
+        raise
+    return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
+
+
+def engine_options(engine: str, **given: Any) -> dict[str, Any]:
+    """Return the options that an engine is started with.
+
+    Parameters
+    ----------
+    engine : str
+    **given
+        Options of `run`, by their names; None for those that were not given.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such engine, or an option is not one of its, or out of range.
+    """
+    if engine not in ENGINES:
+        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
+    options = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        engines, kind, keyword = OPTIONS[name]
+        if engine not in engines:
+            raise ScenarioError(
+                f"{name} = {value!r} has no effect with engine {engine!r}: it is an option of {' and '.join(engines)}"
+            )
+        try:
+            options[keyword] = kind.validate_python(value)
+        except ValidationError as error:
+            raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
+    return options
+
+
+def _same(engine: str, data_root: str | Path | None) -> str:
+    """Return the options that a run goes on with and that its folder does not know."""
+    given = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
+    return given if engine == "inprocess" else f" --engine {engine}{given}"
+
+
+def find_data_root(given: str | Path | None) -> Path | None:
+    """Return the absolute data root: what is given, else ``SEMFED_DATA``, else None."""
+    value = given or os.environ.get("SEMFED_DATA")
+    return Path(value).expanduser().resolve() if value else None

@@ -1,0 +1,30 @@
+"""What an experiment is: a scenario file, its settings, its plugins and what the command line changes in it."""
+
+from semfed.scenario.files import built_in, locate, read, validate
+from semfed.scenario.schema import (
+    Arm,
+    ClientSpec,
+    DataSettings,
+    ModelSettings,
+    Scenario,
+    Sweep,
+    Task,
+    TrainingSettings,
+    merge,
+)
+
+__all__ = [
+    "Arm",
+    "ClientSpec",
+    "DataSettings",
+    "ModelSettings",
+    "Scenario",
+    "Sweep",
+    "Task",
+    "TrainingSettings",
+    "built_in",
+    "locate",
+    "merge",
+    "read",
+    "validate",
+]

@@ -1,0 +1,97 @@
+"""Several chains of one architecture trained side by side: weights stacked, one set of operations for all of them.
+
+A small network does not fill a GPU, but many of them together do. Clients stay apart: the gradient of the sum of
+their losses holds every client's own gradient, and SGD and Adam work element by element. So the numbers are those of
+`semfed.training.end_to_end.AutogradChain`, one client after the other, up to float rounding.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from semfed.models.layers.dropout import Dropout
+from semfed.scenario import TrainingSettings
+from semfed.training.fused.fully_connected import Send
+from semfed.training.optimizers import make_optimizer
+
+
+class Cohort:
+    """Copies of an encoder and a decoder, one a client.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    encoder, decoder : nn.Module
+        Lend their architecture; their own weights do not matter and do not change.
+    states : sequence of list of ndarray
+        Every client's weights and buffers, encoder's before decoder's, as in their ``state_dict()``s.
+    mu : float, default 0
+        Weight of the proximal term, which holds every client to its `states`.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        states: Sequence[Sequence[npt.NDArray[Any]]],
+        mu: float = 0.0,
+    ) -> None:
+        self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        trained = dict(self.networks.named_parameters())
+        self._stacked: dict[str, Tensor] = {}
+        for (name, like), arrays in zip(self.networks.state_dict().items(), zip(*states, strict=True), strict=True):
+            tensor = torch.from_numpy(np.stack(arrays)).to(like.device)
+            self._stacked[name] = nn.Parameter(tensor) if name in trained else tensor
+        self._leaves = [tensor for tensor in self._stacked.values() if isinstance(tensor, nn.Parameter)]
+        self._optimizer = make_optimizer(settings, self._leaves, mu=mu, shared=self._leaves)
+
+    def step(self, inputs: Tensor, labels: Tensor, sends: Sequence[Send]) -> Tensor:
+        """Take one step for every client.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (clients, batch, ...)
+        labels : Tensor, shape (clients, batch), int64
+        sends : sequence of callable
+            Every client's channel.
+
+        Returns
+        -------
+        Tensor, shape (clients,)
+            Mean losses in nats before the step, detached.
+        """
+        encoded = self._apply("encoder", inputs)
+        received = torch.stack([send(symbols) for send, symbols in zip(sends, encoded, strict=True)])
+        logits = self._apply("decoder", received)
+        clients, batch = labels.shape
+        each = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(clients, batch).mean(1)
+        self._optimizer.step(torch.autograd.grad(each.sum(), self._leaves))
+        return each.detach()
+
+    def states(self) -> list[list[npt.NDArray[Any]]]:
+        """Return every client's weights and buffers, as they were given."""
+        arrays = [tensor.detach().cpu().numpy() for tensor in self._stacked.values()]
+        return [[array[k] for array in arrays] for k in range(len(arrays[0]))]
+
+    def _apply(self, part: str, x: Tensor) -> Tensor:
+        prefix = f"{part}."
+        own = {name.removeprefix(prefix): t for name, t in self._stacked.items() if name.startswith(prefix)}
+
+        def call(state: dict[str, Tensor], one: Tensor) -> Tensor:
+            out: Tensor = functional_call(self.networks[part], state, (one,))
+            return out
+
+        out: Tensor = torch.vmap(call)(own, x)
+        return out
+
+
+def stackable(network: nn.Module) -> bool:
+    """Whether a network works on stacked weights: no layer draws random numbers of its own."""
+    return not any(isinstance(module, Dropout | nn.Dropout) for module in network.modules())

@@ -1,0 +1,35 @@
+from flwr.app import ConfigRecord
+
+from semfed.checkpoint import StateRef
+from semfed.flower.server.ledger import KEEP, Ledger
+
+
+def test_the_evaluation_of_a_round_asks_for_the_state() -> None:
+    ledger = Ledger("0" * 32, {1: StateRef(3, "old")})
+    assert ledger.order(1, "evaluate") == {}  # no checkpoint is due
+    ledger.due = 5
+    assert ledger.order(1, "train") == {}
+    assert ledger.order(1, "evaluate") == {"keep": 5, "committed": 3}
+    assert ledger.order(0, KEEP) == {"keep": 5, "committed": -1}
+
+
+def test_who_has_changed_since_is_asked_at_the_end() -> None:
+    ledger = Ledger("0" * 32)
+    ledger.due = 2
+    for client in (0, 1, 2):
+        assert ledger.note(client, None) is None
+    assert ledger.note(0, ConfigRecord({"kept": "hash"})) is None
+    assert ledger.note(1, ConfigRecord({"kept": ""})) is None  # nothing private
+    assert ledger.note(2, ConfigRecord({"problem": "no room"})) == "no room"
+    assert ledger.unkept == [2]
+    assert ledger.marks == {0: StateRef(2, "hash")}
+
+
+def test_a_file_is_needed_until_a_newer_checkpoint_is_complete() -> None:
+    ledger = Ledger("0" * 32)
+    for due in (1, 2):
+        ledger.due = due
+        ledger.note(0, ConfigRecord({"kept": f"hash {due}"}))
+        assert ledger.order(0, KEEP)["committed"] == -1
+    ledger.commit()
+    assert ledger.order(0, KEEP)["committed"] == 2

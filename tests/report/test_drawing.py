@@ -1,0 +1,50 @@
+"""Figures are ours, whatever the session says; one that fails costs nothing else."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import semfed
+from semfed.report import plots
+from semfed.report.drawing import draw
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("drawn") / "run"
+    return semfed.run("digits", seeds=[0], overrides=["rounds=1", "training.epochs=1"], out=out).folder
+
+
+def test_a_session_s_backend_and_style_change_nothing(folder: Path, tmp_path: Path) -> None:
+    ours = {path.name: path.read_bytes() for path in draw(folder)}
+    assert ours
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 30\naxes.facecolor: red\n")
+    session = {**os.environ, "MPLBACKEND": "module://not_of_this_interpreter", "MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "semfed", "plot", str(folder)], env=session, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert {path.name: path.read_bytes() for path in (folder / "plots").glob("*.png")} == ours
+
+
+def test_a_figure_that_fails_is_told_of_and_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no room for a legend")
+
+    monkeypatch.setattr(plots, "similarity_map", fail)
+    with caplog.at_level(logging.WARNING):
+        drawn = {path.stem for path in draw(folder)}
+    assert "similarity" not in drawn
+    assert "accuracy-average-vs-round" in drawn
+    assert "similarity.png' is left out: no room for a legend" in caplog.text
+
+
+def test_names_are_no_formulas(folder: Path) -> None:
+    with plots.style.context(["default", plots.STYLE]):
+        figure = plots.figures(folder)["similarity"]()
+        figure.axes[0].set_title("$\\nonsense{")
+        figure.savefig(folder / "formula.png")

@@ -1,0 +1,33 @@
+"""Errors against the rate that they take, of arms and of a sweep."""
+
+import pytest
+
+from semfed.report.plots import against_rate
+from semfed.scenario import Sweep
+
+
+def entry(*values: float) -> dict[str, object]:
+    return {"mean": sum(values) / len(values), "values": {str(seed): value for seed, value in enumerate(values)}}
+
+
+SUMMARY = {
+    "arms": {
+        f"{arm}@{value}": {"final": {"rate/t1": entry(1.0, 1.0 + value), "error/t1": entry(0.1, 0.1 + value)}}
+        for arm in ("iopm", "gaussian-prior")
+        for value in (0.1, 0.2)
+    }
+}
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_one_label_an_arm_and_one_marker_a_seed(swept: bool) -> None:
+    arms = ("iopm", "gaussian-prior")
+    sweep = Sweep(setting="lambda_eff", values=(0.1, 0.2), arms=arms) if swept else None
+    (axes,) = against_rate(SUMMARY, sweep, "t1").axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == list(arms if swept else SUMMARY["arms"])
+    markers, line = axes.lines[:2]
+    assert list(markers.get_xdata()) == pytest.approx([1.0, 1.1, 1.0, 1.2] if swept else [1.0, 1.1])
+    assert list(markers.get_ydata()) == pytest.approx([10, 20, 10, 30] if swept else [10, 20])
+    assert list(line.get_xdata()) == pytest.approx([1.05, 1.1] if swept else [1.05])

@@ -1,0 +1,43 @@
+import pytest
+from flwr.serverapp.strategy import FedAvgM
+
+from semfed.channels.awgn import AWGN
+from semfed.errors import ScenarioError
+from semfed.scenario import plugins
+
+
+def test_built_in_parts_are_found_by_entry_point() -> None:
+    for group in plugins.GROUPS:
+        for name in plugins.available(group):
+            assert plugins.load(group, name) is not None
+    assert plugins.load("channels", "awgn") is AWGN
+
+
+def test_an_explicit_attribute_is_found() -> None:
+    assert plugins.load("channels", "semfed.channels.awgn:AWGN") is AWGN
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("awng", "did you mean 'awgn'"),
+        ("no.such:Thing", "cannot be loaded"),
+        ("semfed.channels.awgn:Nope", "cannot be loaded"),
+    ],
+)
+def test_what_cannot_be_found_is_explained(name: str, words: str) -> None:
+    with pytest.raises(ScenarioError, match=words):
+        plugins.load("channels", name)
+
+
+def test_settings_of_a_stock_strategy_are_its_keyword_arguments() -> None:
+    chosen = plugins.parse("strategies", {"name": "flwr.serverapp.strategy:FedAvgM", "server_learning_rate": 0.5})
+    assert chosen.load() is FedAvgM
+    assert chosen.settings.model_dump()["server_learning_rate"] == 0.5
+    with pytest.raises(ValueError, match="did you mean 'server_learning_rate'"):
+        plugins.parse("strategies", {"name": "flwr.serverapp.strategy:FedAvgM", "server_learning_rat": 0.5})
+
+
+def test_dump_and_parse_are_inverse() -> None:
+    chosen = plugins.parse("channels", {"name": "rayleigh", "fading": "block"})
+    assert plugins.parse("channels", chosen.dump()) == chosen
