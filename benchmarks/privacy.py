@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import semfed
+from semfed.algorithms.privacy import spent
 from semfed.engine.inprocess import InProcessGrid, flower_identity
 from semfed.flower.client.app import make_client_app
 from semfed.flower.server.federation import Federation
@@ -73,7 +74,7 @@ def accuracy(epsilon: float | None, seeds: Sequence[int], rounds: int) -> dict[s
     private = run.scenario.arm(ARM).privacy.updates
     return {
         "epsilon": epsilon,
-        "epsilon_of_all_rounds": None if private is None else private.spent(rounds),
+        "epsilon_of_all_rounds": None if private is None else spent(private, rounds),
         "accuracy_mean": statistics.mean(last),
         "accuracy_std": statistics.pstdev(last),
         "accuracy_per_seed": last,

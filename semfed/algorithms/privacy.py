@@ -14,77 +14,31 @@ J. Dong, A. Roth and W. J. Su, "Gaussian Differential Privacy" (JRSS B 2022), co
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
 from scipy.special import erfcx, ndtr
 
-from semfed.scenario.settings import StrictModel
+from semfed.scenario.privacy import LabelPrivacy, UpdatePrivacy
 
 COUNTS_SENSITIVITY = 2.0
 """Replacing a sample takes one from a count and adds one to another: the counts change by 2 in the 1-norm."""
 
 
-class LabelPrivacy(StrictModel):
-    """Protection of the label distribution that a client tells before training."""
+def spent(settings: UpdatePrivacy, rounds: int) -> float:
+    """Return the epsilon of this many rounds together, at ``settings.delta``: exact, not a bound.
 
-    epsilon: float = Field(gt=0)
-    """Of every telling, which happens once an arm and seed."""
+    Every round is a Gaussian mechanism whose noise is sqrt(2 ln(1.25 / delta)) / epsilon times the sensitivity, and n
+    of them together tell as much as one with 1 / sqrt(n) of the noise.
 
-
-class UpdatePrivacy(StrictModel):
-    """Protection of the model updates that a client sends after training."""
-
-    clipping_norm: float = Field(gt=0)
-    """Largest 2-norm C of an update, over all arrays; longer ones are shortened."""
-    epsilon: float = Field(gt=0)
-    """Sets the noise, by Flower's classical calibration: of standard deviation 2 C sqrt(2 ln(1.25 / delta)) / epsilon.
-    What rounds really cost is `spent`: less than this in one round up to epsilon 8.4 at delta 1e-5, more beyond, where
-    the calibration, a theorem below 1, no longer holds."""
-    delta: float = Field(gt=0, lt=1)
-    """Of one round, and of the total that is reported."""
-
-    @property
-    def sensitivity(self) -> float:
-        """Any two updates of norm at most C differ by at most 2 C in the 2-norm."""
-        return 2.0 * self.clipping_norm
-
-    def spent(self, rounds: int) -> float:
-        """Return the epsilon of this many rounds together, at `delta`: exact, not a bound.
-
-        Every round is a Gaussian mechanism whose noise is sqrt(2 ln(1.25 / delta)) / epsilon times the sensitivity, and
-        n of them together tell as much as one with 1 / sqrt(n) of the noise.
-
-        Examples
-        --------
-        >>> settings = UpdatePrivacy(clipping_norm=1.0, epsilon=1.0, delta=1e-5)
-        >>> round(settings.spent(1), 3), round(settings.spent(10), 3)
-        (0.751, 2.688)
-        """
-        multiplier = math.sqrt(2.0 * math.log(1.25 / self.delta)) / self.epsilon
-        return gaussian_epsilon(math.sqrt(rounds) / multiplier, self.delta)
-
-
-class Privacy(StrictModel):
-    """What clients protect; nothing by default."""
-
-    noise: Literal["secret", "seeded"] = "secret"
-    """``secret`` noise comes from the operating system and differs in every run. ``seeded`` noise comes from the
-    scenario's seed: whoever knows the seed, such as the server, can take it off, so it serves simulations alone."""
-    labels: LabelPrivacy | None = None
-    updates: UpdatePrivacy | None = None
-
-    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
-        """Tell what has no effect; see `semfed.scenario.effects`."""
-        if self.labels is None and self.updates is None:
-            yield f"{here}.noise", "nothing is protected; set privacy.labels or privacy.updates"
-        if not getattr(scenario.learner.load(), "tells_labels", True):
-            yield f"{here}.labels", f"learner '{scenario.learner.name}' never tells its label distribution"
-        if not getattr(scenario.strategy.settings, "exchange", True):
-            yield f"{here}.updates", "with strategy.exchange = false no updates are sent"
+    Examples
+    --------
+    >>> settings = UpdatePrivacy(clipping_norm=1.0, epsilon=1.0, delta=1e-5)
+    >>> round(spent(settings, 1), 3), round(spent(settings, 10), 3)
+    (0.751, 2.688)
+    """
+    multiplier = math.sqrt(2.0 * math.log(1.25 / settings.delta)) / settings.epsilon
+    return gaussian_epsilon(math.sqrt(rounds) / multiplier, settings.delta)
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:

@@ -25,10 +25,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from semfed.algorithms.privacy import Privacy
 from semfed.errors import ScenarioError
 from semfed.scenario.partitions import CountsPartition, PartitionChoice
 from semfed.scenario.plugins import Plugin, parse
+from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
 
 Label = int | str

@@ -9,9 +9,10 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.clientapp.mod import LocalDpMod
 
 from semfed import seeding
-from semfed.algorithms.privacy import Privacy, private_pmf
+from semfed.algorithms.privacy import private_pmf
 from semfed.errors import SemfedError
 from semfed.flower.trial import Trial
+from semfed.scenario.privacy import Privacy
 
 PMF = "pmf/"
 

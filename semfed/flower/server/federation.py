@@ -15,6 +15,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
+from semfed.algorithms import privacy
 from semfed.checkpoint import StateRef
 from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.events.callbacks import ExchangeProgress
@@ -214,7 +215,7 @@ class Federation(Grid):
         records += [record(None, name, value) for name, value in self._reported]
         private = self.trial.scenario.privacy.updates
         if private is not None:
-            records.append(record(None, "privacy/epsilon", private.spent(round_)))
+            records.append(record(None, "privacy/epsilon", privacy.spent(private, round_)))
         self._metrics, self._failures, self._reported, self._retried = [], [], [], []
         return records
 

@@ -9,6 +9,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 import semfed
+from semfed.algorithms.privacy import spent
 from semfed.errors import SemfedError
 from semfed.flower.server.federation import Federation
 from semfed.scenario import Scenario, overrides
@@ -88,7 +89,7 @@ def test_engines_agree_and_the_epsilon_so_far_is_recorded(tmp_path: Path) -> Non
         texts.append((done.folder / "metrics.jsonl").read_text())
     assert texts[0] == texts[1]
     records = [json.loads(line) for line in texts[0].splitlines()]
-    spent = {r["round"]: r["value"] for r in records if r["metric"] == "privacy/epsilon"}
+    told = {r["round"]: r["value"] for r in records if r["metric"] == "privacy/epsilon"}
     settings = overrides.load("digits", [UPDATES]).privacy.updates
     assert settings is not None
-    assert spent == {0: 0.0, 1: settings.spent(1), 2: settings.spent(2)}
+    assert told == {0: 0.0, 1: spent(settings, 1), 2: spent(settings, 2)}
