@@ -12,12 +12,18 @@ MODULES = sorted(
     path.relative_to(ROOT) for top in ("semfed", "clients", "strategies") for path in (ROOT / top).rglob("*.py")
 )
 FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "clients/", "strategies/")
-LAYERS = [
-    ("semfed/cli.py", "semfed/__main__.py"),
-    ("semfed/trial/",),
-    ("semfed/engine/",),
-    ("semfed/flower/",),
-]
+FLOORS = (
+    ("errors", "seeding"),
+    ("checkpoint", "events", "scenario"),
+    ("channels", "data", "models"),
+    ("algorithms", "training"),
+    ("flower",),
+    ("engine",),
+    ("runs",),
+    ("report",),
+    ("cli", "__main__"),
+)
+"""What stands on what: a module imports from its own room, from rooms of its floor, and from the floors below."""
 
 
 def imports(path: Path) -> set[str]:
@@ -35,8 +41,9 @@ def test_imports_stay_where_they_belong(path: Path) -> None:
     used = imports(path)
     if not str(path).startswith(FLOWER_MAY):
         assert not any(name.split(".")[0] == "flwr" for name in used), "flwr is imported outside its places"
-    if path.name not in ("ray.py", "ray_cluster.py"):
-        assert not any(name.split(".")[0] == "ray" for name in used), "ray belongs to engine/ray.py and ray_cluster.py"
+    for package, room in (("ray", "semfed/engine/ray/"), ("matplotlib", "semfed/report/")):
+        if not str(path).startswith(room):
+            assert not any(name.split(".")[0] == package for name in used), f"{package} belongs to {room}"
     if str(path).startswith("semfed/"):
         outside = [
             name for name in used if name.startswith(("semfed.clients", "semfed.strategies", "semfed.scenarios"))
@@ -44,14 +51,34 @@ def test_imports_stay_where_they_belong(path: Path) -> None:
         assert not outside, "semfed finds clients and strategies by entry point"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if str(p).startswith("semfed/")], ids=str)
+def floor(room: str) -> int:
+    return next(height for height, rooms in enumerate(FLOORS) if room in rooms)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[0] == "semfed"], ids=str)
 def test_imports_run_downward(path: Path) -> None:
-    level = next((k for k, places in enumerate(LAYERS) if str(path).startswith(places)), len(LAYERS))
-    above = [
-        place.removesuffix("/").removesuffix(".py").replace("/", ".") for places in LAYERS[:level] for place in places
-    ]
-    if path != Path("semfed/__init__.py"):
-        assert not [name for name in imports(path) if name.startswith(tuple(above))]
+    if path == Path("semfed/__init__.py"):
+        return
+    own = path.parts[1].removesuffix(".py")
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("semfed.")}
+    rooms = {room for floor_ in FLOORS for room in floor_}
+    assert not [room for room in used & rooms if floor(room) > floor(own)]
+
+
+def test_rooms_of_one_floor_do_not_import_each_other_in_a_circle() -> None:
+    arrows = {
+        (path.parts[1].removesuffix(".py"), name.split(".")[1])
+        for path in MODULES
+        if path.parts[0] == "semfed" and path != Path("semfed/__init__.py")
+        for name in imports(path)
+        if name.startswith("semfed.")
+    }
+    assert not [(one, other) for one, other in arrows if one < other and (other, one) in arrows]
+
+
+def test_the_listing_shows_the_house() -> None:
+    rooms = {path.parts[1].removesuffix(".py") for path in MODULES if path.parts[0] == "semfed"}
+    assert rooms - {"__init__"} == {room for floor_ in FLOORS for room in floor_}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

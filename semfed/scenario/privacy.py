@@ -22,8 +22,8 @@ class UpdatePrivacy(StrictModel):
     """Largest 2-norm C of an update, over all arrays; longer ones are shortened."""
     epsilon: float = Field(gt=0)
     """Sets the noise, by Flower's classical calibration: of standard deviation 2 C sqrt(2 ln(1.25 / delta)) / epsilon.
-    What rounds really cost is `semfed.algorithms.privacy.spent`: less than this in one round up to epsilon 8.4 at delta 1e-5, more beyond, where
-    the calibration, a theorem below 1, no longer holds."""
+    What rounds really cost is `semfed.algorithms.privacy.spent`: less than this in one round up to epsilon 8.4 at delta
+    1e-5, more beyond, where the calibration, a theorem below 1, no longer holds."""
     delta: float = Field(gt=0, lt=1)
     """Of one round, and of the total that is reported."""
 
