@@ -62,8 +62,7 @@ class ProcessCache:
         data = trial.scenario.data
 
         def opened() -> Dataset:
-            source = data.source.load()(data.source.settings)
-            return open_dataset(source, data.source.name, root, download=data.download).to(device)
+            return open_dataset(data.source.make(), data.source.name, root, download=data.download).to(device)
 
         return self.once(("dataset", root, device), opened)
 
