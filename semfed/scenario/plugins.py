@@ -1,8 +1,8 @@
 """Look-up of the exchangeable parts: built-in or third-party, all by entry point or ``module:attribute``.
 
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
-``semfed.channels``, ``semfed.datasets``, ``semfed.latents``, ``semfed.models`` and ``semfed.callbacks``. Nothing else
-is ever imported on the word of a scenario or of a message.
+``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models`` and
+``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
-GROUPS = ("strategies", "clients", "channels", "datasets", "latents", "models", "callbacks")
+GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
 STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from semfed import seeding
 from semfed.data.cache import open_dataset
 from semfed.data.dataset import Dataset, standardise
-from semfed.data.partition import Rows, partition
+from semfed.data.partitions import Rows, deal
 from semfed.flower.trial import Trial
 from semfed.training.isolation import isolated
 
@@ -78,8 +78,8 @@ class ProcessCache:
 
         def dealt() -> list[Rows]:
             generator = seeding.numpy_generator(trial.seed, "partition")
-            split, clients = trial.scenario.data.partition, len(trial.scenario.clients)
-            return partition(split, dataset.train.labels.numpy(), dataset.classes, clients, generator)
+            rule, clients = trial.scenario.data.partition, len(trial.scenario.clients)
+            return deal(rule, dataset.train.labels.numpy(), dataset.classes, clients, generator)
 
         return self.once(("partition", root, trial.seed), dealt)[client]
 
