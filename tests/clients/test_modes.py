@@ -132,7 +132,7 @@ def test_latents_come_from_encoders_in_evaluation_mode(encoder: str) -> None:
 def test_running_statistics_travel(learner: str) -> None:
     """Two minibatches of 20 images: two updates, counted in what the client sends."""
     made = given(learner, "dcgan")
-    network = client(made).common if learner == "cooperative" else client(made).resident().encoder
+    network = client(made).common.network if learner == "cooperative" else client(made).resident().encoder
     names = list(network.state_dict())
     sent, _ = one_round(client(made), 1, client(made).get_parameters({}))
     named = dict(zip(names, sent, strict=False))
