@@ -21,8 +21,11 @@ from semfed.algorithms.alignment.wire import from_wire, to_wire
 from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import Arrays, Learner, Session
 from semfed.scenario import Scenario
+
+from .scores import ACCURACY
 
 
 class AlignedUser(Learner):
@@ -33,6 +36,12 @@ class AlignedUser(Learner):
     classifier follow from the seed, so they are made once per process and never sent.
     """
 
+    metrics = (
+        ACCURACY,
+        Metric("nmse", better="lower", text="NMSE"),
+        Metric("mse", better="lower", role="detail", text="MSE"),
+        Metric("objective/user", better="lower", role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({"mode"}), "evaluate": frozenset({"mode"})}
 
     class Settings(LatentSettings):

@@ -22,6 +22,7 @@ from semfed.channels import Meter
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.flower.client.recent import Recent
 from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
@@ -66,6 +67,13 @@ class CooperativeClient(Learner):
     entry in the scenario is the one whose label statistics clustering compares.
     """
 
+    metrics = (
+        Metric("error", better="lower", fraction=True, against="rate", baseline="majority class"),
+        Metric("rate", "nats", better="lower", role="detail"),
+        Metric("rate-lower", "nats", better="lower", role="detail"),
+        Metric("rate-upper", "nats", better="lower", role="detail"),
+        Metric("common_error", better="lower", fraction=True, role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     class Settings(RateSettings):

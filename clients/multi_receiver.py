@@ -18,6 +18,7 @@ from semfed import models, training
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
@@ -25,6 +26,7 @@ from semfed.training import weights
 from semfed.training.losses import error_rate
 
 from .label_statistics import label_statistics
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
@@ -86,6 +88,12 @@ class MultiReceiverClient(Learner):
             if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
 
+    metrics = (
+        ACCURACY,
+        TEST_SNRS,
+        Metric("uses_per_image", "channel uses", role="detail"),
+        Metric("power/raw", role="detail"),
+    )
     sends_encoded = True
 
     @classmethod

@@ -19,6 +19,8 @@ from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, 
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
 
+from .scores import ACCURACY
+
 EVALUATION_BATCH = 10_000
 
 
@@ -30,6 +32,7 @@ class MultitaskClient(Learner):
     """
 
     Settings = StrictModel
+    metrics = (ACCURACY,)
     requires_every_value = True
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
     sends_encoded = True

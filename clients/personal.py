@@ -18,11 +18,14 @@ from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import Learner, Session
 from semfed.models.layers.dropout import draw_from
 from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
+
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 GATHERED = 32
@@ -57,6 +60,11 @@ class PersonalClient(Learner):
     """
 
     Settings = PersonalSettings
+    metrics = (
+        ACCURACY,
+        Metric("chance", better="higher", fraction=True, role="baseline"),
+        TEST_SNRS,
+    )
     tells_labels = False
     sends_encoded = True
 

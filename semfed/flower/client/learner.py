@@ -16,8 +16,10 @@ from flwr.client import NumPyClient
 from torch import nn
 
 from semfed import seeding
+from semfed.channels.meter import SIGNALS
 from semfed.data.dataset import Dataset
 from semfed.errors import DataError, FederationError
+from semfed.events.metrics import Metric, declared_by
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.client.cache import ProcessCache
@@ -124,6 +126,8 @@ class Learner(NumPyClient):
 
     Attributes
     ----------
+    metrics : tuple of Metric
+        What a class reports, beside what its bases do; the server refuses anything else.
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
     keeps_model : bool
@@ -139,6 +143,7 @@ class Learner(NumPyClient):
         Whether every client's channel may have an SNR of its own.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
     requires_every_value: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
@@ -172,8 +177,13 @@ class Learner(NumPyClient):
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
+        """Return the metrics that may be a scenario's headline, the customary one first: scores by task and on average.
+
+        These are for clients that report a score of their own task; others say here what theirs is of.
+        """
+        tasks = sorted({client.task for client in scenario.clients})
+        scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
+        return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
 
     def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.

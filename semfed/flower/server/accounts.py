@@ -27,6 +27,10 @@ from semfed.flower.trial import Trial
 UNSENT = "unsent"
 """Record of a message that names the arrays which travel in the simulation only."""
 ALL = "*"
+USES = ("channel-uses", "channel-uses-down")
+"""What a reply tells of its channel uses: of both directions, and the part of the downlink."""
+ACCOUNTED = ("num-examples", *USES)
+"""Numbers of a reply that are no metrics."""
 
 
 def unsent(*, down: Sequence[str] = (), up: Sequence[str] = ()) -> ConfigRecord:
@@ -101,7 +105,7 @@ class Bill:
         self._charge(client, message, reply.content, "up", round_ is None or self._accounts.shares_in(round_))
         for record in reply.content.metric_records.values():
             for name, value in record.items():
-                if name.startswith("channel-uses"):
+                if name in USES:
                     kind = "evaluation_" if _tests(message) else ""
                     self._accounts.add(client, f"cost/{kind}{name.replace('-', '_')}", float(value))  # type: ignore[arg-type]
 
