@@ -80,8 +80,8 @@ class Metric:
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if not self.name or self.name.count(NUMBER) > 1:
-            raise ValueError(f"a metric needs a name, with {NUMBER} once at most")
+        if not self.name:
+            raise ValueError("a metric needs a name")
         if self.fraction and self.unit:
             raise ValueError(f"metric {self.name!r} is a fraction, which is read in percent: leave unit out")
         return self
@@ -209,7 +209,7 @@ class Metrics:
                     f"{metric}: rename one, or run these arms apart"
                 )
         self._families = [
-            (re.compile(re.escape(name).replace(re.escape(NUMBER), "([-+.0-9e]+|inf)")), metric)
+            (re.compile(re.escape(name).replace(re.escape(NUMBER), "([-+.0-9e]+|-?inf)")), metric)
             for name, metric in self._declared.items()
             if NUMBER in name
         ]
@@ -232,7 +232,7 @@ class Metrics:
         """Return the same, for an undeclared name a plain number: without direction, no fraction, mean over clients."""
         found = self.find(recorded)
         if found is None:
-            name = recorded.partition("/")[0]
+            name = recorded.partition("/")[0] or recorded
             found = self._plain.setdefault(name, Metric(name, role="detail"))
         return found
 

@@ -85,9 +85,9 @@ class Progress(Callback):
         if round_ == 0:
             return
         found = [record.value for record in records if record.metric == self._headline]  # one, or one a client
-        metric = self._metrics.of(self._headline)
         last = ""
         if found:
+            metric = self._metrics.of(self._headline)
             value = metric.scale * metric.over(found)
             last = f", {self._headline} {value:{metric.spec(value, 1)}} {metric.shown_unit}".rstrip()
         shown = f"{seconds:.2f} s/round{last}"

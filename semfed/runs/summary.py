@@ -13,7 +13,7 @@ Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 
 
 def curves(records: Iterable[Record], metrics: Metrics) -> Curves:
-    """Combine the clients that have a metric as it declares; what has no value over clients is left out.
+    """Combine the clients that have a metric as it declares; what has no value over several clients is left out.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ def curves(records: Iterable[Record], metrics: Metrics) -> Curves:
     counts: Counter[tuple[str, str, int, int]] = Counter()
     for record in records:
         key = record.arm, record.metric, record.seed, record.round
-        metric = metrics.of(record.metric)
-        if record.client is None or metric.over_clients != "none":
-            sums[key] += metric.summand(record.value)
-            counts[key] += 1
+        sums[key] += metrics.of(record.metric).summand(record.value)
+        counts[key] += 1
     combined: Curves = {}
     for (arm, name, seed, round_), total in sums.items():
-        value = metrics.of(name).combined(total, counts[arm, name, seed, round_])
-        combined.setdefault(arm, {}).setdefault(name, {}).setdefault(seed, {})[round_] = value
+        metric, count = metrics.of(name), counts[arm, name, seed, round_]
+        if count == 1 or metric.over_clients != "none":
+            value = metric.combined(total, count)
+            combined.setdefault(arm, {}).setdefault(name, {}).setdefault(seed, {})[round_] = value
     return combined
 
 

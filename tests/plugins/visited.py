@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import Arrays, Learner
 from semfed.scenario.settings import StrictModel
 
@@ -18,6 +19,8 @@ Answer = tuple[list[npt.NDArray[Any]], int, dict[str, Any]]
 
 class VisitedClient(Learner):
     """Moves what it gets by noise that depends on all its visits so far, so that a lost one shows."""
+
+    metrics = (Metric("visits", role="detail"),)
 
     class Settings(StrictModel):
         visit: int = 0
