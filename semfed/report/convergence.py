@@ -10,13 +10,14 @@ from semfed.runs.summary import Curves
 
 
 def measured(by_arm: Curves, metrics: Metrics) -> list[str]:
-    """Return the metrics of convergence that are above 0 at least once: a logarithm can show no other."""
+    """Return the metrics of convergence that are above 0 with all seeds at least once: a logarithm shows no other."""
     names = dict.fromkeys(name for told in by_arm.values() for name in told if metrics.of(name).role == "convergence")
     return [name for name in names if any(_rises(told.get(name, {})) for told in by_arm.values())]
 
 
 def _rises(seeds: Mapping[int, Mapping[int, float]]) -> bool:
-    return any(value > 0 for rounds in seeds.values() for value in rounds.values())
+    rounds = set.intersection(*map(set, seeds.values())) if seeds else ()
+    return any(all(values[round_] > 0 for values in seeds.values()) for round_ in rounds)
 
 
 def against_round_log(by_arm: Curves, name: str, label: str, colours: Iterable[str]) -> Figure:

@@ -31,3 +31,5 @@ def test_a_quantity_that_is_always_zero_has_no_place_on_a_logarithmic_axis() -> 
     """The primal residual of a run that ends before users and precoder have ever differed."""
     curves = {"a": {"admm/primal-residual": {0: {1: 0.0, 2: 0.0}}, "admm/dual-residual": {0: {1: 0.0, 2: 0.1}}}}
     assert measured(curves, METRICS) == ["admm/dual-residual"]
+    by_turns = {"a": {"admm/dual-residual": {0: {1: 0.0, 2: 0.1}, 1: {1: 0.1, 2: 0.0}}}}
+    assert measured(by_turns, METRICS) == [], "no mean over seeds is above 0"
