@@ -19,12 +19,14 @@ from semfed import models, seeding, training
 from semfed.algorithms.bottleneck import specific_unit
 from semfed.algorithms.bottleneck.specific_unit import Link, RateSettings
 from semfed.channels import Meter
+from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
 from semfed.events.metrics import Metric
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
 from semfed.flower.client.recent import Recent
+from semfed.flower.client.session import Session
 from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
 from semfed.scenario.schema import ModelChoice, Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel, suggest
@@ -60,7 +62,7 @@ class CommonTraining:
     loss: float
 
 
-class CooperativeClient(Learner):
+class CooperativeClient(BaseLearner):
     """Trains a common unit with auxiliary decoders, then a specific unit and a decoder per task.
 
     A round of the second phase is ``training.epochs`` epochs of every specific unit. The task named by the client's
@@ -109,9 +111,9 @@ class CooperativeClient(Learner):
             for name in self.tasks:
                 if name not in scenario.tasks:
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
-            if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
+            if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide the specific units are: set it")
-            if self.alpha == "channel" and not scenario.channel.settings.noise_std:  # type: ignore[attr-defined]
+            if self.alpha == "channel" and not scenario.channel.settings.noise_std:
                 raise ValueError(
                     "learner.alpha = 'channel' is a noise variance, which channel.snr_db = inf makes zero; "
                     "set channel.snr_db lower, or learner.alpha = 'paper'"
@@ -130,19 +132,18 @@ class CooperativeClient(Learner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the errors."""
-        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))  # type: ignore[attr-defined]
+        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.settings: CooperativeClient.Settings = session.scenario.learner.settings  # type: ignore[assignment]
+        self.settings: CooperativeClient.Settings = session.scenario.learner.settings
         self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
-        channel = session.scenario.channel
-        self.channel = channel.load()(channel.settings).to(session.device)
+        self.channel = session.scenario.channel.make().to(session.device)
 
     @classmethod
     def shares_in(cls, scenario: Scenario, round_: int) -> bool:
         """Say whether the round trains the common unit."""
-        return _trains_common(scenario.learner.settings, round_)  # type: ignore[arg-type]
+        return _trains_common(scenario.learner.settings, round_)
 
     # -- networks, with their initial weights; a client lives for one message -----------------------------------
 
@@ -300,7 +301,7 @@ class CooperativeClient(Learner):
         keeps = session.scenario.training.optimizer_state == "kept"
         moments = (session.load("common-optimizer") if keeps else None) or {}
         start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
-        chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
+        chosen = (self.settings.tasks, self.settings.auxiliary, session.encoder_choice)
         how = (self.settings.common, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
         key = (start, chosen, how, session.trial.seed, session.client, round_)
         kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
@@ -419,7 +420,7 @@ class CooperativeClient(Learner):
         if not self.settings.cu:
             return session.images(rows)
         kept: Recent[Tensor] = session.cache.once(("features", session.client, split), lambda: Recent(1))
-        key = (array_digest(unit), session.trial.seed, session.device, str(session.encoder_choice.dump()))
+        key = (array_digest(unit), session.trial.seed, session.device, session.encoder_choice)
 
         def make() -> Tensor:
             mean, log_variance = self._features(unit, session.images(rows))

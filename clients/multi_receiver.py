@@ -17,9 +17,11 @@ from torch.nn.functional import cross_entropy
 from semfed import models, training
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
+from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.events.metrics import Metric
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
+from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
 from semfed.training import weights
@@ -32,7 +34,7 @@ EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 
-class MultiReceiverClient(Learner):
+class MultiReceiverClient(BaseLearner):
     """Trains one encoder and a decoder per receiver, each behind its own channel.
 
     The task named by the client's entry in the scenario is the one whose label statistics clustering compares.
@@ -85,7 +87,7 @@ class MultiReceiverClient(Learner):
                 raise ValueError(
                     f"learner.weights = {self.weights} for {len(self.names)} receivers: no more than that, not all 0"
                 )
-            if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
+            if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
 
     metrics = (
@@ -99,11 +101,11 @@ class MultiReceiverClient(Learner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the receivers' accuracies."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))  # type: ignore[attr-defined]
+        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.settings: MultiReceiverClient.Settings = session.scenario.learner.settings  # type: ignore[assignment]
+        self.settings: MultiReceiverClient.Settings = session.scenario.learner.settings
         classes = session.dataset.classes
         if self.settings.receivers is None:
             self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
@@ -113,11 +115,8 @@ class MultiReceiverClient(Learner):
 
     def _receivers_channels(self, snr_db: float | None) -> list[Channel]:
         choice, offsets = self.session.scenario.channel, self.settings.snr_offset_db
-        base = choice.settings.snr_db if snr_db is None else snr_db  # type: ignore[attr-defined]
-        return [
-            choice.load()(choice.settings.model_copy(update={"snr_db": base + offsets.get(name, 0.0)}))
-            for name in self.tasks
-        ]
+        base = choice.settings.snr_db if snr_db is None else snr_db
+        return [choice.amended(snr_db=base + offsets.get(name, 0.0)).make() for name in self.tasks]
 
     def _build_encoder(self) -> nn.Module:
         session, width = self.session, self.channels[0].settings.width

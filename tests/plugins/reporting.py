@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from flwr.client import NumPyClient
 
+from semfed.checkpoint.files import Arrays
 from semfed.events.metrics import Metric
-from semfed.flower.client.learner import Arrays, Learner
+from semfed.flower.client.base import BaseLearner
 from semfed.scenario.settings import StrictModel
 
 Parameters = list[npt.NDArray[Any]]
@@ -20,7 +21,7 @@ class Untrained:
         return list(parameters), 10, {}
 
 
-class PsnrClient(Untrained, Learner):
+class PsnrClient(Untrained, BaseLearner):
     """Client k has a PSNR of 20 + 4 k + round + gain, in dB, and an MSE of 10 ** (-PSNR / 10)."""
 
     metrics = (

@@ -22,7 +22,7 @@ from semfed.errors import FederationError, ScenarioError, SemfedError
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
@@ -100,7 +100,7 @@ class Reference:
         self.rows = [torch.from_numpy(cache.rows(given, None, k)) for k in range(len(scenario.clients))]
         self.images = [standardise(data.train.images[rows], data.mean, data.std) for rows in self.rows]
         self.labels = [data.train.labels[rows] for rows in self.rows]
-        self.channel = scenario.channel.load()(scenario.channel.settings)
+        self.channel = scenario.channel.make()
         self.losses: dict[tuple[int, int], float] = {}
 
     def train(self, round_: int) -> None:

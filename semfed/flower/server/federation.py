@@ -23,7 +23,7 @@ from semfed.events.metrics import declared_in
 from semfed.events.records import Record
 from semfed.flower import arrays as wire
 from semfed.flower.client.app import STATE
-from semfed.flower.client.learner import check_config
+from semfed.flower.client.base import check_config
 from semfed.flower.client.state_store import marks_to_json
 from semfed.flower.partial_sums import PLACE
 from semfed.flower.server.accounts import ACCOUNTED, Accounts, Bill
