@@ -1,15 +1,21 @@
 """Clients that report scores with closed-form values, as third-party plugins: with and without declarations."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.client import NumPyClient
+from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from semfed.checkpoint.files import Arrays
 from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.learner import Learner
 from semfed.scenario.settings import StrictModel
+from semfed.training.objective import Batch, Build, Networks, Send, Total, mean_over
 
 Parameters = list[npt.NDArray[Any]]
 
@@ -82,3 +88,20 @@ class StockClient(Untrained, NumPyClient):
 
     def evaluate(self, parameters: Parameters, config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         return 0.25, 10, {"accuracy": 0.5 + 0.25 * self.session.client}
+
+
+class ReconstructingClient(Learner):
+    """Restores the images from what the channel leaves of them; its loss is the MSE of the standardised pixels."""
+
+    metrics = (Metric("psnr", "dB", better="higher", text="PSNR"),)
+
+    def networks(self, build: Build) -> Networks:
+        pixels = math.prod(self.session.dataset.shape)
+        return Networks({"encoder": build.encoder(), "decoder": build.decoder(pixels, shared=True)})
+
+    def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
+        return mse_loss(nets.decoder(send(nets.encoder(batch.images))), batch.images.flatten(1))
+
+    def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Total]:
+        mse = self.loss(nets, batch, send)
+        return {"loss": mean_over(batch, mse), "psnr": mean_over(batch, -10 * mse.log10())}

@@ -1,6 +1,7 @@
 """Whatever clients report gets its table, figure and summary by its declaration; closed-form values throughout."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import semfed
 from semfed.errors import FederationError, RunFolderError, ScenarioError
 from semfed.report import plots, tables
 from semfed.runs.api import Run
-from semfed.runs.folder import declared_by, read_metrics
+from semfed.runs.folder import declared_by, read_metrics, read_records
 from semfed.runs.results import condense
 from semfed.scenario import built_in, overrides
 
@@ -83,6 +84,18 @@ def test_a_client_that_reports_psnr_gets_table_figure_and_best_arm(tmp_path: Pat
     (axes,) = drawn(done, "mse-average-vs-round").axes
     assert axes.get_ylabel() == "average MSE"
     assert np.asarray(axes.lines[0].get_ydata(), dtype=float)[1] == pytest.approx((10**-2.2 + 10**-2.6) / 2)
+
+
+def test_a_learner_s_own_score_needs_no_more_than_its_declaration(tmp_path: Path) -> None:
+    """One batch of all test images, so that the PSNR is -10 log10 of the loss; no baseline of labels is told."""
+    done = run("ReconstructingClient", tmp_path / "run")
+    final = done.summary["arms"]["reported"]["final"]
+    told = {r.metric: r.value for r in read_records(done.folder) if r.round == 2 and r.client == "client 1"}
+    assert told["psnr/digit"] == pytest.approx(-10 * math.log10(told["loss/digit"]), rel=1e-5)
+    assert done.scenario.headline == "psnr/average"
+    assert done.summary["baselines"] == {}
+    mean = final["psnr/average"]["mean"]
+    assert f"reported {mean:.2f} {mean:.2f}" in shown(done)
 
 
 def test_the_best_arm_of_an_error_is_the_lowest(tmp_path: Path) -> None:
