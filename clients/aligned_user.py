@@ -22,9 +22,12 @@ from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
 from semfed.checkpoint.files import Arrays
+from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
+
+from .scores import ACCURACY
 
 
 class AlignedUser(BaseLearner):
@@ -35,6 +38,12 @@ class AlignedUser(BaseLearner):
     classifier follow from the seed, so they are made once per process and never sent.
     """
 
+    metrics = (
+        ACCURACY,
+        Metric("nmse", better="lower", text="NMSE"),
+        Metric("mse", better="lower", role="detail", text="MSE"),
+        Metric("objective/user", better="lower", role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({"mode"}), "evaluate": frozenset({"mode"})}
 
     class Settings(LatentSettings):

@@ -22,6 +22,7 @@ from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
+from semfed.events.metrics import Metric
 from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
 from semfed.flower.client.recent import Recent
 from semfed.flower.client.session import Session
@@ -43,6 +44,13 @@ class CooperativeClient(BaseLearner):
     entry in the scenario is the one whose label statistics clustering compares.
     """
 
+    metrics = (
+        Metric("error", better="lower", fraction=True, against="rate", baseline="majority class"),
+        Metric("rate", "nats", better="lower", role="detail"),
+        Metric("rate-lower", "nats", better="lower", role="detail"),
+        Metric("rate-upper", "nats", better="lower", role="detail"),
+        Metric("common_error", better="lower", fraction=True, role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     class Settings(RateSettings):

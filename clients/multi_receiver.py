@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
+from semfed.events.metrics import Metric
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
@@ -24,6 +25,7 @@ from semfed.training.losses import error_rate
 from semfed.training.objective import Batch, Build, Networks, Send
 
 from .label_statistics import label_statistics
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
@@ -84,6 +86,13 @@ class MultiReceiverClient(Learner):
                 )
             if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
+
+    metrics = (
+        ACCURACY,
+        TEST_SNRS,
+        Metric("uses_per_image", "channel uses", role="detail"),
+        Metric("power/raw", role="detail"),
+    )
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:

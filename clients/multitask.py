@@ -13,11 +13,14 @@ from semfed.flower.client.learner import Learner
 from semfed.scenario.settings import StrictModel
 from semfed.training.objective import Batch, Build, Networks, Send, Total, correct, mean_over
 
+from .scores import ACCURACY
+
 
 class MultitaskClient(Learner):
     """Trains an encoder and its own decoder through the channel; both are tested seen through the client's task."""
 
     Settings = StrictModel
+    metrics = (ACCURACY,)
     requires_every_value = True
 
     def networks(self, build: Build) -> Networks:

@@ -19,6 +19,7 @@ from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
+from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.session import Session
 from semfed.models.layers.dropout import draw_from
@@ -26,6 +27,8 @@ from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
 from semfed.training.objective import Batch, Networks, Send
+
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 GATHERED = 32
@@ -60,6 +63,11 @@ class PersonalClient(BaseLearner):
     """
 
     Settings = PersonalSettings
+    metrics = (
+        ACCURACY,
+        Metric("chance", better="higher", fraction=True, role="baseline"),
+        TEST_SNRS,
+    )
     tells_labels = False
     sends_encoded = True
 

@@ -58,7 +58,7 @@ class Recorder(Callback):
         self._resume = checkpoint
 
     def on_run_start(self, scenario: Scenario) -> None:
-        """Create the folder, or cut its history off where it goes on; write scenario and environment."""
+        """Create the folder, or cut its history off where it goes on; write scenario, environment and declarations."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = folders.lock(self.folder)
         folders.create(self.folder, resume=self._resume is not None)
@@ -73,6 +73,7 @@ class Recorder(Callback):
                 again = {name: described[name] for name in ("started", "engine", "command", "packages")}
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
+        folders.write_metrics(self.folder, folders.declared_by(scenario))
         folders.write_atomically(path, strict_json.dumps(described, indent=2) + "\n")
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise
@@ -127,7 +128,15 @@ def write_summary(folder: Path, scenario: Scenario, error: BaseException | None)
     outcomes = [strict_json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
     reason = None if error is None else (str(error) or type(error).__name__)
     records = folders.each_record(folder)
-    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=reason)
+    summary = summarise(
+        scenario.name,
+        scenario.arm_names,
+        records,
+        outcomes,
+        metrics=folders.read_metrics(folder),
+        headline=scenario.headline,
+        error=reason,
+    )
     folders.write_atomically(folder / folders.SUMMARY, strict_json.dumps(summary, indent=2) + "\n")
 
 

@@ -11,8 +11,8 @@ from torch.nn.functional import one_hot
 import semfed
 from semfed.errors import ScenarioError
 from semfed.report import plots
-from semfed.report.tables import accuracy_table
-from semfed.runs.folder import read_records
+from semfed.report.tables import score_table
+from semfed.runs.folder import read_metrics, read_records
 from semfed.scenario import Scenario, overrides
 
 from .learners import client, scenario
@@ -91,7 +91,7 @@ def test_tables_figures_and_records_follow_the_headline(tmp_path: Path) -> None:
         done = semfed.run("fedcl-digits", arms=arms, seeds=[0], overrides=[*SHORT, f"headline={headline}"], out=out)
         assert f'headline = "{headline}"' in (out / "scenario.toml").read_text()
         assert done.summary["headline"] == headline
-        table = accuracy_table(done.summary)
+        table = score_table(done.summary, read_metrics(out))
         assert table.columns[-1].header == label
         assert {column.header for column in table.columns} == {"arm", "own-classes", "global"}
         assert "accuracy/average" not in done.summary["baselines"]

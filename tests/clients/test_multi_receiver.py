@@ -9,6 +9,7 @@ import pytest
 import torch
 from flwr.app import Context, RecordDict
 from semfed.clients.multi_receiver import MultiReceiverClient, half_of
+from semfed.clients.scores import TEST_SNRS
 
 import semfed
 from semfed.channels import ChannelState
@@ -18,6 +19,7 @@ from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.report import plots
+from semfed.runs.folder import read_metrics
 from semfed.scenario.overrides import load
 from semfed.training.isolation import isolated
 
@@ -105,7 +107,11 @@ def test_further_snr_points_of_a_trained_system() -> None:
 def test_further_snr_points_are_one_curve_of_the_run(tmp_path: Path) -> None:
     overrides = ["training.epochs=1", "learner.test_snr_db=[-10, 10]"]
     run = semfed.run(load("mtoc-mnist", DIGITS), arms=["mtoc"], seeds=[0], overrides=overrides, out=tmp_path / "run")
-    assert list(plots.test_snrs(run.summary)) == [-10, 10]
+    metrics = read_metrics(run.folder)
+    members = plots.family(run.summary, metrics, TEST_SNRS)
+    assert members == {-10: "accuracy-at--10dB/average", 10: "accuracy-at-10dB/average"}
+    (axes,) = plots.figures(run.folder)["accuracy-vs-test-snr"]().axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("test SNR (dB)", "average accuracy (%)")
 
 
 def test_receivers_five_apart_decide_complements() -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from semfed import seeding
 from semfed.checkpoint.files import Arrays
+from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.scenario.settings import StrictModel
 
@@ -19,6 +20,8 @@ Answer = tuple[list[npt.NDArray[Any]], int, dict[str, Any]]
 
 class VisitedClient(BaseLearner):
     """Moves what it gets by noise that depends on all its visits so far, so that a lost one shows."""
+
+    metrics = (Metric("visits", role="detail"),)
 
     class Settings(StrictModel):
         visit: int = 0

@@ -10,8 +10,10 @@ import numpy.typing as npt
 from flwr.client import NumPyClient
 from torch import nn
 
+from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
 from semfed.errors import DataError, FederationError
+from semfed.events.metrics import Metric, declared_by
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
@@ -36,6 +38,8 @@ class BaseLearner(NumPyClient):
 
     Attributes
     ----------
+    metrics : tuple of Metric
+        What a class reports, beside what its bases do; the server refuses anything else.
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
     keeps_model : bool
@@ -51,6 +55,7 @@ class BaseLearner(NumPyClient):
         Whether every client's channel may have an SNR of its own.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
     requires_every_value: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
@@ -84,8 +89,13 @@ class BaseLearner(NumPyClient):
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
+        """Return the metrics that may be a scenario's headline, the customary one first: scores by task and on average.
+
+        These are for clients that report a score of their own task; others say here what theirs is of.
+        """
+        tasks = sorted({client.task for client in scenario.clients})
+        scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
+        return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
 
     def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.

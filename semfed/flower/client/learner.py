@@ -14,6 +14,7 @@ from semfed.channels import Channel, ChannelState, Meter
 from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
+from semfed.events.metrics import declared_by
 from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
@@ -66,8 +67,9 @@ class Learner(BaseLearner, Objective):
         Returns
         -------
         dict
-            ``num-examples``; where labels are told, ``pmf/<value>`` for every value of the task, and
-            ``baseline/accuracy``: what always deciding for the most frequent value reaches on the test set.
+            ``num-examples``; where labels are told, ``pmf/<value>`` for every value of the task and, of a class that
+            declares an accuracy, ``baseline/accuracy``: what always deciding for the most frequent value reaches on
+            the test set.
 
         Raises
         ------
@@ -81,7 +83,8 @@ class Learner(BaseLearner, Objective):
         told: dict[str, Any] = {"num-examples": len(rows)}
         if self.tells_labels:
             size = len(self.task.symbols)
-            told["baseline/accuracy"] = float(empirical_pmf(self.test_samples[1].cpu().numpy(), size).max())
+            if any(metric.name == "accuracy" for metric in declared_by(type(self)) or ()):
+                told["baseline/accuracy"] = float(empirical_pmf(self.test_samples[1].cpu().numpy(), size).max())
             pmf = empirical_pmf(targets.cpu().numpy(), size)
             told |= {f"pmf/{symbol}": float(p) for symbol, p in zip(self.task.symbols, pmf, strict=True)}
         return told

@@ -19,13 +19,14 @@ from semfed.algorithms import privacy
 from semfed.checkpoint import StateRef
 from semfed.errors import EngineError, FederationError, SemfedError
 from semfed.events.callbacks import ExchangeProgress
+from semfed.events.metrics import declared_in
 from semfed.events.records import Record
 from semfed.flower import arrays as wire
 from semfed.flower.client.app import STATE
 from semfed.flower.client.base import check_config
 from semfed.flower.client.state_store import marks_to_json
 from semfed.flower.partial_sums import PLACE
-from semfed.flower.server.accounts import Accounts, Bill
+from semfed.flower.server.accounts import ACCOUNTED, Accounts, Bill
 from semfed.flower.server.exchange import POLL_S, Exchange
 from semfed.flower.server.ledger import KEEP, Ledger
 from semfed.flower.server.replies import Replies, places_of
@@ -99,6 +100,8 @@ class Federation(Grid):
         self._reported: list[tuple[str, float]] = []
         self._failures: list[tuple[int, str, str]] = []
         self._accounts = Accounts(trial)
+        self._declared = declared_in(trial.scenario)
+        self._learner, self._strategy = (part.load() for part in (trial.scenario.learner, trial.scenario.strategy))
         self._open(timeout)
 
     # -- what strategies use ------------------------------------------------------------------------------
@@ -163,10 +166,17 @@ class Federation(Grid):
             raise FederationError(f"client {self.name(client)!r} failed in {phase!r}: {reason}")
 
     def report(self, metric: str, value: float, client: int | None = None) -> None:
-        """Record a number that the strategy itself found: of all together, or of a client, as if it had told it."""
+        """Record a number that the strategy itself found: of all together, or of a client, as if it had told it.
+
+        Raises
+        ------
+        FederationError
+            If neither the strategy nor the learner declares it.
+        """
+        role = self._declared.require(metric, self._strategy).role
         if client is None:
             self._reported.append((metric, value))
-        elif metric.startswith("cost/"):
+        elif role == "cost":
             self._accounts.add(client, metric, value)
         else:
             self._metrics.append((client, metric, value))
@@ -202,15 +212,16 @@ class Federation(Grid):
         records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
         records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
         sums: defaultdict[str, list[float]] = defaultdict(list)
-        for client, metric, value in self._metrics:
-            sums[metric].append(value)
-            name = metric if "/" in metric else f"{metric}/{clients[client].task}"
-            records.append(record(client, name, value))
-        records += [
-            record(None, f"{metric}/average", sum(values) / len(values))
-            for metric, values in sums.items()
-            if "/" not in metric
-        ]
+        for client, name, value in self._metrics:
+            if "/" in name:
+                records.append(record(client, name, value))
+            else:
+                sums[name].append(value)
+                records.append(record(client, f"{name}/{clients[client].task}", value))
+        for name, values in sums.items():
+            metric = self._declared.of(name)
+            if metric.whole is not None:
+                records.append(record(None, f"{name}/{metric.whole}", metric.over(values)))
         records += [record(*cost) for cost in self._accounts.take_records()]
         records += [record(None, name, value) for name, value in self._reported]
         private = self.trial.scenario.privacy.updates
@@ -335,8 +346,8 @@ class Federation(Grid):
             if not isinstance(record, MetricRecord):
                 continue
             for name, value in record.items():
-                told_apart = name == "num-examples" or name.startswith("channel-uses")
-                if not told_apart and isinstance(value, int | float):
+                if name not in ACCOUNTED and isinstance(value, int | float):
+                    self._declared.require(name, self._learner)
                     self._metrics.append((client, name, float(value)))
 
     def _open(self, timeout: float) -> None:

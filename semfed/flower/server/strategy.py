@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 
 from semfed.errors import FederationError
+from semfed.events.metrics import Metric
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.arrays import mismatch
 from semfed.flower.averaging import SummedReply, average_metrics
@@ -62,6 +63,8 @@ class FederatedStrategy(Strategy):
 
     Attributes
     ----------
+    metrics : tuple of Metric
+        What a class reports by `Federation.report`, beside what its bases do.
     phases : tuple of str
         Methods of a learner that training calls.
     stateless : bool
@@ -70,6 +73,7 @@ class FederatedStrategy(Strategy):
     """
 
     Settings: type[StrategySettings] = StrategySettings
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ("fit",)
     stateless: ClassVar[bool] = False
 
