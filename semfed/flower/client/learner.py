@@ -1,6 +1,5 @@
 """Clients: Flower `NumPyClient`s that know their trial, their data and their private state."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,12 @@ from torch import nn
 
 from semfed import seeding
 from semfed.data.dataset import Dataset
-from semfed.errors import DataError, FederationError
+from semfed.errors import DataError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.protocol import PROXIMAL_MU as PROXIMAL_MU
+from semfed.flower.protocol import proximal_mu as proximal_mu
 from semfed.flower.trial import Trial
 from semfed.scenario import ClientSpec, Scenario
 from semfed.scenario.plugins import Plugin
@@ -104,10 +105,6 @@ class Session:
             False for arrays that nobody will change any more: they are made read-only instead.
         """
         self.context.state[name] = wire.record(arrays, copy=copy)
-
-
-PROXIMAL_MU = "proximal-mu"
-"""Weight of the proximal term in the config of a ``train`` message, named as in Flower's FedProx."""
 
 
 class Learner(NumPyClient):
@@ -232,48 +229,3 @@ class Learner(NumPyClient):
         moments = optimizer.state() if kept else {}
         if moments:
             self.session.save(name, {"moments": weights.pack(moments)}, copy=False)
-
-
-def proximal_mu(config: Mapping[str, Any]) -> float:
-    """Return the weight of the proximal term that a strategy asks for in a config, 0 for none.
-
-    Raises
-    ------
-    FederationError
-        If it is not a number of 0 or more.
-    """
-    mu = config.get(PROXIMAL_MU, 0.0)
-    if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
-        raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
-    return float(mu)
-
-
-def check_config(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
-    """Refuse a message whose config holds what the receiving client would ignore or cannot use.
-
-    Parameters
-    ----------
-    learner : type
-        The client's class; one that is no `Learner` says of no key that it knows it.
-    message_type : str
-        Flower's: ``train``, ``train.<phase>`` or ``evaluate``.
-    config : mapping
-        Of the message.
-    sender : str
-        Name of the strategy.
-
-    Raises
-    ------
-    FederationError
-        That names the key.
-    """
-    proximal_mu(config)
-    method = message_type.partition(".")[2] or {"train": "fit"}.get(message_type, message_type)
-    known = getattr(learner, "config_keys", {}).get(method, frozenset()) | {"server-round"}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        knows = ", ".join(map(repr, sorted(known)))
-        raise FederationError(
-            f"strategy {sender!r} sends {unknown[0]!r}, which {learner.__name__}.{method} would ignore (it knows "
-            f"{knows}): use another strategy or learner, or name the key in the learner's config_keys"
-        )

@@ -17,12 +17,11 @@ from logging import WARNING
 from typing import Any
 
 from flwr.app import Error, Message, RecordDict
-from flwr.common.constant import ErrorCode
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.superlink.grid import HttpGrid
 
-from semfed.flower.client.app import PROBE, STATE
+from semfed.flower.compat import NO_REPLY, online_until
+from semfed.flower.protocol import PROBE, STATE
 
 POLL_S = 0.5
 SILENCE_S = 60.0
@@ -38,8 +37,8 @@ class ReliableGrid(Grid):
 
     Parameters
     ----------
-    grid : HttpGrid
-        Flower's.
+    grid : Grid
+        A SuperLink's, Flower's ``HttpGrid``.
     silence : float
         Seconds after which nodes that owe a reply are probed; every further time is twice as long as the last. A node
         that is busy answers the probe when it is done.
@@ -51,7 +50,7 @@ class ReliableGrid(Grid):
     """
 
     def __init__(
-        self, grid: HttpGrid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
+        self, grid: Grid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
     ) -> None:
         self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
         self._nodes: dict[str, int] = {}
@@ -145,7 +144,7 @@ class ReliableGrid(Grid):
     def _away(self) -> set[int]:
         """Return the nodes that were online and may still come back."""
         now, latest = time.monotonic(), time.time() + MARGIN_S
-        online = {node.node_id for node in self.grid.get_nodes() if node.online_until > latest}
+        online = {node for node, until in online_until(self.grid).items() if until > latest}
         for node in self._known - online - self._away_since.keys():
             log(WARNING, "node %d is away; what it was asked is kept for it for %g s", node, self.absence)
             self._away_since[node] = now
@@ -179,4 +178,4 @@ def _answer(reply: Message) -> RecordDict | Error:
 
 
 def _no_reply(message: Message, reason: str) -> Message:
-    return Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason), reply_to=message)
+    return Message(Error(NO_REPLY, reason), reply_to=message)

@@ -176,7 +176,8 @@ def test_a_nodes_clients_are_kept_for_a_checkpoint_each(digits: Scenario, tmp_pa
         federation.ledger.due = 1
         ask(federation, "train")
         grid.sent.clear()
-        assert federation.keep()
+        assert not federation.ledger.keep(federation.exchange, 1.0)
+        assert not federation.ledger.unkept
         assert len(grid.sent) == nodes
         marks.append(federation.ledger.marks)
     assert list(marks[0]) == [0, 1, 2]

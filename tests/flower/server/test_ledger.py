@@ -1,7 +1,8 @@
 from flwr.app import ConfigRecord
 
 from semfed.checkpoint import StateRef
-from semfed.flower.server.ledger import KEEP, Ledger
+from semfed.flower.protocol import KEEP
+from semfed.flower.server.ledger import Ledger
 
 
 def test_the_evaluation_of_a_round_asks_for_the_state() -> None:

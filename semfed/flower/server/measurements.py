@@ -1,0 +1,97 @@
+"""What has been measured of a trial and becomes the records of a round: metrics, failures, retries, costs."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy.typing as npt
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
+
+from semfed.algorithms import privacy
+from semfed.events.records import Record
+from semfed.flower.averaging import WEIGHT
+from semfed.flower.trial import Trial
+
+
+class Measurements:
+    """Collects what is measured until the records of a round are taken.
+
+    Parameters
+    ----------
+    trial : Trial
+
+    Attributes
+    ----------
+    samples : dict of int to dict of str to ndarray
+        Arrays that a client showed when it was evaluated last.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
+        self._retried: list[tuple[int, str, str]] = []
+        self._failed: list[tuple[int, str, str]] = []
+        self._metrics: list[tuple[int, str, float]] = []
+        self._reported: list[tuple[str, float]] = []
+
+    def answered(self, client: int, phase: str, content: RecordDict) -> None:
+        """Note what a client told in its reply; sample counts and channel uses are the accounts' business."""
+        for record in content.values():
+            if isinstance(record, ArrayRecord) and phase == "evaluate":
+                self.samples[client] = {name: array.numpy() for name, array in record.items()}
+            if not isinstance(record, MetricRecord):
+                continue
+            for name, value in record.items():
+                told_apart = name == WEIGHT or name.startswith("channel-uses")
+                if not told_apart and isinstance(value, int | float):
+                    self._metrics.append((client, name, float(value)))
+
+    def reported(self, metric: str, value: float, client: int | None = None) -> None:
+        """Note what the strategy found: of all together, or of a client, as if that had told it."""
+        if client is None:
+            self._reported.append((metric, value))
+        else:
+            self._metrics.append((client, metric, value))
+
+    def retried(self, client: int, phase: str, reason: str) -> None:
+        """Note that a client is asked again."""
+        self._retried.append((client, phase, reason))
+
+    def failed(self, client: int, phase: str, reason: str) -> None:
+        """Note that a reply is missing or cannot be used."""
+        self._failed.append((client, phase, reason))
+
+    def take_records(self, round_: int, costs: Iterable[tuple[int, str, float]]) -> list[Record]:
+        """Return all that has been noted as the records of a round, and begin anew.
+
+        Parameters
+        ----------
+        round_ : int
+        costs : iterable of (int, str, float)
+            Client, metric and value; see `semfed.flower.server.accounts`.
+        """
+        arm, seed, clients = self.trial.arm, self.trial.seed, self.trial.scenario.clients
+
+        def record(client: int | None, metric: str, value: float, note: str | None = None) -> Record:
+            name = None if client is None else clients[client].name
+            return Record(arm, seed, round_, name, metric, float(value), note)
+
+        records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
+        records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failed]
+        sums: defaultdict[str, list[float]] = defaultdict(list)
+        for client, metric, value in self._metrics:
+            sums[metric].append(value)
+            name = metric if "/" in metric else f"{metric}/{clients[client].task}"
+            records.append(record(client, name, value))
+        records += [
+            record(None, f"{metric}/average", sum(values) / len(values))
+            for metric, values in sums.items()
+            if "/" not in metric
+        ]
+        records += [record(*cost) for cost in costs]
+        records += [record(None, name, value) for name, value in self._reported]
+        private = self.trial.scenario.privacy.updates
+        if private is not None:
+            records.append(record(None, "privacy/epsilon", privacy.spent(private, round_)))
+        self._metrics, self._failed, self._reported, self._retried = [], [], [], []
+        return records
