@@ -21,11 +21,13 @@ from semfed.algorithms.alignment.wire import from_wire, to_wire
 from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
-from semfed.flower.client.learner import Arrays, Learner, Session
+from semfed.checkpoint.files import Arrays
+from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 
 
-class AlignedUser(Learner):
+class AlignedUser(BaseLearner):
     """Answers a precoder with what the access point needs to improve it, and receives with its own equalizer.
 
     ``fit`` receives F and returns (A_k, D_k). ``evaluate`` receives Z, lets the access point's test latents pass the

@@ -19,11 +19,13 @@ from semfed import models, seeding, training
 from semfed.algorithms.bottleneck import specific_unit
 from semfed.algorithms.bottleneck.specific_unit import Link, RateSettings
 from semfed.channels import Meter
+from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
 from semfed.flower.client.recent import Recent
+from semfed.flower.client.session import Session
 from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
 from semfed.scenario.schema import ModelChoice, Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel, suggest
@@ -59,7 +61,7 @@ class CommonTraining:
     loss: float
 
 
-class CooperativeClient(Learner):
+class CooperativeClient(BaseLearner):
     """Trains a common unit with auxiliary decoders, then a specific unit and a decoder per task.
 
     A round of the second phase is ``training.epochs`` epochs of every specific unit. The task named by the client's

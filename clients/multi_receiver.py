@@ -17,8 +17,10 @@ from torch.nn.functional import cross_entropy
 from semfed import models, training
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
+from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
+from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
 from semfed.training import weights
@@ -30,7 +32,7 @@ EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 
-class MultiReceiverClient(Learner):
+class MultiReceiverClient(BaseLearner):
     """Trains one encoder and a decoder per receiver, each behind its own channel.
 
     The task named by the client's entry in the scenario is the one whose label statistics clustering compares.

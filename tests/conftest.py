@@ -13,7 +13,7 @@ from torch import Tensor
 from semfed.channels import Channel, ChannelState
 from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.trial import Trial

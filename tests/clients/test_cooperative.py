@@ -17,7 +17,7 @@ from semfed.algorithms.bottleneck.rate import kl_to_log_uniform
 from semfed.channels import ChannelState
 from semfed.errors import ScenarioError
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.report.tables import shown_metrics
 from semfed.scenario.overrides import load

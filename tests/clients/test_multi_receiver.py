@@ -15,7 +15,7 @@ from semfed.channels import ChannelState
 from semfed.channels.rayleigh import Rayleigh
 from semfed.errors import ScenarioError
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.report import plots
 from semfed.scenario.overrides import load

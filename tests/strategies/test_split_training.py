@@ -22,7 +22,7 @@ from semfed.errors import FederationError, ScenarioError, SemfedError
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.compat import number, task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy

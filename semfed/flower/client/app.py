@@ -23,10 +23,12 @@ from semfed.errors import SemfedError
 from semfed.events.spans import span
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Learner, Session
 from semfed.flower.client.privacy import protect_properties, protect_update
+from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
+from semfed.flower.client.together import fit_together
 from semfed.flower.compat import CLIENT_RAISED, Mod
 from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
@@ -132,13 +134,12 @@ def serve_together(
         learners = [_addressed(*pair, cache) for pair in zip(messages, contexts, strict=True)]
         for message, learner in zip(messages, learners, strict=True):
             _require_known(message, learner)
-        together = getattr(type(learners[0]), "fit_together", None)
-        if together is None or len({id(learner.session.trial) for learner in learners}) > 1:
+        if len({id(learner.session.trial) for learner in learners}) > 1:
             return None
         arrays, configs = zip(*(_content(message) for message in messages), strict=True)
         given = [_parameters(record) for record in arrays]
         with span("training"):
-            answers = together(learners, given, configs)
+            answers = fit_together(learners, given, configs)
     if answers is None:
         return None
     replies = []
@@ -149,7 +150,7 @@ def serve_together(
     return replies
 
 
-def _addressed(message: Message, context: Context, cache: ProcessCache) -> Learner:
+def _addressed(message: Message, context: Context, cache: ProcessCache) -> BaseLearner:
     """Build the client that a message is for."""
     client, trial = _client(message, context), _trial(context)
     return _build(trial, _own_context(context, client, trial), client, cache, context)
@@ -169,7 +170,7 @@ def _stream(message: Message, context: Context) -> tuple[int, str, int, int]:
     return _trial(context).seed, "message", client, zlib.crc32(about.encode())
 
 
-def _require_known(message: Message, learner: Learner) -> None:
+def _require_known(message: Message, learner: BaseLearner) -> None:
     """Refuse a config that the client would ignore in part, also where the server has not looked at it before."""
     strategy = learner.session.scenario.strategy.name
     check_config(type(learner), message.metadata.message_type, _content(message)[1], strategy)
@@ -179,7 +180,7 @@ def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
     return message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {}))  # type: ignore[return-value]
 
 
-def _finish(message: Message, context: Context, learner: Learner, reply: RecordDict) -> Message:
+def _finish(message: Message, context: Context, learner: BaseLearner, reply: RecordDict) -> Message:
     """Protect a client's update, keep its state in its node's, and address its reply."""
     session, answer = learner.session, Message(reply, reply_to=message)
     if message.metadata.message_type.startswith("train"):
@@ -202,10 +203,10 @@ def _keep(message: Message, context: Context, reply: RecordDict) -> RecordDict:
     return reply
 
 
-def _build(trial: Trial, own: Context, client: int, cache: ProcessCache, context: Context) -> Learner:
+def _build(trial: Trial, own: Context, client: int, cache: ProcessCache, context: Context) -> BaseLearner:
     wanted = trial.scenario.training.device
     device = cache.once(("device", wanted), lambda: pick_device(wanted))
-    learner: Learner = trial.scenario.learner.load()(
+    learner: BaseLearner = trial.scenario.learner.load()(
         Session(own, trial, client, cache, _data_root(context, cache), device)
     )
     return learner
