@@ -17,6 +17,8 @@ from flwr.clientapp.typing import Mod as Mod
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
+from semfed.errors import EngineError
+
 CLIENT_RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 """Code of an error: the client app raised."""
 CLIENT_CRASHED = ErrorCode.CLIENT_APP_CRASHED
@@ -92,3 +94,17 @@ def online_until(grid: Any) -> dict[int, float]:
 def is_of_dead_actor(error: Error) -> bool:
     """Say whether a Ray actor of Flower's simulation has died; the error's text alone tells."""
     return DEAD_ACTOR in (error.reason or "")
+
+
+def refuse_dead_actor(error: Error, client: str) -> None:
+    """End a run in which a Ray actor of Flower's simulation has died: most of the later messages would fail.
+
+    Raises
+    ------
+    EngineError
+    """
+    if is_of_dead_actor(error):
+        raise EngineError(
+            f"a worker process of Flower's simulation died while it served {client!r}; Flower does not replace it: "
+            "look for a crash or too little memory, or use --engine ray, which does"
+        )

@@ -7,29 +7,30 @@ by the `Ledger` of states, by the `Bill` of the exchange and by the `Measurement
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
 from semfed.checkpoint import StateRef
-from semfed.errors import EngineError, FederationError
+from semfed.errors import FederationError
 from semfed.events.callbacks import ExchangeProgress
 from semfed.events.records import Record
 from semfed.events.spans import span
 from semfed.flower import arrays as wire
-from semfed.flower.compat import is_of_dead_actor
+from semfed.flower.compat import refuse_dead_actor
 from semfed.flower.protocol import PLACE, check_config
+from semfed.flower.server import retries
 from semfed.flower.server.accounts import Accounts, Bill
 from semfed.flower.server.exchange import Envelope, Exchange
 from semfed.flower.server.ledger import Ledger
 from semfed.flower.server.measurements import Measurements
 from semfed.flower.server.opening import open_trial
+from semfed.flower.server.outer_grid import OuterGrid
 from semfed.flower.server.replies import Replies, in_order, places_of, sentence
 from semfed.flower.trial import Trial
 
 
-class Federation(Grid):
+class Federation(OuterGrid):
     """A grid of clients 0 .. K-1.
 
     Parameters
@@ -60,7 +61,7 @@ class Federation(Grid):
     watch : callable
         Gets the `ExchangeProgress` of every exchange as it begins.
     hear : callable
-        Gets client, phase, round and text of every error that a client answers with, retried ones too.
+        Hears of every error; see `semfed.flower.server.retries.Hear`.
 
     Raises
     ------
@@ -79,13 +80,13 @@ class Federation(Grid):
         run: str = "",
         marks: Mapping[int, StateRef] | None = None,
     ) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.trial = trial
         self.ledger = Ledger(run, marks)
         self.measured = Measurements(trial)
         self.folds = False
         self.watch: Callable[[ExchangeProgress], None] = lambda tally: None
-        self.hear: Callable[[int, str, str, str], None] = lambda client, phase, round_, text: None
+        self.hear: retries.Hear = lambda client, phase, round_, text: None
         self._accounts = Accounts(trial)
         opening = open_trial(grid, trial, self.ledger, self._accounts, timeout)
         self.ledger.able = opening.keeps
@@ -169,36 +170,6 @@ class Federation(Grid):
         """Return what has been measured since the last call, as the records of a round."""
         return self.measured.take_records(round_, self._accounts.take_records())
 
-    # -- the rest of Flower's interface -------------------------------------------------------------------
-
-    def set_run(self, run: Any) -> None:
-        """Pass on to the engine's grid."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The engine's run."""
-        return self.grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message for a client."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Not offered: a federation answers for order and accounts, which needs whole exchanges."""
-        raise NotImplementedError("use send_and_receive on a Federation")
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Not offered; see `push_messages`."""
-        raise NotImplementedError("use send_and_receive on a Federation")
-
     # -- inside -------------------------------------------------------------------------------------------
 
     def _check(self, envelopes: Iterable[Envelope]) -> None:
@@ -225,30 +196,12 @@ class Federation(Grid):
     ) -> Iterator[Message]:
         """Put the replies in order and read each; see `send_and_receive`."""
         bill = self._accounts.bill(len(envelopes))
-        for client, reply in in_order(places, self._answers(envelopes, timeout)):
+        scenario, measured, hear = self.trial.scenario, self.measured, self.hear
+        answers = retries.ask(self.exchange, envelopes, timeout, scenario=scenario, measured=measured, hear=hear)
+        for client, reply in in_order(places, answers):
             tally.answered += 1
             self._read(client, reply, envelopes[client], bill)
             yield reply
-
-    def _answers(self, envelopes: Mapping[int, Envelope], timeout: float | None) -> Iterator[tuple[int, Message]]:
-        """Give the clients' answers as they come, after retries."""
-        scenario, asked = self.trial.scenario, envelopes
-        retries = scenario.retries if scenario.on_client_failure == "retry" else 0
-        for attempt in range(1 + retries):
-            failed: dict[int, Message] = {}
-            for client, reply in self.exchange.ask(asked, timeout, patient=attempt > 0):
-                if reply.has_error():
-                    about = reply.metadata
-                    self.hear(client, about.message_type, about.group_id, reply.error.reason or "")
-                if reply.has_error() and attempt < retries and not is_of_dead_actor(reply.error):
-                    failed[client] = reply
-                else:
-                    yield client, reply
-            asked = {client: envelopes[client] for client in sorted(failed)}
-            for client in asked:
-                self.measured.retried(client, failed[client].metadata.message_type, sentence(failed[client].error))
-            if not asked:
-                break
 
     @span("reply")
     def _read(self, client: int, reply: Message, envelope: Envelope, bill: Bill) -> None:
@@ -258,11 +211,7 @@ class Federation(Grid):
         bill.settle(client, envelope, reply)
         if reply.has_error():
             # In the order of the clients: whoever gets the dead actor next fails, too, and may be heard of first.
-            if is_of_dead_actor(reply.error):
-                raise EngineError(
-                    f"a worker process of Flower's simulation died while it served {self.name(client)!r}; Flower does "
-                    "not replace it: look for a crash or too little memory, or use --engine ray, which does"
-                )
+            refuse_dead_actor(reply.error, self.name(client))
             self.reject(client, phase, sentence(reply.error))
             return
         if problem is not None:

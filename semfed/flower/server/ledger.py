@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self, run: str = "", marks: Mapping[int, StateRef] | None = None) -> None:
         self.run = run
-        self.able = bool(run)
+        self.able = False
         self.due: int | None = None
         self.marks = dict(marks or {})
         self._committed = {client: mark.round for client, mark in self.marks.items()}

@@ -14,7 +14,6 @@ looks for replies of a node that is away, until it is back or was away for too l
 import time
 from collections.abc import Iterable, Iterator
 from logging import WARNING
-from typing import Any
 
 from flwr.app import Error, Message, RecordDict
 from flwr.common import log
@@ -22,6 +21,7 @@ from flwr.serverapp import Grid
 
 from semfed.flower.compat import NO_REPLY, online_until
 from semfed.flower.protocol import PROBE, STATE
+from semfed.flower.server.outer_grid import OuterGrid
 
 POLL_S = 0.5
 SILENCE_S = 60.0
@@ -30,7 +30,7 @@ MARGIN_S = 5.0
 """A node counts as away this long before the SuperLink says so, lest it does between two questions."""
 
 
-class ReliableGrid(Grid):
+class ReliableGrid(OuterGrid):
     """The grid of a deployment, with messages that arrive.
 
     Not for simulations: there, a node works on several messages at a time.
@@ -52,7 +52,8 @@ class ReliableGrid(Grid):
     def __init__(
         self, grid: Grid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
     ) -> None:
-        self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
+        super().__init__(grid)
+        self.silence, self.absence, self.poll = silence, absence, poll
         self._nodes: dict[str, int] = {}
         """Nodes that owe a reply, by the message's id."""
         self._known: set[int] = set()
@@ -113,31 +114,12 @@ class ReliableGrid(Grid):
             replies.append(reply if given is None else Message(_answer(reply), reply_to=given))
         return replies
 
-    # -- the rest of Flower's interface -------------------------------------------------------------------
-
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Pass on to Flower's grid, and remember which node gets what."""
         given = list(messages)
         taken = self.grid.push_messages(given)
         self._nodes |= {message.metadata.message_id: message.metadata.dst_node_id for message in given}
         return taken
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Return the nodes that are online."""
-        return self.grid.get_node_ids()
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Pass on to Flower's grid."""
-        return self.grid.create_message(*args, **kwargs)
-
-    def set_run(self, run: Any) -> None:
-        """Pass on to Flower's grid."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The run, as Flower's grid has it."""
-        return self.grid.run
 
     # -- inside -------------------------------------------------------------------------------------------
 
