@@ -42,7 +42,7 @@ class Loop:
     def __init__(self, trial: Trial, root: Path, strategy: Any) -> None:
         scenario, cache, cpu = trial.scenario, ProcessCache(), torch.device("cpu")
         self.trial, self.strategy = trial, strategy  # the strategy lends its centroid generator
-        self.channel = scenario.channel.load()(scenario.channel.settings)
+        self.channel = scenario.channel.make()
         dataset = cache.dataset(trial, root, cpu)
         rows = [torch.from_numpy(cache.rows(trial, root, k)) for k in range(len(scenario.clients))]
         self.images = [cache.images(trial, root, cpu, r) for r in rows]

@@ -103,9 +103,9 @@ class CooperativeClient(BaseLearner):
             for name in self.tasks:
                 if name not in scenario.tasks:
                     raise ValueError(f"learner.tasks names the unknown task {name!r}; {suggest(name, scenario.tasks)}")
-            if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
+            if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide the specific units are: set it")
-            if self.alpha == "channel" and not scenario.channel.settings.noise_std:  # type: ignore[attr-defined]
+            if self.alpha == "channel" and not scenario.channel.settings.noise_std:
                 raise ValueError(
                     "learner.alpha = 'channel' is a noise variance, which channel.snr_db = inf makes zero; "
                     "set channel.snr_db lower, or learner.alpha = 'paper'"
@@ -124,19 +124,18 @@ class CooperativeClient(BaseLearner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the errors."""
-        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))  # type: ignore[attr-defined]
+        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.settings: CooperativeClient.Settings = session.scenario.learner.settings  # type: ignore[assignment]
+        self.settings: CooperativeClient.Settings = session.scenario.learner.settings
         self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
-        channel = session.scenario.channel
-        self.channel = channel.load()(channel.settings).to(session.device)
+        self.channel = session.scenario.channel.make().to(session.device)
 
     @classmethod
     def shares_in(cls, scenario: Scenario, round_: int) -> bool:
         """Say whether the round trains the common unit."""
-        return _trains_common(scenario.learner.settings, round_)  # type: ignore[arg-type]
+        return _trains_common(scenario.learner.settings, round_)
 
     # -- networks, with their initial weights; a client lives for one message -----------------------------------
 
@@ -294,7 +293,7 @@ class CooperativeClient(BaseLearner):
         keeps = session.scenario.training.optimizer_state == "kept"
         moments = (session.load("common-optimizer") if keeps else None) or {}
         start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
-        chosen = (self.settings.tasks, str(self.settings.auxiliary.dump()), str(session.encoder_choice.dump()))
+        chosen = (self.settings.tasks, self.settings.auxiliary, session.encoder_choice)
         how = (self.settings.common, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
         key = (start, chosen, how, session.trial.seed, session.client, round_)
         kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
@@ -413,7 +412,7 @@ class CooperativeClient(BaseLearner):
         if not self.settings.cu:
             return session.images(rows)
         kept: Recent[Tensor] = session.cache.once(("features", session.client, split), lambda: Recent(1))
-        key = (array_digest(unit), session.trial.seed, session.device, str(session.encoder_choice.dump()))
+        key = (array_digest(unit), session.trial.seed, session.device, session.encoder_choice)
 
         def make() -> Tensor:
             mean, log_variance = self._features(unit, session.images(rows))

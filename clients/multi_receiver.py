@@ -85,7 +85,7 @@ class MultiReceiverClient(BaseLearner):
                 raise ValueError(
                     f"learner.weights = {self.weights} for {len(self.names)} receivers: no more than that, not all 0"
                 )
-            if scenario.channel.settings.uses is None:  # type: ignore[attr-defined]
+            if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
 
     sends_encoded = True
@@ -93,11 +93,11 @@ class MultiReceiverClient(BaseLearner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the receivers' accuracies."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))  # type: ignore[attr-defined]
+        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.settings: MultiReceiverClient.Settings = session.scenario.learner.settings  # type: ignore[assignment]
+        self.settings: MultiReceiverClient.Settings = session.scenario.learner.settings
         classes = session.dataset.classes
         if self.settings.receivers is None:
             self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
@@ -107,11 +107,8 @@ class MultiReceiverClient(BaseLearner):
 
     def _receivers_channels(self, snr_db: float | None) -> list[Channel]:
         choice, offsets = self.session.scenario.channel, self.settings.snr_offset_db
-        base = choice.settings.snr_db if snr_db is None else snr_db  # type: ignore[attr-defined]
-        return [
-            choice.load()(choice.settings.model_copy(update={"snr_db": base + offsets.get(name, 0.0)}))
-            for name in self.tasks
-        ]
+        base = choice.settings.snr_db if snr_db is None else snr_db
+        return [choice.amended(snr_db=base + offsets.get(name, 0.0)).make() for name in self.tasks]
 
     def _build_encoder(self) -> nn.Module:
         session, width = self.session, self.channels[0].settings.width

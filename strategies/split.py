@@ -79,12 +79,12 @@ class SplitStrategy(FederatedStrategy):
         super().__init__(trial, settings)
         scenario = trial.scenario
         self.lambda_ms = settings.lambda_ms
-        self.features: int = scenario.channel.settings.width  # type: ignore[attr-defined]  # all channels have it
+        self.features: int = scenario.channel.settings.width
         self.classes = len(scenario.tasks[scenario.clients[0].task].symbols)
         self.device = pick_device(scenario.training.device)
         self.downlink: Channel | None = None
         if settings.downlink is not None:
-            self.downlink = settings.downlink.load()(settings.downlink.settings)
+            self.downlink = settings.downlink.make()
         self.halves = [self._new_half() for _ in scenario.clients]
 
     # -- what algorithms decide ---------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class ServerHalf:
 
 def initial_decoder(scenario: Scenario, seed: int) -> nn.Module:
     """Make the decoder that all clients of a seed start from; their tasks have one alphabet."""
-    width = scenario.channel.settings.width  # type: ignore[attr-defined]  # every channel's settings have it
+    width = scenario.channel.settings.width
     outputs = len(scenario.tasks[scenario.clients[0].task].symbols)
     return models.build(scenario.model.decoder, (width,), outputs=outputs, stream=(seed, "decoder", 0))
 

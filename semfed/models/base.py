@@ -65,6 +65,6 @@ def build(
         The random stream of the weights; see `semfed.seeding`.
     """
     require_width(choice, outputs)
-    plugin: Model = choice.load()(choice.settings)
+    plugin: Model = choice.make()
     with seeding.initialisation(*stream):
         return seeded(plugin.build(input_shape, outputs)).eval()

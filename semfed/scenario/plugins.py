@@ -1,8 +1,8 @@
 """Look-up of the exchangeable parts: built-in or third-party, all by entry point or ``module:attribute``.
 
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
-``semfed.channels``, ``semfed.datasets``, ``semfed.latents``, ``semfed.models`` and ``semfed.callbacks``. Nothing else
-is ever imported on the word of a scenario or of a message.
+``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models`` and
+``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
-GROUPS = ("strategies", "clients", "channels", "datasets", "latents", "models", "callbacks")
+GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
 STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 
@@ -86,7 +86,12 @@ class Plugin:
 
     group: str
     name: str
-    settings: BaseModel
+    settings: Any
+    """Of the part's own model, which only those know who use the part."""
+
+    def __hash__(self) -> int:
+        """Let a choice be a key, or a part of one, of what is kept for equal choices."""
+        return hash(self.identity)
 
     @cached_property
     def identity(self) -> str:
@@ -96,6 +101,28 @@ class Plugin:
     def load(self) -> Any:
         """Import the part itself (a class, as a rule)."""
         return load(self.group, self.name)
+
+    def make(self, *context: Any) -> Any:
+        """Construct the part of its settings and of what else its kind is given; of keywords, where it declares none.
+
+        Examples
+        --------
+        >>> parse("channels", {"name": "awgn", "snr_db": 20.0}).make().settings.noise_std
+        0.1
+        """
+        if isinstance(self.settings, KeywordSettings):
+            return self.load()(*context, **self.settings.model_dump())
+        return self.load()(self.settings, *context)
+
+    def amended(self, **values: Any) -> Self:
+        """Return the same part chosen with other values of some settings.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If they are not valid.
+        """
+        return replace(self, settings=self.settings.model_copy(update=values))
 
     def dump(self) -> dict[str, Any]:
         """Return the table that gives this choice again, defaults included."""

@@ -26,7 +26,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
-from semfed.scenario.partitions import CountsPartition, PartitionChoice
 from semfed.scenario.plugins import Plugin, parse
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
@@ -35,6 +34,7 @@ Label = int | str
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
 _dump = PlainSerializer(Plugin.dump)
 SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
+PartitionChoice = Annotated[Plugin, PlainValidator(partial(parse, "partitions")), _dump]
 LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump]
 ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump]
 ChannelChoice = Annotated[Plugin, PlainValidator(partial(parse, "channels")), _dump]
@@ -244,12 +244,6 @@ class Scenario(StrictModel):
                 raise ValueError(
                     f"client {client.name!r} has the unknown task {client.task!r}; {suggest(client.task, self.tasks)}"
                 )
-        split = self.data.partition
-        if isinstance(split, CountsPartition) and len(split.counts) != len(self.clients):
-            raise ValueError(
-                f"data.partition.counts has {len(split.counts)} rows for {len(self.clients)} clients; "
-                "give one row a client"
-            )
         for _, table in () if self.arms else tables(self):
             check = getattr(table, "check", None)
             if check is not None:

@@ -21,7 +21,7 @@ KINDS = [
 
 def make(**table: Any) -> Channel:
     choice = plugins.parse("channels", table)
-    channel: Channel = choice.load()(choice.settings)
+    channel: Channel = choice.make()
     return channel
 
 

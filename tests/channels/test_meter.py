@@ -30,7 +30,7 @@ FLAT = [
 
 def make(**table: Any) -> Channel:
     choice = plugins.parse("channels", table)
-    channel: Channel = choice.load()(choice.settings)
+    channel: Channel = choice.make()
     return channel
 
 

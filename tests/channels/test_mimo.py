@@ -14,7 +14,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def make(**table: object) -> MIMO:
     choice = plugins.parse("channels", {"name": "mimo", **table})
-    channel: MIMO = choice.load()(choice.settings)
+    channel: MIMO = choice.make()
     return channel
 
 

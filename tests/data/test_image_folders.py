@@ -37,7 +37,7 @@ def lakes(tmp_path: Path) -> Path:
 
 def opened(root: Path, **table: Any) -> Dataset:
     choice = plugins.parse("datasets", {"name": "imagefolder", "size": 6, **table})
-    return cache.open_dataset(choice.load()(choice.settings), choice.name, root, folder=root.parent / "cache")
+    return cache.open_dataset(choice.make(), choice.name, root, folder=root.parent / "cache")
 
 
 def test_sixteen_bits_keep_their_levels_where_that_is_asked_for(tmp_path: Path) -> None:

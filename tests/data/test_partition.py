@@ -5,17 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semfed.data.partition import partition
+from semfed.data.partitions import deal
 from semfed.errors import DataError
-from semfed.scenario.partitions import PARTITIONS
+from semfed.scenario import plugins
 
 CLASSES = tuple("abcd")
 LABELS = np.repeat(np.arange(4), 100)
 
 
 def split(rule: dict[str, Any], clients: int = 3, seed: int = 0) -> list[np.ndarray]:
-    parsed: Any = PARTITIONS[rule["name"]].model_validate(rule)
-    return partition(parsed, LABELS, CLASSES, clients, np.random.default_rng(seed))
+    return deal(plugins.parse("partitions", rule), LABELS, CLASSES, clients, np.random.default_rng(seed))
 
 
 RULES = st.one_of(

@@ -14,7 +14,7 @@ from semfed.scenario import Task, plugins
 
 def opened(root: Path | None, folder: Path, /, **table: object) -> Dataset:
     choice = plugins.parse("datasets", table)
-    return cache.open_dataset(choice.load()(choice.settings), choice.name, root, folder=folder)
+    return cache.open_dataset(choice.make(), choice.name, root, folder=folder)
 
 
 def paint(folder: Path, classes: dict[str, int], size: int = 8) -> None:

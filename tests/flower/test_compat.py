@@ -36,13 +36,16 @@ PUBLIC = (
 """Packages of Flower's API reference."""
 OWN = ("self", "cls", "other")
 """Objects whose underscored attributes are a class's own business."""
+WITH_TORCH = ("run", "app", "broadcast")
+"""`run` isolates what strategies compute from torch as the process has it, `app` looks at devices and data before it,
+and `broadcast` draws clients from `semfed.seeding`, which has torch's generators, too."""
 WITHOUT_TORCH = (
-    *(path for path in MODULES if path.parent == Path("semfed/flower/server") and path.stem not in ("run", "app")),
+    *(path for path in MODULES if path.parent == Path("semfed/flower/server") and path.stem not in WITH_TORCH),
     COMPAT,
     *(Path(f"semfed/flower/{name}.py") for name in ("protocol", "arrays", "averaging", "bundle", "trial")),
     Path("semfed/flower/partial_sums.py"),
 )
-"""`run` isolates what a strategy computes from torch as the process has it, and `app` looks at devices and data."""
+"""What the server and both sides share."""
 
 
 def private_imports(tree: ast.Module) -> list[str]:

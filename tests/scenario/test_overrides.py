@@ -59,7 +59,7 @@ def test_of_several_mistakes_the_first_is_told() -> None:
         ),
         (
             "data.partition=dirichlett",
-            "data.partition = 'dirichlett': no partition 'dirichlett'; did you mean 'dirichlet'",
+            "data.partition = 'dirichlett': no plugin 'dirichlett' among the partitions; did you mean 'dirichlet'",
         ),
     ],
 )

@@ -41,3 +41,20 @@ def test_settings_of_a_stock_strategy_are_its_keyword_arguments() -> None:
 def test_dump_and_parse_are_inverse() -> None:
     chosen = plugins.parse("channels", {"name": "rayleigh", "fading": "block"})
     assert plugins.parse("channels", chosen.dump()) == chosen
+
+
+class Taken:
+    """Declares no settings: its keyword arguments are its settings."""
+
+    def __init__(self, *context: str, width: int = 3) -> None:
+        self.context, self.width = context, width
+
+
+def test_a_choice_makes_the_part_of_its_settings() -> None:
+    channel = plugins.parse("channels", {"name": "awgn", "snr_db": 7.0}).make()
+    assert isinstance(channel, AWGN)
+    assert channel.settings.snr_db == 7.0
+    plain = plugins.parse("models", {"name": f"{__name__}:Taken", "width": 5}).make("here")
+    assert (plain.context, plain.width) == (("here",), 5)
+    stock = plugins.parse("strategies", {"name": "flwr.serverapp.strategy:FedAvgM", "server_learning_rate": 0.5})
+    assert stock.make().server_learning_rate == 0.5

@@ -1,7 +1,6 @@
 """No derived value outlives the settings that it was made from, and no copy of settings goes unchecked."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from inspect import getattr_static
 from typing import Any, Literal, get_args, get_origin
@@ -156,5 +155,7 @@ def test_a_copied_task_has_its_own_symbols() -> None:
 
 def test_a_copied_choice_has_its_own_identity(digits: Scenario) -> None:
     choice = digits.channel
-    louder = replace(choice, settings=choice.settings.model_copy(update={"snr_db": 20.0}))
+    louder = choice.amended(snr_db=20.0)
+    assert choice != louder == choice.amended(snr_db=20.0)
+    assert {choice: 1, louder: 2}[choice.amended(snr_db=20.0)] == 2
     assert choice.identity != louder.identity == str(louder.dump())

@@ -43,7 +43,7 @@ def test_presets_have_the_four_arms_and_the_settings_that_scripts_rely_on(name: 
         assert complete.training.optimizer_state == ("fresh" if arm in fresh else "kept")
         assert complete.headline == "accuracy/own-classes"
         assert (complete.rounds, complete.channel.settings.snr_db) == (3, 7)
-        assert (complete.data.partition.m, complete.data.partition.q) == (2, 5)
+        assert (complete.data.partition.settings.m, complete.data.partition.settings.q) == (2, 5)
     assert scenario.arm("fedcl").strategy.settings.lambda_ms == 2
     assert scenario.arm("fedproto").strategy.settings.lambda_ms == 3
     assert overrides.load(name).arm("fedcl").strategy.settings.lambda_ms == 5

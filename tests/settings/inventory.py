@@ -8,20 +8,18 @@ import typer
 
 from semfed.cli import app
 from semfed.scenario import Scenario, plugins
-from semfed.scenario.partitions import PARTITIONS
 from semfed.scenario.settings import StrictModel
 
-PARTS = ("channels", "clients", "datasets", "latents", "models", "strategies")
+PARTS = ("channels", "clients", "datasets", "latents", "models", "partitions", "strategies")
 
 
 def fields(table: type[StrictModel], prefix: str) -> Iterator[str]:
     """Yield the dotted names of a table's settings; those of a table inside it, not the table."""
     for name, field in table.model_fields.items():
         inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, StrictModel)]
-        own = [kind for kind in inner if kind not in PARTITIONS.values()]
-        for kind in own:
+        for kind in inner:
             yield from fields(kind, f"{prefix}.{name}")
-        if not own:
+        if not inner:
             yield f"{prefix}.{name}"
 
 
@@ -35,8 +33,6 @@ def _kinds(annotation: Any) -> Iterator[type]:
 def settings() -> list[str]:
     """Return ``<part>.<setting>`` for all parts that come with the package."""
     found = list(fields(Scenario, "scenario"))
-    for name, table in PARTITIONS.items():
-        found += [field for field in fields(table, f"partitions/{name}") if not field.endswith(".name")]
     for group in PARTS:
         for name, point in plugins.available(group).items():
             if point.value.startswith("semfed."):

@@ -101,7 +101,7 @@ class Reference:
         self.rows = [torch.from_numpy(cache.rows(given, None, k)) for k in range(len(scenario.clients))]
         self.images = [standardise(data.train.images[rows], data.mean, data.std) for rows in self.rows]
         self.labels = [data.train.labels[rows] for rows in self.rows]
-        self.channel = scenario.channel.load()(scenario.channel.settings)
+        self.channel = scenario.channel.make()
         self.losses: dict[tuple[int, int], float] = {}
 
     def train(self, round_: int) -> None:

@@ -130,7 +130,7 @@ class AlignmentData:
 
     def _source(self) -> LatentSource:
         def opened() -> LatentSource:
-            source: LatentSource = self.settings.latents.load()(self.settings.latents.settings, self.place)
+            source: LatentSource = self.settings.latents.make(self.place)
             return source
 
         return self._once(self._key("source"), opened)

@@ -15,7 +15,7 @@ from torch import Tensor
 from semfed import seeding
 from semfed.data.cache import open_dataset
 from semfed.data.dataset import Dataset, standardise
-from semfed.data.partition import Rows, partition
+from semfed.data.partitions import Rows, deal
 from semfed.flower.trial import Trial
 from semfed.training.isolation import isolated
 
@@ -62,8 +62,7 @@ class ProcessCache:
         data = trial.scenario.data
 
         def opened() -> Dataset:
-            source = data.source.load()(data.source.settings)
-            return open_dataset(source, data.source.name, root, download=data.download).to(device)
+            return open_dataset(data.source.make(), data.source.name, root, download=data.download).to(device)
 
         return self.once(("dataset", root, device), opened)
 
@@ -79,8 +78,8 @@ class ProcessCache:
 
         def dealt() -> list[Rows]:
             generator = seeding.numpy_generator(trial.seed, "partition")
-            split, clients = trial.scenario.data.partition, len(trial.scenario.clients)
-            return partition(split, dataset.train.labels.numpy(), dataset.classes, clients, generator)
+            rule, clients = trial.scenario.data.partition, len(trial.scenario.clients)
+            return deal(rule, dataset.train.labels.numpy(), dataset.classes, clients, generator)
 
         return self.once(("partition", root, trial.seed), dealt)[client]
 

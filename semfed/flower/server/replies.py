@@ -5,10 +5,16 @@ Nothing of this is kept anywhere else, so it does not matter when, or beside whi
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from flwr.app import Error, Message
 
 from semfed.events.callbacks import ExchangeProgress
+from semfed.flower import arrays as wire
+from semfed.flower.arrays import Arrays
+from semfed.flower.averaging import weight_of
 
 
 class Replies(Iterator[Message]):
@@ -55,6 +61,18 @@ class Replies(Iterator[Message]):
     def only(self, replies: Iterable[Message]) -> "Replies":
         """Return some of these replies as ones of the same exchange: places and total stay."""
         return Replies(self.places, replies, self.tally)
+
+    def updates(self) -> Iterator[tuple[Arrays, float]]:
+        """Yield the arrays of every reply that has some, and its ``num-examples``."""
+        for reply in self:
+            (arrays,), (metrics,) = reply.content.array_records.values(), reply.content.metric_records.values()
+            yield wire.views(arrays), weight_of(metrics)
+
+    def stacked(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield every array by name, those of all replies stacked: shape (replies, ...); it needs the memory of all."""
+        every = [arrays for arrays, _ in self.updates()]
+        for name in every[0] if every else ():
+            yield name, np.stack([arrays[name] for arrays in every])
 
     def __next__(self) -> Message:
         """Return the next client's reply."""

@@ -105,7 +105,7 @@ def test_bytes_and_channel_uses_are_accounted(open_federation: Open, digits: Sce
         assert records[client, "cost/bytes_up"] == size
         round_number = sent[0].content["config"].count_bytes()
         assert records[client, "cost/simulation_bytes_down"] == round_number
-        assert records[client, "cost/channel_uses"] == 8 * sum(digits.data.partition.model_dump()["counts"][k])
+        assert records[client, "cost/channel_uses"] == 8 * sum(digits.data.partition.settings.counts[k])
     list(federation.send_and_receive(messages(federation, "evaluate")))
     evaluated = {r.metric: r.value for r in federation.take_records(1)}
     assert evaluated["cost/evaluation_channel_uses"] == 8 * 539

@@ -1,0 +1,45 @@
+"""Skewed labels."""
+
+import numpy as np
+from pydantic import Field
+
+from semfed.data.partitions.base import Partition, Rows, shuffled_by_class
+from semfed.errors import DataError
+from semfed.scenario.settings import StrictModel
+
+ATTEMPTS = 1000
+
+
+class Dirichlet(Partition):
+    """Split every class among the clients in Dirichlet(alpha) proportions; small alpha, strong skew."""
+
+    class Settings(StrictModel):
+        """Skew, and the least amount."""
+
+        alpha: float = Field(gt=0)
+        min_samples: int = Field(default=1, ge=1)
+        """Draw again until every client has at least this many images."""
+
+    def deal(self, labels: Rows, classes: tuple[str, ...], clients: int, generator: np.random.Generator) -> list[Rows]:
+        """Draw proportions until every client has enough."""
+        alpha, least = self.settings.alpha, self.settings.min_samples
+        if least * clients > len(labels):
+            raise DataError(
+                f"data.partition.min_samples = {least} for {clients} clients asks for more than the {len(labels)} "
+                "images that there are for training: lower it"
+            )
+        pools = shuffled_by_class(labels, len(classes), generator)
+        for _ in range(ATTEMPTS):
+            shares = generator.dirichlet(np.full(clients, alpha), size=len(classes))
+            cuts = [
+                np.round(np.cumsum(share)[:-1] * len(pool)).astype(int)
+                for share, pool in zip(shares, pools, strict=True)
+            ]
+            dealt = [np.split(pool, cut) for pool, cut in zip(pools, cuts, strict=True)]
+            parts = [np.concatenate([pieces[k] for pieces in dealt]) for k in range(clients)]
+            if min(len(rows) for rows in parts) >= least:
+                return parts
+        raise DataError(
+            f"data.partition: {ATTEMPTS} draws of Dirichlet(alpha = {alpha}) never gave every client {least} images: "
+            "raise alpha or lower min_samples"
+        )
