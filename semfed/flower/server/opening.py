@@ -1,7 +1,6 @@
 """How a trial begins: nodes are found, told the trial, and asked which clients they host and what these are like."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +93,8 @@ def _find_nodes(grid: Grid, question: RecordDict, timeout: float) -> tuple[list[
     while True:
         new = sorted(set(grid.get_node_ids()) - asked)
         asked.update(new)
-        for node, answer in _ask(grid, new, question, deadline - time.monotonic()) if new else ():
+        answers = _ask(grid, new, question, deadline - time.monotonic()) if new else {}
+        for node, answer in answers.items():
             index, count = (_integer(answer, key) for key in ("partition-id", "num-partitions"))
             if index in found:
                 raise FederationError(
@@ -112,7 +112,7 @@ def _find_nodes(grid: Grid, question: RecordDict, timeout: float) -> tuple[list[
         time.sleep(POLL_S)
 
 
-def _ask(grid: Grid, nodes: list[int], question: RecordDict, timeout: float) -> Iterable[tuple[int, RecordDict]]:
+def _ask(grid: Grid, nodes: list[int], question: RecordDict, timeout: float) -> dict[int, RecordDict]:
     """Return the answers that came in time, by node.
 
     Raises
@@ -123,13 +123,13 @@ def _ask(grid: Grid, nodes: list[int], question: RecordDict, timeout: float) -> 
     sent = [Message(question, node, OPEN, group_id="0") for node in nodes]
     replies = list(grid.send_and_receive(sent, timeout=max(0.0, timeout)))
     addressed = {message.metadata.message_id: message.metadata.dst_node_id for message in sent}
-    answers = []
+    answers = {}
     for reply in replies:
         if reply.has_error():
             raise FederationError(f"a node could not open the trial: {sentence(reply.error)}")
         if "error" in reply.content:
             raise SemfedError(str(reply.content.config_records["error"]["message"]))
-        answers.append((addressed[reply.metadata.reply_to_message_id], reply.content))
+        answers[addressed[reply.metadata.reply_to_message_id]] = reply.content
     return answers
 
 
