@@ -49,7 +49,7 @@ class PersonalSettings(StrictModel):
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a channel that leaves the number of features open."""
-        if scenario.channel.settings.width is None:  # type: ignore[attr-defined]  # a channel's settings have it
+        if scenario.channel.settings.width is None:
             raise ValueError("channel.uses is unset, but it decides how many features an encoder has: set it")
 
 
@@ -66,11 +66,10 @@ class PersonalClient(BaseLearner):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         scenario, self.device = session.scenario, session.device
-        self.settings: PersonalSettings = scenario.learner.settings  # type: ignore[assignment]
+        self.settings: PersonalSettings = scenario.learner.settings
         self.task = scenario.tasks[session.spec.task]
         self.channel: Channel = session.cache.once(
-            ("channel", scenario.channel.identity, self.device),
-            lambda: scenario.channel.load()(scenario.channel.settings).to(self.device),
+            ("channel", scenario.channel, self.device), lambda: scenario.channel.make().to(self.device)
         )
         task, classes = session.spec.task, session.dataset.classes
         self.labels = session.cache.once(
@@ -107,7 +106,7 @@ class PersonalClient(BaseLearner):
         """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
         scenario = self.session.scenario
         choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
-        key = (part, choice.identity, self.channel.settings.width, len(self.task.symbols), self.device)
+        key = (part, choice, self.channel.settings.width, len(self.task.symbols), self.device)
         build = self.build_encoder if part == "encoder" else self.build_decoder
         return self.session.cache.once(("personal", *key), build)
 

@@ -52,8 +52,7 @@ class Learner(BaseLearner, Objective):
         scenario, device = session.scenario, session.device
         self.task = scenario.tasks[session.spec.task]
         self.channel: Channel = session.cache.once(
-            ("channel", scenario.channel.identity, device),
-            lambda: scenario.channel.load()(scenario.channel.settings).to(device),
+            ("channel", scenario.channel, device), lambda: scenario.channel.make().to(device)
         )
 
     # -- what Flower calls ------------------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class Learner(BaseLearner, Objective):
         """Borrow this process's networks of the client's architectures; their weights are anyone's."""
         session = self.session
         scenario, width = session.scenario, self.channel.settings.width
-        chosen = (session.encoder_choice.identity, scenario.model.decoder.identity, scenario.learner.identity)
+        chosen = (session.encoder_choice, scenario.model.decoder, scenario.learner)
         return session.cache.once(
             ("networks", type(self), *chosen, width, self.task, session.dataset.shape, session.device), self._build
         )
