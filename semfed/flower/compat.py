@@ -34,7 +34,7 @@ DEAD_ACTOR = "ActorDiedError"
 def untested_version() -> str | None:
     """Say in a sentence that the installed Flower is none of those that this package declares, None if it is one."""
     found = version("flwr")
-    declared = next(text for text in requires("semfed") or () if re.match(r"flwr\b", text))
+    declared = next(text for text in requires("semfed") or () if re.match(r"flwr(?![\w-])", text))
     bounds = re.findall(r"(>=|<)\s*([\d.]+)", declared.partition(";")[0])
     fits = {">=": lambda bound: _numbers(found) >= bound, "<": lambda bound: _numbers(found) < bound}
     if all(fits[sign](_numbers(bound)) for sign, bound in bounds):

@@ -2,9 +2,11 @@
 
 Records of a content beside Flower's own (``arrays``, ``config``, ``metrics``):
 
-- `STATE`: what the adapter on a node needs, or answers, itself. In an opening message the trial, the run and the
-  states to go on from; in any other the ``client`` that is addressed, what to ``keep`` for a checkpoint, and `PLACE`;
-- ``node`` and ``client-<index>``, in the answer to an opening message: how many nodes there are, and properties.
+- `STATE`, what the adapter itself needs: to open a trial ``trial``, ``run`` and ``marks``, the states to go on from; in
+  any other message the ``client`` that is addressed, the round to ``keep`` its state for and the one ``committed``, and
+  `PLACE`. In a reply, whether the state is ``kept`` (its hash) or what the ``problem`` is;
+- in the answer to an opening message: ``node``, with ``partition-id``, ``num-partitions`` and whether it ``keeps``
+  states; ``client-<index>``, the properties of each client; ``initial``, arrays to start from; or an ``error``.
 """
 
 import json

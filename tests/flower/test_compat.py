@@ -123,7 +123,7 @@ def test_the_servers_side_and_the_protocol_need_no_torch() -> None:
 )
 def test_another_version_is_told_in_a_sentence(installed: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compat, "version", lambda name: installed)
-    monkeypatch.setattr(compat, "requires", lambda name: ["ray==2.55.1", "flwr[simulation]<1.42,>=1.41"])
+    monkeypatch.setattr(compat, "requires", lambda name: ["flwr-datasets>=0.5", "flwr[simulation]<1.42,>=1.41"])
     told = (
         f"flwr {installed} has not been tested with semfed: if something fails, install 'flwr[simulation]>=1.41,<1.42'"
     )
