@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy.typing as npt
-
 from semfed.flower.client.learner import Learner
 from semfed.training.end_to_end import EndToEnd
 from semfed.training.objective import Build, Networks
@@ -25,7 +23,6 @@ class JointClient(EndToEnd, PersonalClient, Learner):
         outputs = len(self.task.symbols)
         return Networks({"encoder": build.encoder(), "decoder": build.decoder(outputs, shared=True)})
 
-    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
-        """Test an average, or what the client keeps, on its own classes and on all; see `PersonalClient.test`."""
-        nets = self._load(parameters, self.session.load("training") or {})
-        return self.test(nets.encoder, nets.decoder, int(config["server-round"]))
+    def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
+        """Test on the own classes and on all; see `PersonalClient.test_pair`."""
+        return self.test_pair(nets.encoder, nets.decoder, round_)

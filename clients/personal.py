@@ -216,7 +216,7 @@ class PersonalClient(BaseLearner):
             told[f"baseline/chance/{which}"] = 1 / len(self.task.symbols)
         return told
 
-    def test(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
+    def test_pair(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
         """Decide among all classes of the task through the noisy channel, on the own classes' test images and on all.
 
         Returns

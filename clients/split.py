@@ -108,7 +108,7 @@ class SplitClient(PersonalClient):
         return self._send(encoder, optimizer, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
-        """Test the own encoder with the server's decoder; see `PersonalClient.test`.
+        """Test the own encoder with the server's decoder; see `PersonalClient.test_pair`.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class SplitClient(PersonalClient):
         encoder, _ = self._load(self.network("encoder"))
         decoder = self.network("decoder")
         weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
-        return self.test(encoder, decoder, int(config["server-round"]))
+        return self.test_pair(encoder, decoder, int(config["server-round"]))
 
     @property
     def _underway(self) -> Recent[Underway]:

@@ -7,15 +7,18 @@ for its type, see `semfed.training.step`, and autograd otherwise.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from semfed.models.layers.dropout import draws
 
-Send = Callable[[Tensor], Tensor]
-"""The channel, bound to a client's random stream and account: (batch, numbers) in and out, differentiable."""
+Send = Callable[[Tensor], Any]
+"""The channel, bound to a client's random stream and account: (batch, numbers) in and out, differentiable.
+
+A broadcast gives what every receiver hears.
+"""
 
 
 class Batch(NamedTuple):
@@ -71,7 +74,7 @@ class Networks:
         """Yield all networks, shared ones first."""
         return iter(self._all.values())
 
-    def __getattr__(self, name: str) -> nn.Module:
+    def __getattr__(self, name: str) -> Any:
         """Return a network by its name."""
         networks: dict[str, nn.Module] = self.__dict__.get("_all", {})
         if name not in networks:
@@ -130,8 +133,11 @@ class Build(Protocol):
     def encoder(self) -> nn.Module:
         """Make the client's encoder; its initial weights are the same at every client."""
 
-    def decoder(self, outputs: int, *, shared: bool = False) -> nn.Module:
-        """Make a decoder of what the encoder gives out; a shared one has the same initial weights at every client."""
+    def decoder(self, outputs: int, *, shared: bool = False, name: str = "decoder") -> nn.Module:
+        """Make a decoder of what the encoder gives out; a shared one has the same initial weights at every client.
+
+        Decoders of different names have different initial weights.
+        """
 
 
 class Objective(ABC):
@@ -145,12 +151,12 @@ class Objective(ABC):
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
         """Return the mean loss of a minibatch, a scalar that can be differentiated."""
 
-    @abstractmethod
     def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Total]:
-        """Judge the networks on a test batch: by metric, what adds up over batches.
+        """Judge the networks on a test batch: by metric, what adds up over batches; by default the loss alone.
 
-        ``loss`` is among them where it is told apart from `loss` for a reason, such as one transmission for both.
+        ``loss`` is expected among them. Without it, it is computed apart, with a transmission of its own.
         """
+        return {"loss": mean_over(batch, self.loss(nets, batch, send))}
 
 
 @torch.no_grad()

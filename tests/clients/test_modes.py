@@ -101,7 +101,7 @@ def test_networks_learn_in_training_mode_only_and_carry_nothing_over(learner: st
         for network in (item if isinstance(item, Networks) else [item])
         if isinstance(network, nn.Module) and not isinstance(network, Channel)
     ]
-    assert bool(kept_networks) == (learner in ("multitask", "joint", "split"))
+    assert bool(kept_networks) == (learner != "cooperative")
     assert not any(module.training for network in kept_networks for module in network.modules())
 
 
@@ -132,10 +132,7 @@ def test_latents_come_from_encoders_in_evaluation_mode(encoder: str) -> None:
 def test_running_statistics_travel(learner: str) -> None:
     """Two minibatches of 20 images: two updates, counted in what the client sends."""
     made = given(learner, "dcgan")
-    if learner == "cooperative":
-        network = client(made).common
-    else:
-        network = client(made).encoder if learner == "multi-receiver" else client(made).resident().encoder
+    network = client(made).common if learner == "cooperative" else client(made).resident().encoder
     names = list(network.state_dict())
     sent, _ = one_round(client(made), 1, client(made).get_parameters({}))
     named = dict(zip(names, sent, strict=False))

@@ -85,7 +85,7 @@ RECORDS = {
     "multitask": {"training/optimizer": 12},
     "joint": {"training/optimizer": 12},
     "split": {"training/optimizer": 12},
-    "multi-receiver": {"optimizer/moments": 12},
+    "multi-receiver": {"training/optimizer": 12},
     "cooperative": {f"optimizer/{task}/moments": 12 for task in ("t1", "t2")} | {"common-optimizer/moments": 9},
 }
 

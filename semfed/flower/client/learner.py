@@ -139,7 +139,14 @@ class Learner(BaseLearner, Objective):
         return weights.views(nets.shared_state) if parameters else [], len(self.samples[0]), told
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
-        """Score all test images through the noisy channel; arguments as in `fit`.
+        """Test what came, or what the client keeps; arguments as in `fit`, result as in `test`."""
+        nets = self._load(parameters, self.session.load("training") or {})
+        return self.test(nets, int(config["server-round"]))
+
+    # -- what a subclass may say otherwise --------------------------------------------------------------------
+
+    def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
+        """Score all test images through the noisy channel.
 
         Returns
         -------
@@ -149,8 +156,6 @@ class Learner(BaseLearner, Objective):
         metrics : dict
             The means of what `score` tells, and those of `ChannelState.metrics`.
         """
-        round_ = int(config["server-round"])
-        nets = self._load(parameters, self.session.load("training") or {})
         state = ChannelState(self.session.generator("evaluation", round_), Meter())
         send = self.link(state)
         totals = add_up(self.score(nets, batch, send) for batch in self.test_batches())
@@ -159,8 +164,6 @@ class Learner(BaseLearner, Objective):
             totals |= add_up({"loss": mean_over(batch, self.loss(nets, batch, again))} for batch in self.test_batches())
         means = {name: total.mean for name, total in totals.items()}
         return means.pop("loss"), len(self.test_samples[0]), {**means, **state.metrics()}
-
-    # -- what a subclass may say otherwise --------------------------------------------------------------------
 
     def link(self, state: ChannelState) -> Send:
         """Bind the channel to a random stream and an account."""
