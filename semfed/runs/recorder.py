@@ -20,6 +20,7 @@ from semfed.checkpoint import Checkpoint, files
 from semfed.events import strict_json
 from semfed.events.callbacks import Callback, Outcome, array_digest
 from semfed.events.records import Record
+from semfed.events.spans import span
 from semfed.runs import folder as folders
 from semfed.runs.history import History, told_clearly
 from semfed.runs.summary import summarise
@@ -78,6 +79,7 @@ class Recorder(Callback):
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise
 
+    @span("records")
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Append the round's records, then its time: who sees the time sees all records."""
         self._history.append(folders.METRICS, [record.to_json() for record in records])
@@ -88,6 +90,7 @@ class Recorder(Callback):
         """Keep the traceback."""
         folders.note_error(self.folder, f"{arm}, seed {seed}, round {round_}: {client} in {phase!r}", text)
 
+    @span("checkpoint")
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it what the run goes on from."""
         complete = replace(checkpoint, history=self._history.extents())

@@ -18,27 +18,23 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
-from flwr.common.constant import ErrorCode
 
 from semfed.errors import SemfedError
+from semfed.events.spans import span
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
-from semfed.flower.client.base import BaseLearner, check_config
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.privacy import protect_properties, protect_update
 from semfed.flower.client.session import Session
-from semfed.flower.client.state_store import StateStore, marks_from_json
+from semfed.flower.client.state_store import StateStore
 from semfed.flower.client.together import fit_together
+from semfed.flower.compat import CLIENT_RAISED, Mod
+from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
-
-STATE = "semfed"
-"""Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
-PROBE = "query.probe"
-"""Type of a message that only asks which message the node has served last."""
 
 
 def make_client_app(
@@ -78,7 +74,9 @@ def make_client_app(
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-            loss, samples, metrics = client.evaluate(_parameters(arrays), config)
+            given = _parameters(arrays)
+            with span("evaluation"):
+                loss, samples, metrics = client.evaluate(given, config)
             shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
             numbers = {name: value for name, value in metrics.items() if name not in shown}
             return _reply(wire.record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
@@ -88,7 +86,9 @@ def make_client_app(
     def serve_training(method: str) -> Callable[[Message, Context], Message]:
         def train(message: Message, context: Context) -> Message:
             def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-                out, samples, metrics = getattr(client, method)(_parameters(arrays), config)
+                given = _parameters(arrays)
+                with span("training"):
+                    out, samples, metrics = getattr(client, method)(given, config)
                 return _reply(_named(out, arrays), samples, metrics)
 
             return _serve(message, context, cache, call)
@@ -117,7 +117,7 @@ def _serve(
             _require_known(message, learner)
             return _finish(message, context, learner, call(learner, *_content(message)))
     except SemfedError as error:
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
+        return Message(Error(CLIENT_RAISED, str(error)), reply_to=message)
 
 
 def serve_together(
@@ -137,7 +137,9 @@ def serve_together(
         if len({id(learner.session.trial) for learner in learners}) > 1:
             return None
         arrays, configs = zip(*(_content(message) for message in messages), strict=True)
-        answers = fit_together(learners, [_parameters(record) for record in arrays], configs)
+        given = [_parameters(record) for record in arrays]
+        with span("training"):
+            answers = fit_together(learners, given, configs)
     if answers is None:
         return None
     replies = []
@@ -287,6 +289,7 @@ def _parameters(received: ArrayRecord) -> list[npt.NDArray[Any]]:
     return [wire.view(array) for array in received.values()]
 
 
+@span("reply")
 def _named(out: Any, received: ArrayRecord) -> ArrayRecord:
     """Name what a method returned: by itself if it is a table, else like what it got, else by number."""
     if isinstance(out, Mapping):
@@ -295,6 +298,7 @@ def _named(out: Any, received: ArrayRecord) -> ArrayRecord:
     return wire.record(dict(zip(names, out, strict=True)))
 
 
+@span("reply")
 def _reply(arrays: ArrayRecord | None, samples: int, metrics: Mapping[str, Any]) -> RecordDict:
     """Pack a reply as Flower's own strategies expect it: numbers are metrics, everything else is information."""
     numbers: dict[str, Any] = {"num-examples": int(samples)}

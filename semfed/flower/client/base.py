@@ -1,6 +1,5 @@
-"""The base of all learners, and what they understand of a message's config."""
+"""The base of all learners."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,15 +11,14 @@ from torch import nn
 
 from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
-from semfed.errors import DataError, FederationError
+from semfed.errors import DataError
 from semfed.events.metrics import Metric, declared_by
 from semfed.flower.client.session import Session
+from semfed.flower.protocol import PROXIMAL_MU as PROXIMAL_MU
+from semfed.flower.protocol import proximal_mu as proximal_mu
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
 from semfed.training.optimizers import Optimizer, make_optimizer
-
-PROXIMAL_MU = "proximal-mu"
-"""Weight of the proximal term in the config of a ``train`` message, named as in Flower's FedProx."""
 
 
 class BaseLearner(NumPyClient):
@@ -154,48 +152,3 @@ class BaseLearner(NumPyClient):
         moments = optimizer.state() if kept else {}
         if moments:
             self.session.save(name, {"moments": weights.pack(moments)}, copy=False)
-
-
-def proximal_mu(config: Mapping[str, Any]) -> float:
-    """Return the weight of the proximal term that a strategy asks for in a config, 0 for none.
-
-    Raises
-    ------
-    FederationError
-        If it is not a number of 0 or more.
-    """
-    mu = config.get(PROXIMAL_MU, 0.0)
-    if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
-        raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
-    return float(mu)
-
-
-def check_config(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
-    """Refuse a message whose config holds what the receiving client would ignore or cannot use.
-
-    Parameters
-    ----------
-    learner : type
-        The client's class; one that is no `BaseLearner` says of no key that it knows it.
-    message_type : str
-        Flower's: ``train``, ``train.<phase>`` or ``evaluate``.
-    config : mapping
-        Of the message.
-    sender : str
-        Name of the strategy.
-
-    Raises
-    ------
-    FederationError
-        That names the key.
-    """
-    proximal_mu(config)
-    method = message_type.partition(".")[2] or {"train": "fit"}.get(message_type, message_type)
-    known = getattr(learner, "config_keys", {}).get(method, frozenset()) | {"server-round"}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        knows = ", ".join(map(repr, sorted(known)))
-        raise FederationError(
-            f"strategy {sender!r} sends {unknown[0]!r}, which {learner.__name__}.{method} would ignore (it knows "
-            f"{knows}): use another strategy or learner, or name the key in the learner's config_keys"
-        )

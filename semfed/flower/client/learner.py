@@ -15,9 +15,10 @@ from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.metrics import declared_by
-from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
+from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
 from semfed.models.layers.dropout import draw_from
 from semfed.training import weights
 from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import torch
 
 from semfed import training
-from semfed.flower.client.base import BaseLearner, proximal_mu
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.learner import Learner
+from semfed.flower.protocol import proximal_mu
 from semfed.training.fused.stacked import Cohort
 
 Answer = tuple[list[npt.NDArray[Any]], int, dict[str, Any]]

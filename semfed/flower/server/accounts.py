@@ -22,6 +22,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 
 from semfed.flower import arrays as wire
 from semfed.flower.averaging import SummedReply
+from semfed.flower.server.exchange import Envelope
 from semfed.flower.trial import Trial
 
 UNSENT = "unsent"
@@ -95,6 +96,13 @@ class Bill:
     def __init__(self, accounts: Accounts, everybody: bool) -> None:
         self._accounts, self._everybody = accounts, everybody
         self._sizes: dict[int, int] = {}  # bytes of records that several messages share
+
+    def settle(self, client: int, envelope: Envelope, reply: Message) -> None:
+        """Charge for all that an exchange has cost a client, once its reply is there or known to be missing."""
+        for _ in range(envelope.sent):
+            self.sent(client, envelope.message)
+        if not reply.has_error():
+            self.answered(client, envelope.message, reply)
 
     def sent(self, client: int, message: Message) -> None:
         """Charge for a message that goes to a client."""

@@ -3,12 +3,13 @@
 Nothing of this is kept anywhere else, so it does not matter when, or beside which other exchange, replies are used up.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Message
+from flwr.app import Error, Message
 
 from semfed.events.callbacks import ExchangeProgress
 from semfed.flower import arrays as wire
@@ -84,3 +85,19 @@ def places_of(clients: Iterable[int]) -> dict[int, int]:
     See `semfed.flower.averaging.Average`.
     """
     return {client: place for place, client in enumerate(sorted(clients))}
+
+
+def in_order(clients: Iterable[int], replies: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+    """Give replies in the order of the clients, each as soon as those of all clients before it are there."""
+    order, ready = deque(clients), dict[int, Message]()
+    for client, reply in replies:
+        ready[client] = reply
+        while order and order[0] in ready:
+            due = order.popleft()
+            yield due, ready.pop(due)
+
+
+def sentence(error: Error) -> str:
+    """Return the last telling line of an error's reason; Flower packs whole tracebacks into it."""
+    lines = [line.strip().removesuffix("'>") for line in (error.reason or "").splitlines()]
+    return next(filter(None, reversed(lines)), f"error code {error.code}")

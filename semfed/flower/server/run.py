@@ -167,7 +167,11 @@ def run_arm(
         arrays={name: array.numpy() for name, array in final.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
         baselines=baselines,
-        samples={f"{name}/{k}": array for k, own in sorted(federation.samples.items()) for name, array in own.items()},
+        samples={
+            f"{name}/{k}": array
+            for k, own in sorted(federation.measured.samples.items())
+            for name, array in own.items()
+        },
     )
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)

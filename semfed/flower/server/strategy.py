@@ -7,7 +7,7 @@ from logging import INFO
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from pydantic import Field
@@ -18,8 +18,8 @@ from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.arrays import mismatch
 from semfed.flower.averaging import SummedReply, average_metrics
 from semfed.flower.server.accounts import UNSENT
-from semfed.flower.server.federation import Federation, sentence
-from semfed.flower.server.replies import Replies
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.replies import Replies, sentence
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
