@@ -20,8 +20,7 @@ class JointClient(EndToEnd, PersonalClient, Learner):
 
     def networks(self, build: Build) -> Networks:
         """Share encoder and decoder, which start from the same weights at every client."""
-        outputs = len(self.task.symbols)
-        return Networks({"encoder": build.encoder(), "decoder": build.decoder(outputs, shared=True)})
+        return Networks({"encoder": build.encoder(), "decoder": build.decoder(self.task.size, shared=True)})
 
     def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
         """Test on the own classes and on all; see `PersonalClient.test_pair`."""

@@ -25,7 +25,7 @@ class MultitaskClient(Learner):
 
     def networks(self, build: Build) -> Networks:
         """Share the encoder; keep the decoder."""
-        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(len(self.task.symbols))})
+        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
 
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
         """Return the cross-entropy in nats, eq. (4)."""

@@ -86,6 +86,11 @@ class Task(StrictModel):
         """Let a task be part of a key: a table of values, which has no hash, is told by its names."""
         return hash((self.symbols, self.rest, self.missing))
 
+    @property
+    def size(self) -> int:
+        """How many values it has."""
+        return len(self.symbols)
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if not self.named:

@@ -1,0 +1,83 @@
+"""What docs/parts.md shows is run: all its Python as one module beside a scenario, every TOML line as a setting."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+import semfed
+from semfed.runs.api import Run
+from semfed.scenario import overrides
+
+PAGE = (Path(__file__).parents[1] / "docs" / "parts.md").read_text()
+CODE = "\n\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+SETTINGS = [line for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+LEARNERS = [line for line in SETTINGS if line.startswith("learner")]
+# Clients for which all parameters travel, and whose tasks have one alphabet, as FedAvg wants them.
+PLAIN = [
+    'learner="parts:Shared"', 'strategy="fedavg"', 'data.partition={ name = "iid", per_client = 60 }',
+    'clients=[{ name = "a", task = "t1" }, { name = "b", task = "t1" }]', "rounds=2", "training.epochs=1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scenario of one arm, with the module of the page beside it."""
+    tree = overrides.load("digits").tree()
+    del tree["arms"], tree["headline"]
+    (tmp_path / "parts.py").write_text(CODE)
+    (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "parts", raising=False)
+    return tmp_path
+
+
+def run(folder: Path, *changes: str, **options: Any) -> Run:
+    return semfed.run(folder / "scenario.toml", overrides=[*PLAIN, *changes], seeds=[0], out=folder / "run", **options)
+
+
+def test_the_page_shows_every_kind() -> None:
+    assert len(LEARNERS) == 3
+    kinds = {line.split("=")[0].strip() for line in SETTINGS}
+    assert kinds == {"learner", "strategy", "channel", "model.decoder", "data.source", "data.partition"}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_part_runs(setting: str, beside: Path) -> None:
+    kept = [given for given in PLAIN if given.split("=")[0] != setting.split("=")[0].strip()]
+    path = beside / "scenario.toml"
+    done = semfed.run(path, overrides=[*kept, setting], seeds=[0], out=beside / "run")
+    final = next(iter(done.summary["arms"].values()))["final"]
+    score = "psnr/average" if "Reconstruction" in setting else "accuracy/average"
+    assert final[score]["mean"] > 0
+
+
+def test_parts_are_as_short_as_the_page_promises() -> None:
+    bodies = {m[1]: m[0] for m in re.finditer(r"class (\w+)[^\n]*:\n(?:(?:    [^\n]*)?\n)+", CODE)}
+    lines = {name: sum(bool(line.strip()) for line in body.splitlines()) for name, body in bodies.items()}
+    assert lines["Smallest"] <= 15
+    assert lines["FedProx"] <= 8
+    assert lines["Reconstruction"] <= 25
+    assert lines["Median"] <= 5
+
+
+def test_fedprox_without_its_term_is_fedavg_and_with_much_of_it_is_not(beside: Path) -> None:
+    def metrics(name: str, strategy: str) -> str:
+        given = [*(line for line in PLAIN if not line.startswith("strategy")), f"strategy={strategy}"]
+        done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], out=beside / name)
+        lines = (done.folder / "metrics.jsonl").read_text().splitlines()
+        return "\n".join(line for line in lines if "simulation_bytes" not in line)
+
+    average = metrics("average", '"fedavg"')
+    assert metrics("without", '{ name = "parts:FedProx", proximal_mu = 0.0 }') == average
+    assert metrics("much", '{ name = "parts:FedProx", proximal_mu = 10.0 }') != average
+
+
+def test_a_callback_hears_of_every_round(beside: Path) -> None:
+    run(beside, "training.lr=0.01")
+    progress = sys.modules["parts"].Progress()
+    semfed.run(beside / "scenario.toml", overrides=PLAIN, seeds=[0], out=beside / "again", callbacks=[progress])
+    assert progress.rounds == [("digits", 0, 0), ("digits", 0, 1), ("digits", 0, 2)]
