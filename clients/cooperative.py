@@ -25,7 +25,8 @@ from semfed.events.callbacks import array_digest
 from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
 from semfed.flower.client.recent import Recent
 from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
-from semfed.scenario.schema import ModelChoice, Scenario, TrainingSettings
+from semfed.scenario import Scenario, TrainingSettings
+from semfed.scenario.choices import ModelChoice
 from semfed.scenario.settings import StrictModel, suggest
 from semfed.training import weights
 from semfed.training.losses import decision_loss, error_rate, logits_of
