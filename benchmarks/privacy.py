@@ -19,8 +19,9 @@ from typing import Any
 
 import semfed
 from semfed.algorithms.privacy import spent
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app
+from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
@@ -51,7 +52,7 @@ def clusters(seeds: Sequence[int], alphabet: str, epsilon: float | None) -> list
 
 def labels(seeds: Sequence[int], _: int) -> list[dict[str, Any]]:
     cases = []
-    with flower_identity():
+    with task_identity():
         for alphabet in ALPHABETS:
             right = clusters(seeds, alphabet, None)
             for epsilon in LABELS:

@@ -2,15 +2,17 @@
 
     python benchmarks/quote.py RESULT [METRIC ...]
 
-Without metrics: all accuracies or errors after the last round. A comparison stands with its paired 95 % interval, or
-not at all: tests look up every "a ± b" and "+a [b, c]" of a scenario's README in that scenario's results.
+Without metrics: all scores after the last round. A comparison stands with its paired 95 % interval,
+or not at all: tests look up every "a ± b" and "+a [b, c]" of a scenario's README in that scenario's results.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+from semfed.runs.folder import declared_by
 from semfed.runs.results import table
+from semfed.scenario import validate
 
 
 def main() -> None:
@@ -21,10 +23,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=["final", "round_mean"], default="final")
     given = parser.parse_args()
     result = json.loads(given.result.read_text())
+    metrics = declared_by(validate(result["settings"]))
     told = {metric for kinds in result["arms"].values() for metric in kinds[given.kind]}
-    for metric in given.metrics or sorted(name for name in told if name.startswith(("accuracy/", "error/"))):
-        print(f"{metric}, {given.kind}, seeds {', '.join(map(str, result['seeds']))}\n")
-        print(table(result, metric, given.kind), end="\n\n")
+    for name in given.metrics or sorted(name for name in told if metrics.of(name).role == "score"):
+        print(f"{name}, {given.kind}, seeds {', '.join(map(str, result['seeds']))}\n")
+        print(table(result, metrics.of(name), name, given.kind), end="\n\n")
 
 
 if __name__ == "__main__":

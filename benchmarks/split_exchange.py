@@ -22,9 +22,10 @@ from semfed import seeding
 from semfed.algorithms.contrastive import client_loss, local_centroids
 from semfed.algorithms.split_learning import average, initial_decoder
 from semfed.channels import ChannelState
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
@@ -85,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path(os.environ["SEMFED_DATA"])
     trial = Trial(overrides.load("fedcl-cifar10").arm("fedcl"), "fedcl", 0)
-    with flower_identity(), isolated():
+    with task_identity(), isolated():
         grid = InProcessGrid(make_client_app(), len(trial.scenario.clients), {"data-root": str(root)})
         federation = Federation(grid, trial)
         strategy = make_strategy(trial)

@@ -21,11 +21,16 @@ from semfed.algorithms.alignment.wire import from_wire, to_wire
 from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
-from semfed.flower.client.learner import Arrays, Learner, Session
+from semfed.checkpoint.files import Arrays
+from semfed.events.metrics import Metric
+from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 
+from .scores import ACCURACY
 
-class AlignedUser(Learner):
+
+class AlignedUser(BaseLearner):
     """Answers a precoder with what the access point needs to improve it, and receives with its own equalizer.
 
     ``fit`` receives F and returns (A_k, D_k). ``evaluate`` receives Z, lets the access point's test latents pass the
@@ -33,6 +38,12 @@ class AlignedUser(Learner):
     classifier follow from the seed, so they are made once per process and never sent.
     """
 
+    metrics = (
+        ACCURACY,
+        Metric("nmse", better="lower", text="NMSE"),
+        Metric("mse", better="lower", role="detail", text="MSE"),
+        Metric("objective/user", better="lower", role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({"mode"}), "evaluate": frozenset({"mode"})}
 
     class Settings(LatentSettings):

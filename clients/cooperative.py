@@ -6,7 +6,6 @@ Channels With Implicit Optimal Prior", sections II-B to II-D; several clients ar
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -15,58 +14,44 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from semfed import models, seeding, training
+from semfed import models
 from semfed.algorithms.bottleneck import specific_unit
 from semfed.algorithms.bottleneck.specific_unit import Link, RateSettings
 from semfed.channels import Meter
+from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.events.metrics import Metric
+from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
 from semfed.flower.client.recent import Recent
-from semfed.models.layers.gaussian import GaussianEncoder, draw, sample
-from semfed.scenario import Scenario, TrainingSettings
+from semfed.flower.client.session import Session
+from semfed.models.layers.gaussian import draw
+from semfed.models.stochastic import build_stochastic
+from semfed.scenario import Scenario
 from semfed.scenario.choices import ModelChoice
-from semfed.scenario.settings import StrictModel, suggest
+from semfed.scenario.settings import suggest
 from semfed.training import weights
-from semfed.training.losses import decision_loss, error_rate, logits_of
-from semfed.training.optimizers import make_optimizer
+from semfed.training.losses import logits_of
 
+from .common_unit import CommonUnit, CommonUnitSettings
 from .label_statistics import label_statistics
 
-EVALUATION_BATCH = 2_000
-KEPT_COMMON_UNITS = 64
 
-
-class CommonUnitSettings(StrictModel):
-    """How the common unit is trained: by Adam, with the scenario's batch size."""
-
-    rounds: int = Field(default=1, ge=1)
-    """The first so many rounds train it; then it is frozen."""
-    epochs: int = Field(default=20, ge=1)
-    """In each of these rounds."""
-    lr: float = Field(default=1e-3, gt=0)
-    outputs: int = Field(default=128, ge=1)
-    """Width of c."""
-
-
-@dataclass(frozen=True)
-class CommonTraining:
-    """What a round of the common unit's training ends with: weights, Adam's moments and the mean loss in nats."""
-
-    unit: Arrays
-    auxiliary: Arrays
-    moments: Arrays
-    loss: float
-
-
-class CooperativeClient(Learner):
+class CooperativeClient(BaseLearner):
     """Trains a common unit with auxiliary decoders, then a specific unit and a decoder per task.
 
     A round of the second phase is ``training.epochs`` epochs of every specific unit. The task named by the client's
     entry in the scenario is the one whose label statistics clustering compares.
     """
 
+    metrics = (
+        Metric("error", better="lower", fraction=True, against="rate", baseline="majority class"),
+        Metric("rate", "nats", better="lower", role="detail"),
+        Metric("rate-lower", "nats", better="lower", role="detail"),
+        Metric("rate-upper", "nats", better="lower", role="detail"),
+        Metric("common_error", better="lower", fraction=True, role="detail"),
+    )
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
 
     class Settings(RateSettings):
@@ -130,6 +115,7 @@ class CooperativeClient(Learner):
         self.settings: CooperativeClient.Settings = session.scenario.learner.settings
         self.tasks = {name: session.scenario.tasks[name] for name in self.settings.tasks}
         self.channel = session.scenario.channel.make().to(session.device)
+        self.common = CommonUnit(session, self.tasks, self.settings.common, self.settings.auxiliary)
 
     @classmethod
     def shares_in(cls, scenario: Scenario, round_: int) -> bool:
@@ -138,36 +124,13 @@ class CooperativeClient(Learner):
 
     # -- networks, with their initial weights; a client lives for one message -----------------------------------
 
-    def _build_common(self) -> GaussianEncoder:
-        session, width = self.session, self.settings.common.outputs
-        stream = (session.trial.seed, "encoder", 0)
-        trunk = models.build(session.encoder_choice, session.dataset.shape, stream=stream)
-        features = _width(trunk, session.dataset.shape)
-        stream = (session.trial.seed, "encoder-heads", 0)
-        return _gaussian(trunk, features, width, bounded=False, stream=stream).to(session.device)
-
-    def _build_auxiliary(self) -> nn.ModuleDict:
-        seed, client = self.session.trial.seed, self.session.client
-        shape = (self.settings.common.outputs,)
-        decoders = nn.ModuleDict(
-            {
-                name: models.build(
-                    self.settings.auxiliary, shape, outputs=logits_of(task), stream=(seed, f"auxiliary/{name}", client)
-                )
-                for name, task in self.tasks.items()
-            }
-        )
-        return decoders.to(self.session.device).eval()
-
     def _build_link(self, name: str) -> Link:
         session, settings = self.session, self.settings
         seed, client, width = session.trial.seed, session.client, int(self.channel.settings.width)
         shape = (settings.common.outputs,) if settings.cu else session.dataset.shape
-        trunk = models.build(settings.specific, shape, stream=(seed, f"specific/{name}", client))
-        features = _width(trunk, shape)
-        encoder = _gaussian(
-            trunk, features, width, bounded=settings.heads == "bounded", stream=(seed, f"heads/{name}", client)
-        )
+        streams = {"trunk": (seed, f"specific/{name}", client), "heads": (seed, f"heads/{name}", client)}
+        bounded = settings.heads == "bounded"
+        encoder = build_stochastic(settings.specific, shape, width, bounded=bounded, **streams)
         outputs = logits_of(self.tasks[name])
         stream = (seed, f"decoder/{name}", client)
         decoder = models.build(session.scenario.model.decoder, (width,), outputs=outputs, stream=stream)
@@ -175,21 +138,16 @@ class CooperativeClient(Learner):
 
     def _networks(self) -> Iterator[nn.Module]:
         """Make all networks that the client trains, one after the other."""
-        yield from (self.common, self._build_auxiliary())
+        yield from (self.common.network, self.common.build_auxiliary())
         for name in self.tasks:
             link = self._build_link(name)
             yield from (link.encoder, link.decoder)
-
-    @cached_property
-    def common(self) -> GaussianEncoder:
-        """The common unit."""
-        return self._build_common()
 
     # -- what Flower calls ----------------------------------------------------------------------------------
 
     def shared(self) -> Arrays:
         """Return the initial common unit."""
-        return weights.of(self._build_common())
+        return weights.of(self.common.build())
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial errors; see `label_statistics`."""
@@ -226,7 +184,7 @@ class CooperativeClient(Learner):
             raise FederationError(f"{PROXIMAL_MU!r} = {mu:g} holds nothing back: learner.cu = false shares no network")
         round_, unit, metrics = int(config["server-round"]), self._named(parameters), dict[str, Any]()
         if _trains_common(self.settings, round_):
-            trained = self._train_common(unit, round_, mu)
+            trained = self.common.train(unit, self._rows, round_, mu)
             unit, metrics["train_loss/common"] = trained.unit, trained.loss
             self.session.save("auxiliary", trained.auxiliary)
             if trained.moments:
@@ -254,7 +212,7 @@ class CooperativeClient(Learner):
         metrics: dict[str, Any] = {}
         losses = []
         if _trains_common(self.settings, round_):
-            for name, (loss, error) in self._evaluate_common(unit, values, round_).items():
+            for name, (loss, error) in self.common.evaluate(unit, values, round_).items():
                 metrics[f"common_error/{name}"] = error
                 losses.append(loss)
         if self._trains_specific(round_):
@@ -280,79 +238,8 @@ class CooperativeClient(Learner):
             metrics |= {"channel-uses": uses, **meter.metrics()}
         return sum(losses) / max(1, len(losses)), len(values), metrics
 
-    # -- the common unit ------------------------------------------------------------------------------------
-
     def _trains_specific(self, round_: int) -> bool:
         return self.settings.schedule == "interleaved" or round_ > self.settings.common.rounds
-
-    def _train_common(self, unit: Arrays, round_: int, mu: float) -> CommonTraining:
-        """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
-        session = self.session
-        auxiliary = session.load("auxiliary") or weights.of(self._build_auxiliary())
-        keeps = session.scenario.training.optimizer_state == "kept"
-        moments = (session.load("common-optimizer") if keeps else None) or {}
-        start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
-        chosen = (self.settings.tasks, self.settings.auxiliary, session.encoder_choice)
-        how = (self.settings.common, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
-        key = (start, chosen, how, session.trial.seed, session.client, round_)
-        kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
-        return kept.get(key, lambda: self._fit_common(unit, auxiliary, moments, round_, mu))
-
-    def _fit_common(self, unit: Arrays, auxiliary: Arrays, moments: Arrays, round_: int, mu: float) -> CommonTraining:
-        session, common, decoders = self.session, self.common, self._build_auxiliary()
-        weights.restore(common, unit)
-        weights.restore(decoders, auxiliary)
-        generator = session.generator("common", round_)
-        settings = TrainingSettings(
-            epochs=self.settings.common.epochs,
-            batch_size=session.scenario.training.batch_size,
-            optimizer="adam",
-            lr=self.settings.common.lr,
-            optimizer_state=session.scenario.training.optimizer_state,
-        )
-        parameters = [*common.parameters(), *decoders.parameters()]
-        optimizer = make_optimizer(settings, parameters, mu=mu, shared=common.parameters())
-        if moments:
-            optimizer.load_state(weights.unpack(moments["moments"], optimizer.state()))
-
-        def loss(images: Tensor, values: Tensor) -> Tensor:
-            mean, log_variance = common(images)
-            c = sample(mean, log_variance, generator)
-            return torch.stack(
-                [decision_loss(decoders[name](c), values[:, k]) for k, name in enumerate(self.tasks)]
-            ).sum()
-
-        labels = session.dataset.train.labels[self._rows]
-        mean_loss = training.fit(
-            loss,
-            [common, decoders],
-            session.images(self._rows),
-            tasks.joint_values(labels, self.tasks, session.dataset.classes),
-            settings=settings,
-            generator=generator,
-            optimizer=optimizer,
-        )
-        keeps = settings.optimizer_state == "kept"
-        after = {"moments": weights.pack(optimizer.state())} if keeps else {}
-        return CommonTraining(weights.of(common), weights.of(decoders), after, mean_loss)
-
-    @torch.no_grad()
-    def _evaluate_common(self, unit: Arrays, values: Tensor, round_: int) -> dict[str, tuple[float, float]]:
-        """Return loss and error of the auxiliary decoders by task."""
-        decoders = self._build_auxiliary()
-        weights.restore(decoders, self.session.load("auxiliary") or weights.of(decoders))
-        mean, log_variance = self._features(unit, self.session.images())
-        c = sample(mean, log_variance, self.session.generator("evaluation", round_))
-        return {
-            name: (float(decision_loss(decoders[name](c), values[:, k])), error_rate(decoders[name](c), values[:, k]))
-            for k, name in enumerate(self.tasks)
-        }
-
-    @torch.no_grad()
-    def _features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:
-        weights.restore(self.common, unit)
-        parts = [self.common(part) for part in torch.split(images, EVALUATION_BATCH)]
-        return torch.cat([mean for mean, _ in parts]), torch.cat([spread for _, spread in parts])
 
     # -- the specific units ---------------------------------------------------------------------------------
 
@@ -414,7 +301,7 @@ class CooperativeClient(Learner):
         key = (array_digest(unit), session.trial.seed, session.device, session.encoder_choice)
 
         def make() -> Tensor:
-            mean, log_variance = self._features(unit, session.images(rows))
+            mean, log_variance = self.common.features(unit, session.images(rows))
             return torch.cat([mean, torch.exp(0.5 * log_variance)], dim=1)
 
         return kept.get(key, make)
@@ -426,21 +313,8 @@ class CooperativeClient(Learner):
         return torch.from_numpy(self.session.rows).to(self.session.device)
 
     def _named(self, parameters: list[npt.NDArray[Any]]) -> Arrays:
-        return dict(zip(self.common.state_dict(), parameters, strict=True))
+        return dict(zip(self.common.network.state_dict(), parameters, strict=True))
 
 
 def _trains_common(settings: CooperativeClient.Settings, round_: int) -> bool:
     return settings.cu and (settings.schedule == "interleaved" or round_ <= settings.common.rounds)
-
-
-@torch.no_grad()
-def _width(trunk: nn.Module, shape: tuple[int, ...]) -> int:
-    """Return the numbers that a trunk makes of an input."""
-    return int(trunk(torch.zeros(1, *shape)).shape[1])
-
-
-def _gaussian(
-    trunk: nn.Module, features: int, outputs: int, *, bounded: bool, stream: tuple[int, str, int]
-) -> GaussianEncoder:
-    with seeding.initialisation(*stream):
-        return GaussianEncoder(trunk, features, outputs, bounded=bounded).eval()

@@ -7,7 +7,7 @@ import torch
 
 from semfed.algorithms.information import empirical_pmf
 from semfed.data import tasks
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.scenario import Task
 
 

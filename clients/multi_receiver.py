@@ -5,26 +5,27 @@ is the system of "Multi-Receiver Task-Oriented Communications via Multi-Task Dee
 section II: y_i = h_i E(x) + n_i, and the loss is sum_i w_i CE_i. Several cells are our extension.
 """
 
-from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
-from semfed.flower.client.learner import PROXIMAL_MU, Arrays, Learner, Session, proximal_mu
+from semfed.events.metrics import Metric
+from semfed.flower.client.learner import Learner
+from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
-from semfed.training import weights
 from semfed.training.losses import error_rate
+from semfed.training.objective import Batch, Build, Networks, Send
 
 from .label_statistics import label_statistics
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 Weight = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +37,7 @@ class MultiReceiverClient(Learner):
     The task named by the client's entry in the scenario is the one whose label statistics clustering compares.
     """
 
-    config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
+    loss_name = "train_loss/joint"
 
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""
@@ -86,7 +87,12 @@ class MultiReceiverClient(Learner):
             if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
 
-    sends_encoded = True
+    metrics = (
+        ACCURACY,
+        TEST_SNRS,
+        Metric("uses_per_image", "channel uses", role="detail"),
+        Metric("power/raw", role="detail"),
+    )
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
@@ -108,100 +114,41 @@ class MultiReceiverClient(Learner):
         base = choice.settings.snr_db if snr_db is None else snr_db
         return [choice.amended(snr_db=base + offsets.get(name, 0.0)).make() for name in self.tasks]
 
-    def _build_encoder(self) -> nn.Module:
-        session, width = self.session, self.channels[0].settings.width
-        stream = (session.trial.seed, "encoder", 0)
-        return models.build(session.encoder_choice, session.dataset.shape, outputs=width, stream=stream).to(
-            session.device
-        )
+    def networks(self, build: Build) -> Networks:
+        """Share the transmitter's encoder; keep the receivers' decoders."""
+        encoder = build.encoder()
+        made = [build.decoder(len(task.symbols), name=f"decoder/{name}") for name, task in self.tasks.items()]
+        return Networks({"encoder": encoder}, {"decoders": nn.ModuleList(made)})
 
-    @cached_property
-    def encoder(self) -> nn.Module:
-        """The transmitter."""
-        return self._build_encoder()
+    def link(self, state: ChannelState) -> Send:
+        """Return the broadcast: what every receiver hears, one after the other."""
 
-    @cached_property
-    def decoders(self) -> list[nn.Module]:
-        """The receivers, with this client's weights."""
-        session, shape = self.session, (int(self.channels[0].settings.width or 0),)
-        built = [
-            models.build(
-                session.scenario.model.decoder,
-                shape,
-                outputs=len(task.symbols),
-                stream=(session.trial.seed, f"decoder/{name}", session.client),
-            ).to(session.device)
-            for name, task in self.tasks.items()
-        ]
-        saved = session.load("decoders")
-        if saved is not None:
-            for index, decoder in enumerate(built):
-                weights.restore(decoder, saved, f"{index}/")
-        return built
+        def broadcast(symbols: Tensor) -> Iterator[Tensor]:
+            sent = self.channels[0].transmit(symbols, state)
+            return (channel.distort(sent, state) for channel in self.channels)
 
-    def shared(self) -> Arrays:
-        """Return the initial encoder."""
-        return weights.of(self._build_encoder())
+        return broadcast
+
+    def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
+        """Return the weighted sum of the receivers' cross-entropies in nats."""
+        heard = send(nets.encoder(batch.images))
+        weighted = zip(self.settings.shares, nets.decoders, heard, batch.labels.T, strict=True)
+        losses = [share * cross_entropy(decoder(received), values) for share, decoder, received, values in weighted]
+        return torch.stack(losses).sum()
+
+    def targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all images, and the values of the receivers' tasks, shape (samples, receivers)."""
+        values = tasks.joint_values(labels, self.tasks, self.session.dataset.classes)
+        return torch.arange(len(labels), device=labels.device), values
 
     def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
         """Tell label statistics and the trivial accuracies; see `label_statistics`."""
-        self.require_minibatches(len(self._rows), [self.encoder, *self.decoders])
+        self.require_minibatches(len(self.samples[0]), self.resident())
         return label_statistics(self.session, self.tasks, "accuracy")
 
-    def fit(
-        self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
-    ) -> tuple[list[npt.NDArray[Any]], int, dict[str, Any]]:
-        """Train encoder and decoders together for the scenario's local epochs.
-
-        Parameters
-        ----------
-        parameters : list of ndarray
-            The encoder.
-        config : dict
-            ``server-round``: int; ``proximal-mu``: float, optional, holds the encoder back.
-
-        Returns
-        -------
-        parameters : list of ndarray, float32
-            The trained encoder.
-        num_examples : int
-        metrics : dict
-            ``train_loss/joint``, the cross-entropies in nats, and ``channel-uses`` of all transmissions: a
-            broadcast counts once.
-        """
-        session, shares = self.session, self.settings.shares
-        self._load(parameters)
-        generator = session.generator("training", int(config["server-round"]))
-        state = ChannelState(generator)
-
-        def loss(images: Tensor, values: Tensor) -> Tensor:
-            sent = self.channels[0].transmit(self.encoder(images), state)
-            losses = [
-                share * cross_entropy(decoder(channel.distort(sent, state)), values[:, k])
-                for k, (share, channel, decoder) in enumerate(zip(shares, self.channels, self.decoders, strict=True))
-            ]
-            return torch.stack(losses).sum()
-
-        labels = session.dataset.train.labels[self._rows]
-        networks, mu = [self.encoder, *self.decoders], proximal_mu(config)
-        with self.optimizer(networks, mu=mu, shared=[self.encoder]) as optimizer:
-            mean_loss = training.fit(
-                loss,
-                networks,
-                session.images(self._rows),
-                tasks.joint_values(labels, self.tasks, session.dataset.classes),
-                settings=session.scenario.training,
-                generator=generator,
-                optimizer=optimizer,
-            )
-        trained = [weights.of(decoder, f"{index}/") for index, decoder in enumerate(self.decoders)]
-        session.save("decoders", {name: array for arrays in trained for name, array in arrays.items()})
-        metrics = {"train_loss/joint": mean_loss, "channel-uses": state.uses}
-        return list(weights.of(self.encoder).values()), len(labels), metrics
-
     @torch.no_grad()
-    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
-        """Let every receiver decide its task on all test images; arguments as in `fit`.
+    def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
+        """Let every receiver decide its task on all test images.
 
         Returns
         -------
@@ -214,12 +161,10 @@ class MultiReceiverClient(Learner):
             every receiver in turn); ``power/raw`` of the encoder's output per symbol, before it is scaled;
             ``snr/received-db/<task>`` of every receiver, and those of `ChannelState.metrics`, all receivers together.
         """
-        session = self.session
-        self._load(parameters)
-        generator, meter = session.generator("evaluation", int(config["server-round"])), Meter()
+        generator, meter = self.session.generator("evaluation", round_), Meter()
         state = ChannelState(generator, meter)
-        values = tasks.joint_values(session.dataset.test.labels, self.tasks, session.dataset.classes)
-        raw = torch.cat([self.encoder(part) for part in torch.split(session.images(), EVALUATION_BATCH)])
+        values = self.test_samples[1]
+        raw = torch.cat([nets.encoder(part) for part in torch.split(self.session.images(), EVALUATION_BATCH)])
         sent = self.channels[0].transmit(raw, state)
         uses = self.channels[0].count_uses(sent[:1])
         metrics: dict[str, Any] = {
@@ -231,7 +176,7 @@ class MultiReceiverClient(Learner):
         points |= {f"accuracy-at-{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
         correct: dict[str, list[float]] = {point: [] for point in points}
         losses = []
-        for k, (name, decoder) in enumerate(zip(self.tasks, self.decoders, strict=True)):
+        for k, (name, decoder) in enumerate(zip(self.tasks, nets.decoders, strict=True)):
             heard = Meter()
             states = {point: ChannelState(generator, heard if point == "accuracy" else None) for point in points}
             received = torch.cat([channels[k].distort(sent, states[point]) for point, channels in points.items()])
@@ -245,13 +190,6 @@ class MultiReceiverClient(Learner):
         metrics |= {f"{point}/average": sum(found) / len(found) for point, found in correct.items()}
         metrics |= {"channel-uses": state.uses, **meter.metrics()}
         return sum(losses) / len(losses), len(values), metrics
-
-    @cached_property
-    def _rows(self) -> Tensor:
-        return torch.from_numpy(self.session.rows).to(self.session.device)
-
-    def _load(self, parameters: list[npt.NDArray[Any]]) -> None:
-        weights.restore(self.encoder, dict(zip(self.encoder.state_dict(), parameters, strict=True)))
 
 
 def half_of(classes: tuple[str, ...], index: int) -> Task:

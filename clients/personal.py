@@ -6,6 +6,7 @@ learning elsewhere calls test accuracy, over all classes whoever owns them, is m
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,11 +19,16 @@ from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
-from semfed.flower.client.learner import Learner, Session
+from semfed.events.metrics import Metric
+from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.session import Session
 from semfed.models.layers.dropout import draw_from
 from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
+from semfed.training.objective import Batch, Networks, Send
+
+from .scores import ACCURACY, TEST_SNRS
 
 EVALUATION_BATCH = 2_000
 GATHERED = 32
@@ -46,34 +52,38 @@ class PersonalSettings(StrictModel):
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a channel that leaves the number of features open."""
-        if scenario.channel.settings.width is None:  # type: ignore[attr-defined]  # a channel's settings have it
+        if scenario.channel.settings.width is None:
             raise ValueError("channel.uses is unset, but it decides how many features an encoder has: set it")
 
 
-class PersonalClient(Learner):
+class PersonalClient(BaseLearner):
     """A client with its own classes; base of the learners ``split`` and ``joint``.
 
     Encoders of one architecture start from the same weights at all clients and in all arms of a seed.
     """
 
     Settings = PersonalSettings
+    metrics = (
+        ACCURACY,
+        Metric("chance", better="higher", fraction=True, role="baseline"),
+        TEST_SNRS,
+    )
     tells_labels = False
     sends_encoded = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         scenario, self.device = session.scenario, session.device
-        self.settings: PersonalSettings = scenario.learner.settings  # type: ignore[assignment]
+        self.settings: PersonalSettings = scenario.learner.settings
         self.task = scenario.tasks[session.spec.task]
         self.channel: Channel = session.cache.once(
-            ("channel", scenario.channel.identity, self.device),
-            lambda: scenario.channel.load()(scenario.channel.settings).to(self.device),
+            ("channel", scenario.channel, self.device), lambda: scenario.channel.make().to(self.device)
         )
         task, classes = session.spec.task, session.dataset.classes
         self.labels = session.cache.once(
             ("labels", task, self.task, self.device), lambda: tasks.label_map(self.task, task, classes).to(self.device)
         )
-        self.train_rows, self.train_labels = session.cache.once(
+        self.samples = self.train_rows, self.train_labels = session.cache.once(
             ("training", session.trial.seed, session.client, task, self.task, self.device), self._own_samples
         )
 
@@ -100,11 +110,11 @@ class PersonalClient(Learner):
         """Make the decoder with its initial weights, the same as the server's."""
         return split_learning.initial_decoder(self.session.scenario, self.session.trial.seed).to(self.device)
 
-    def resident(self, part: str) -> nn.Module:
+    def network(self, part: str) -> nn.Module:
         """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
         scenario = self.session.scenario
         choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
-        key = (part, choice.identity, self.channel.settings.width, len(self.task.symbols), self.device)
+        key = (part, choice, self.channel.settings.width, len(self.task.symbols), self.device)
         build = self.build_encoder if part == "encoder" else self.build_decoder
         return self.session.cache.once(("personal", *key), build)
 
@@ -136,15 +146,30 @@ class PersonalClient(Learner):
             indices = indices[: sum(sizes)]
         return indices, sizes
 
-    def batches(self, round_: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the round's minibatches: standardised images and their labels, gathered some at a time."""
+    def sizes(self, round_: int) -> list[int]:
+        """Return the sizes of a round's minibatches."""
+        return self.minibatches(round_)[1]
+
+    def steps(self, nets: Networks, round_: int) -> Iterator[tuple[Batch, ChannelState]]:
+        """Yield the round's minibatches, and the state of the channel for each; each has streams of its own."""
+        for step, batch in enumerate(self.batches(round_)):
+            for part, network in nets.drawing.items():
+                self.draw_masks(part, network, round_, step)
+            yield batch, self.uplink(round_, step)
+
+    def batches(self, round_: int) -> Iterator[Batch]:
+        """Yield the round's minibatches, their images gathered some at a time."""
         indices, sizes = self.minibatches(round_)
         while sizes:
             some, sizes = sizes[:GATHERED], sizes[GATHERED:]
             rows, indices = torch.split(indices, [sum(some), sum(sizes)])
             images = self.session.images(self.train_rows.index_select(0, rows))
             labels = self.train_labels.index_select(0, rows)
-            yield from zip(torch.split(images, some), torch.split(labels, some), strict=True)
+            yield from map(Batch, torch.split(images, some), torch.split(labels, some))
+
+    def link(self, state: ChannelState) -> Send:
+        """Bind the channel to a random stream and an account; see `send`."""
+        return partial(self.send, state=state, channel=self.channel)
 
     def uplink(self, round_: int, step: int) -> ChannelState:
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""
@@ -188,7 +213,7 @@ class PersonalClient(Learner):
         """
         if not len(self.train_rows):
             raise DataError(f"client {self.session.spec.name!r} has no training image: change data.partition")
-        self.require_minibatches(len(self.train_rows), map(self.resident, ("encoder", "decoder")))
+        self.require_minibatches(len(self.train_rows), map(self.network, ("encoder", "decoder")))
         told: dict[str, Any] = {"num-examples": len(self.train_rows)}
         tested = {"own-classes": self.test_rows()[1]}
         if self.settings.global_test != "never":
@@ -199,7 +224,7 @@ class PersonalClient(Learner):
             told[f"baseline/chance/{which}"] = 1 / len(self.task.symbols)
         return told
 
-    def test(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
+    def test_pair(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> tuple[float, int, dict[str, Any]]:
         """Decide among all classes of the task through the noisy channel, on the own classes' test images and on all.
 
         Returns

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from semfed.checkpoint.files import Arrays
 from semfed.errors import FederationError
-from semfed.flower.client.learner import Arrays
 from semfed.flower.client.recent import Recent
 from semfed.models.layers.dropout import draws
 from semfed.training import weights
@@ -108,7 +108,7 @@ class SplitClient(PersonalClient):
         return self._send(encoder, optimizer, round_, step + 1, downlink_uses=self.channel.count_uses(gradient))
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
-        """Test the own encoder with the server's decoder; see `PersonalClient.test`.
+        """Test the own encoder with the server's decoder; see `PersonalClient.test_pair`.
 
         Parameters
         ----------
@@ -117,10 +117,10 @@ class SplitClient(PersonalClient):
         config : dict
             ``server-round``: int.
         """
-        encoder, _ = self._load(self.resident("encoder"))
-        decoder = self.resident("decoder")
+        encoder, _ = self._load(self.network("encoder"))
+        decoder = self.network("decoder")
         weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
-        return self.test(encoder, decoder, int(config["server-round"]))
+        return self.test_pair(encoder, decoder, int(config["server-round"]))
 
     @property
     def _underway(self) -> Recent[Underway]:
@@ -151,7 +151,7 @@ class SplitClient(PersonalClient):
 
         The optimiser goes on from the last step, which before the round's first one is of the round before.
         """
-        encoder, kept = self._load(copy.deepcopy(self.resident("encoder")))
+        encoder, kept = self._load(copy.deepcopy(self.network("encoder")))
         optimizer = make_optimizer(self.session.scenario.training, encoder.parameters())
         if kept is not None and (step or self.session.scenario.training.optimizer_state == "kept"):
             optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))

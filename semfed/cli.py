@@ -132,7 +132,7 @@ def run(
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly(debug=debug):
         from semfed.report import drawing, tables
-        from semfed.runs import api
+        from semfed.runs import api, folder
         from semfed.runs.progress import Progress
 
         done = api.run(
@@ -152,7 +152,8 @@ def run(
             state_memory_mb=state_memory,
             cohort=cohort,
         )
-        tables.show(done.summary, console, [client.name for client in done.scenario.clients])
+        names = [client.name for client in done.scenario.clients]
+        tables.show(done.summary, folder.read_metrics(done.folder), console, names)
         drawing.draw(done.folder)
         console.print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp import Grid
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from semfed.algorithms.alignment.solver import access_point_step
 from semfed.algorithms.alignment.transmission import POWER
 from semfed.algorithms.alignment.updates import Consensus
 from semfed.algorithms.alignment.wire import from_wire, to_wire
+from semfed.events.metrics import Metric
 from semfed.flower import arrays as wire
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.replies import Replies
@@ -44,6 +45,14 @@ class AlignmentStrategy(FederatedStrategy):
     trial : Trial
     settings : AlignmentStrategy.Settings
     """
+
+    metrics = (
+        Metric("objective", better="lower", over_clients="none", role="convergence", text="J"),
+        Metric("admm/primal-residual", over_clients="none", role="convergence", text="primal residual"),
+        Metric("admm/dual-residual", over_clients="none", role="convergence", text="dual residual"),
+        Metric("admm/rounds", over_clients="none", role="detail"),
+        Metric("admm/converged", over_clients="none", role="detail"),
+    )
 
     class Settings(StrategySettings):
         """How the precoder comes about."""

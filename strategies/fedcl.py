@@ -8,7 +8,7 @@ from logging import WARNING
 from typing import Annotated
 
 import torch
-from flwr.common.logger import log
+from flwr.common import log
 from pydantic import Field
 
 from semfed import seeding

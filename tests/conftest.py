@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from semfed.channels import Channel, ChannelState
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
+from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, overrides, plugins
@@ -48,7 +49,7 @@ def digits() -> Scenario:
 @pytest.fixture
 def identity() -> Iterator[None]:
     """Allow this process to create Flower messages."""
-    with flower_identity():
+    with task_identity():
         yield
 
 

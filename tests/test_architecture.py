@@ -3,6 +3,8 @@
 import ast
 import doctest
 import importlib
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -81,9 +83,40 @@ def test_the_listing_shows_the_house() -> None:
     assert rooms - {"__init__"} == {room for floor_ in FLOORS for room in floor_}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_modules_are_small(path: Path) -> None:
-    assert len((ROOT / path).read_text().splitlines()) <= 450
+def test_the_halves_of_the_border_do_not_import_each_other() -> None:
+    halves = {half: [p for p in MODULES if p.match(f"semfed/flower/{half}/*.py")] for half in ("client", "server")}
+    for half, other in (("client", "server"), ("server", "client")):
+        assert halves[half]
+        assert not [p for p in halves[half] for name in imports(p) if name.startswith(f"semfed.flower.{other}")]
+
+
+def test_modules_are_small() -> None:
+    sizes = sorted(len((ROOT / path).read_text().splitlines()) for path in MODULES)
+    assert sizes[-1] <= 450
+    assert sizes[len(sizes) // 2] < 200
+
+
+def top_names(tree: ast.Module) -> set[str]:
+    """Names that a module defines for others; what is registered by a decorator, such as commands, is used by that."""
+    defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.decorator_list}
+    targets = [t for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
+    targets += [n.target for n in tree.body if isinstance(n, ast.AnnAssign)]
+    return {name for name in defined | {ast.unparse(t) for t in targets} if name.isidentifier() and name[:1] != "_"}
+
+
+def test_every_exported_name_is_used() -> None:
+    """In another module, in its own beside its definition, by a plugin's entry point, or by tests and benchmarks."""
+    texts = [path for top in ("tests", "benchmarks", "deployment") for path in (ROOT / top).rglob("*.py")]
+    words = {path: Counter(re.findall(r"\w+", path.read_text())) for path in (*texts, ROOT / "pyproject.toml")}
+    words |= {ROOT / path: Counter(re.findall(r"\w+", (ROOT / path).read_text())) for path in MODULES}
+    everywhere = sum(words.values(), Counter[str]())
+    unused = [
+        f"{path}: {name}"
+        for path in MODULES
+        for name in top_names(ast.parse((ROOT / path).read_text()))
+        if everywhere[name] < 2
+    ]
+    assert not unused
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -13,7 +13,9 @@ import semfed
 from semfed import scenario
 from semfed.errors import ScenarioError
 from semfed.events import strict_json
+from semfed.events.metrics import FRAMEWORK, Metrics
 from semfed.events.records import Record
+from semfed.runs.folder import read_metrics
 from semfed.runs.summary import spread, summarise
 from semfed.scenario import overrides
 
@@ -144,7 +146,8 @@ def test_figures_of_merit_of_any_numbers(values: dict[int, float]) -> None:
         assert not math.isfinite(found["mean"])
         assert found["sd"] is None or math.isnan(found["sd"])
     records = [Record("a", seed, 1, None, "loss/average", value) for seed, value in values.items()]
-    strict(strict_json.dumps(summarise("s", ["a"], records, [])))
+    metrics = Metrics(FRAMEWORK)
+    strict(strict_json.dumps(summarise("s", ["a"], records, [], metrics=metrics, headline="loss/average")))
 
 
 def test_a_run_that_diverges_leaves_json_behind(tmp_path: Path) -> None:
@@ -167,5 +170,5 @@ def test_a_run_that_diverges_leaves_json_behind(tmp_path: Path) -> None:
 
     from semfed.report import plots, tables
 
-    tables.show(done.summary, Console(), [client.name for client in done.scenario.clients])
+    tables.show(done.summary, read_metrics(done.folder), Console(), [client.name for client in done.scenario.clients])
     assert plots.plot(done.folder)

@@ -1,6 +1,9 @@
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.random import get_bit_generator, set_bit_generator
 
@@ -41,18 +44,65 @@ def test_correlation_of_neighbouring_streams_is_small() -> None:
     assert abs(torch.corrcoef(torch.stack([a, b]))[0, 1]) < 0.02
 
 
-def test_a_lent_generator_that_somebody_has_put_back_is_not_lent_again() -> None:
-    """As after contexts that did not end in the order in which they began."""
-    own = get_bit_generator()
+def numpy_state() -> str:
+    return repr(np.random.get_state(legacy=False))  # noqa: NPY002
+
+
+def draw(normals: int) -> list[float]:
+    return [np.random.standard_normal() for _ in range(normals)]  # noqa: NPY002
+
+
+@pytest.fixture
+def global_numpy() -> Iterator[None]:
+    generator, state = get_bit_generator(), np.random.get_state(legacy=False)  # noqa: NPY002
+    yield
+    set_bit_generator(generator)
+    np.random.set_state(state)  # noqa: NPY002
+
+
+@pytest.mark.usefixtures("global_numpy")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(4)), st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(0, 4))
+def test_every_context_leaves_what_it_found(order: list[int], normals: list[int], abandoned: int) -> None:
+    """Also where several overlap, as those of threads do, and where some never end, as that of a client that hangs."""
+    position, contexts, found = get_bit_generator(), [], []
+    for index in range(4):
+        draw(normals[index])
+        found.append(numpy_state())
+        contexts.append(seeding.own_globals(1, "a", index))
+        contexts[-1].__enter__()
+    for index in order[abandoned:]:
+        contexts[index].__exit__(None, None, None)
+        assert numpy_state() == found[index]
+        with seeding.own_globals(2, "b"), seeding.own_globals(2, "c"):
+            draw(1)
+        assert numpy_state() == found[index]
+    assert get_bit_generator() is position
+
+
+def test_a_stream_goes_on_after_a_context_in_it_as_if_there_had_been_none() -> None:
+    with seeding.own_globals(1, "server"):
+        expected = draw(7)
+    with seeding.own_globals(1, "server"):
+        found = []
+        for k in range(7):
+            found += draw(1)
+            with seeding.own_globals(1, "message", k):
+                draw(k)
+    assert found == expected
+
+
+@pytest.mark.usefixtures("global_numpy")
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64])
+def test_whatever_numpy_draws_from_outside_streams_are_the_same(kind: type[np.random.BitGenerator]) -> None:
     with seeding.own_globals(1, "a"):
-        left = get_bit_generator()
-    try:
-        set_bit_generator(left)
-        np.random.seed(5)  # noqa: NPY002
-        np.random.standard_normal()  # noqa: NPY002 - a second number now waits in the state
-        before = repr(np.random.get_state())  # noqa: NPY002
-        with seeding.own_globals(1, "b"), seeding.own_globals(2, "c"):
-            np.random.standard_normal()  # noqa: NPY002
-        assert repr(np.random.get_state()) == before  # noqa: NPY002
-    finally:
-        set_bit_generator(own)
+        expected = draw(3)
+    own = kind(3)
+    set_bit_generator(own)
+    np.random.standard_normal()  # noqa: NPY002 - a second number now waits
+    before = numpy_state()
+    with seeding.own_globals(1, "a"):
+        assert draw(3) == expected
+        set_bit_generator(np.random.PCG64(5))  # somebody else's code may
+    assert get_bit_generator() is own
+    assert numpy_state() == before

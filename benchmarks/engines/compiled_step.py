@@ -14,18 +14,27 @@ import torch
 import workload
 from torch import Tensor, nn
 
-from semfed.training.end_to_end import FullyConnectedChain
+from semfed.training.end_to_end import EndToEnd
 from semfed.training.fused.dense import Dense
+from semfed.training.fused.fully_connected import FullyConnectedStep
+from semfed.training.objective import Batch, Build, Networks
 
 CALLS, TURNS = 100, 40
 
 
-def chain(weights: Sequence[Tensor]) -> FullyConnectedChain:
+class Pair(EndToEnd):
+    """What is minimised; the networks are the benchmark's own."""
+
+    def networks(self, build: Build) -> Networks:
+        raise NotImplementedError
+
+
+def fused(weights: Sequence[Tensor]) -> FullyConnectedStep:
     """Return what the library trains this network with, on these weights and biases."""
     layers = [nn.utils.skip_init(nn.Linear, w.shape[1], w.shape[0]) for w in weights[::2]]
     for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True):
         layer.weight.data, layer.bias.data = weight, bias
-    return FullyConnectedChain(workload.LR, Dense(layers[:2], [True, True]), Dense(layers[2:], [False]))
+    return FullyConnectedStep(workload.LR, Dense(layers[:2], [True, True]), Dense(layers[2:], [False]))
 
 
 def compiled(weights: Sequence[Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -58,8 +67,9 @@ def main() -> None:
     generator = torch.Generator().manual_seed(workload.SEED)
     images = torch.randn(workload.BATCH, workload.SIZES[0], generator=generator)
     labels = torch.randint(0, workload.SIZES[-1], (workload.BATCH,), generator=generator)
-    ours, theirs = chain(workload.initial()), compiled(workload.initial())
-    steps = {"semfed": lambda: ours.step(images, labels, lambda sent: sent), "compiled": lambda: theirs(images, labels)}
+    batch, pair = Batch(images, labels), Pair()
+    ours, theirs = fused(workload.initial()), compiled(workload.initial())
+    steps = {"semfed": lambda: ours(pair, batch, lambda sent: sent), "compiled": lambda: theirs(images, labels)}
     started = time.perf_counter()
     losses = {name: torch.stack([call() for _ in range(3)]) for name, call in steps.items()}
     compiling = time.perf_counter() - started

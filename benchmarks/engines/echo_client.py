@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
-from semfed.flower.client.learner import Arrays, Learner
+from semfed.checkpoint.files import Arrays
+from semfed.flower.client.base import BaseLearner
 
 BLOCK = (50, 64)
 
 
-class EchoClient(Learner):
+class EchoClient(BaseLearner):
     """Answers ``train.backward`` with a block of features moved a little along the gradient that it got."""
 
     config_keys: ClassVar = {"backward": frozenset({"minibatch"})}

@@ -12,7 +12,7 @@ encoder sends. What is really sent and received is measured where the state of a
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
+from semfed.events.spans import span
 from semfed.scenario.settings import StrictModel
 
 Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
@@ -100,6 +101,11 @@ class Channel(nn.Module, ABC):
 
     Settings: type[ChannelSettings] = ChannelSettings
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "distort" in vars(cls):
+            cls.distort = span("channel")(cls.distort)  # type: ignore[method-assign]
+
     def __init__(self, settings: ChannelSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -138,6 +144,7 @@ class Channel(nn.Module, ABC):
         """
         return self.distort(self.transmit(x, state), state)
 
+    @span("channel")
     def transmit(self, x: Tensor, state: ChannelState) -> Tensor:
         """Return what the antenna sends, count its channel uses and measure it; several receivers may `distort` it."""
         state.uses += self.count_uses(x)

@@ -6,8 +6,15 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from semfed.events.metrics import Metric
+
 LIMIT_DB = 300.0
 """Stands for an infinite ratio, which neither a mean over clients nor JSON can hold."""
+SIGNALS = (
+    Metric("power/transmit", role="signal", text="transmit power per symbol"),
+    Metric("snr/received-db", "dB", over_clients="power-mean", role="signal", text="received SNR"),
+)
+"""What `Meter.metrics` tells."""
 
 
 @dataclass

@@ -1,21 +1,15 @@
 """The in-process engine: a Flower ``Grid`` that calls the client app directly. No server, no Ray, no polling."""
 
-import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
-from flwr.supercore.task_identity import TaskIdentity
 
 from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid, Together
 from semfed.engine.spill import BUDGET_MB, StateSpill
-
-SERVER = 1
-"""Node id of the server, as Flower numbers it."""
 
 
 class InProcessGrid(ServerlessGrid):
@@ -63,23 +57,3 @@ class InProcessGrid(ServerlessGrid):
         """Remove what lies on disk."""
         self.nodes.close()
         self._scratch.cleanup()
-
-
-@contextmanager
-def flower_identity() -> Iterator[None]:
-    """Let this process create messages, which Flower allows only to a task, and keep Flower's log to warnings.
-
-    Everything is put back afterwards.
-    """
-    names = ("_task_id", "_run_id", "_node_id")
-    before = [getattr(TaskIdentity, name) for name in names]
-    log = logging.getLogger("flwr")
-    level = log.level
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 0, 0, SERVER
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        for name, value in zip(names, before, strict=True):
-            setattr(TaskIdentity, name, value)

@@ -8,9 +8,10 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app, serve_together
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.compat import task_identity
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def local_grid(
         Of `InProcessGrid` or `semfed.engine.ray.grid.RayGrid`.
     """
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
-    with flower_identity():
+    with task_identity():
         if engine == "inprocess":
             kept = cache or ProcessCache()
             app = make_client_app(cache=kept)

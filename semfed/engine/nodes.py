@@ -11,11 +11,11 @@ from flwr.serverapp import Grid
 
 from semfed.engine.allocator import keep_freed_memory
 from semfed.engine.spill import StateSpill
+from semfed.events.spans import span
+from semfed.flower import compat
 from semfed.flower.client.app import share_text
 
 Together = Callable[[Sequence[Message], Sequence[Context]], list[Message] | None]
-CLIENT_RAISED = 2
-"""Flower's code for a client app that raised."""
 SCRATCH = "semfed-states-"
 """How names of temporary folders begin."""
 FIRST_NODE = 2
@@ -61,6 +61,7 @@ class Nodes:
         self._total, self._run_config = total, dict(run_config)
         self.contexts = {index + FIRST_NODE: self._context(index) for index in indices}
 
+    @span("client")
     def answer(self, message: Message) -> Message:
         """Let the addressed node answer; an exception becomes an error reply, as in Flower's engines."""
         node = message.metadata.dst_node_id
@@ -70,7 +71,7 @@ class Nodes:
             reply = self._client_app(message, context)
         except Exception as error:
             reason = f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
-            reply = Message(Error(CLIENT_RAISED, reason), reply_to=message)
+            reply = Message(Error(compat.CLIENT_RAISED, reason), reply_to=message)
         self._spill.keep(node, context.state)
         return reply
 
@@ -85,6 +86,7 @@ class Nodes:
         for message in messages:
             yield self.answer(message)
 
+    @span("client")
     def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
         contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]
         for context in contexts:
@@ -195,5 +197,4 @@ class ServerlessGrid(Grid):
     def _numbered(self, message: Message) -> Message:
         """Give a message its id, as a SuperLink would."""
         self._sent += 1
-        message.metadata.__dict__["_message_id"] = f"message-{self._sent}"
-        return message
+        return compat.number(message, f"message-{self._sent}")

@@ -18,6 +18,7 @@ from flwr.app import Array, ArrayRecord, RecordDict
 
 from semfed.errors import EngineError
 from semfed.flower import arrays as wire
+from semfed.flower.compat import set_fields
 
 BUDGET_MB = 256
 ALIGNMENT = 64
@@ -62,7 +63,7 @@ class Shelved(wire.LocalArray):
 
     def __init__(self, ndarray: npt.NDArray[Any], start: int, reading: object) -> None:
         super().__init__(ndarray)
-        self.__dict__.update(start=start, reading=reading)
+        set_fields(self, start=start, reading=reading)
 
 
 class StateSpill:

@@ -19,8 +19,8 @@ class Record:
     client : str or None
         None for what holds for all clients together.
     metric : str
-        ``<quantity>/<task>``, ``<quantity>/average`` or ``cost/<what>``; accuracies are fractions, losses nats,
-        costs bytes or channel uses of that client and round.
+        The name of a declared metric, see `semfed.events.metrics`, or one with further parts: ``accuracy/<task>``,
+        ``accuracy/average``, ``cost/bytes_up``. Costs are those of that client and round.
     value : float
     note : str or None
         The reason, where a record tells of a failure.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, RecordDict
 
 from semfed.checkpoint.files import Arrays as Arrays
+from semfed.flower.compat import set_fields
 
 STYPE = "numpy.ndarray"
 SMALL_BYTES = 32 * 1024
@@ -29,20 +30,22 @@ class LocalArray(Array):
         Not copied, and made read-only: nobody may write to it any more.
     """
 
+    ndarray: npt.NDArray[Any]
+
     def __init__(self, ndarray: npt.NDArray[Any]) -> None:
         ndarray.flags.writeable = False
-        self.__dict__.update(ndarray=ndarray, dtype=_name(ndarray.dtype), shape=ndarray.shape, stype=STYPE)
+        set_fields(self, ndarray=ndarray, dtype=_name(ndarray.dtype), shape=ndarray.shape, stype=STYPE)
 
     @property
     def data(self) -> bytes:  # type: ignore[override]  # a field of Flower's class
         """The bytes of an ``.npy`` file, as Flower's own ``Array`` has them."""
         file = io.BytesIO()
-        np.save(file, self.__dict__["ndarray"], allow_pickle=False)
+        np.save(file, self.ndarray, allow_pickle=False)
         return file.getvalue()
 
     def numpy(self) -> npt.NDArray[Any]:
         """Return a copy, which the caller may change; `view` returns the array itself."""
-        return np.array(self.__dict__["ndarray"])
+        return np.array(self.ndarray)
 
     def deflate(self) -> bytes:
         """Become a plain `Array` on the way through a SuperLink, which knows no other."""
@@ -50,10 +53,9 @@ class LocalArray(Array):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as an ndarray, which Ray shares between processes without copying, or as bytes if it is small."""
-        kept: npt.NDArray[Any] = self.__dict__["ndarray"]
-        if kept.nbytes > SMALL_BYTES:
-            return LocalArray, (kept,)
-        return _of_bytes, (kept.tobytes(), kept.dtype, kept.shape)
+        if self.ndarray.nbytes > SMALL_BYTES:
+            return LocalArray, (self.ndarray,)
+        return _of_bytes, (self.ndarray.tobytes(), self.ndarray.dtype, self.ndarray.shape)
 
 
 def _of_bytes(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> LocalArray:
@@ -71,8 +73,7 @@ def record(arrays: Mapping[str, Any], *, copy: bool = True) -> ArrayRecord:
 def view(array: Array) -> npt.NDArray[Any]:
     """Return an array's content, read-only, without copying it where that is possible."""
     if isinstance(array, LocalArray):
-        kept: npt.NDArray[Any] = array.__dict__["ndarray"]
-        return kept
+        return array.ndarray
     content: npt.NDArray[Any] = array.numpy()
     content.flags.writeable = False
     return content
@@ -137,8 +138,7 @@ def count_bytes(content: ArrayRecord) -> int:
 def _size(array: Array) -> int:
     if not isinstance(array, LocalArray):
         return len(array.data)
-    kept: npt.NDArray[Any] = array.__dict__["ndarray"]
-    return _header_bytes(kept.dtype, kept.shape) + kept.nbytes
+    return _header_bytes(array.ndarray.dtype, array.ndarray.shape) + array.ndarray.nbytes
 
 
 _name = lru_cache(maxsize=64)(str)

@@ -11,7 +11,6 @@ from flwr.app import ArrayRecord, Message, MetricRecord, MetricRecordValues
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
-from semfed.flower.server.replies import Replies
 
 WEIGHT = "num-examples"
 """Metric of a reply by which averages are weighted, as in Flower."""
@@ -199,20 +198,6 @@ def add_reply(average: Average, reply: Message, *, weighted: bool, place: int) -
     else:
         average.add(wire.views(arrays), weight_of(metrics) if weighted else 1.0, place)
     return metrics
-
-
-def average_replies(replies: Replies, *, weighted: bool) -> tuple[ArrayRecord, MetricRecord]:
-    """Average the arrays of replies, by their ``num-examples`` or equally, and their metrics by ``num-examples``.
-
-    Parameters
-    ----------
-    replies : Replies
-        All with arrays and metrics; their exchange says what the places are.
-    weighted : bool
-    """
-    average = Average(replies.total)
-    told = [add_reply(average, r, weighted=weighted, place=replies.places[r.metadata.src_node_id]) for r in replies]
-    return wire.record(average.mean()), average_metrics(told)
 
 
 def average_metrics(told: Sequence[MetricRecord]) -> MetricRecord:

@@ -10,11 +10,10 @@ from copy import copy
 from logging import ERROR
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
-from flwr.clientapp.typing import ClientAppCallable
-from flwr.common.constant import ErrorCode
-from flwr.common.logger import log
+from flwr.common import log
 
 from semfed.flower import arrays as wire
+from semfed.flower.compat import CLIENT_RAISED, ClientAppCallable
 
 BUNDLE = "semfed.bundle"
 """Record that makes a content a bundle and lists its clients."""
@@ -99,9 +98,7 @@ def one_by_one(message: Message, context: Context, answer: ClientAppCallable) ->
             parts[client] = reply.error if reply.has_error() else reply.content
         except Exception as error:
             log(ERROR, "client %d raised an exception", client, exc_info=error)
-            parts[client] = Error(
-                ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{traceback.format_exc()}\n{type(error).__name__}: {error}"
-            )
+            parts[client] = Error(CLIENT_RAISED, f"{traceback.format_exc()}\n{type(error).__name__}: {error}")
     return Message(pack(parts), reply_to=message)
 
 

@@ -10,10 +10,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 
 from semfed.flower import arrays as wire
 from semfed.flower.averaging import WEIGHT, PartialSum, SummedReply, half, weight_of
-from semfed.flower.client.app import STATE
-
-PLACE = "place"
-"""Key in the adapter's record of a message whose reply may be folded: its place, and how many there are."""
+from semfed.flower.protocol import PLACE, STATE
 
 
 def fold(messages: Iterable[Message], replies: Iterable[Message]) -> Iterator[Message]:

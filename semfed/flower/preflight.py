@@ -1,12 +1,16 @@
 """What can be checked before any training: strategies, data, tasks, partitions, devices."""
 
+from logging import WARNING
 from pathlib import Path
 
 import torch
+from flwr.common import log
 
 from semfed.data import tasks
 from semfed.errors import DataError, ScenarioError
+from semfed.events.metrics import declared_in
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.compat import untested_version
 from semfed.flower.server import fitting
 from semfed.flower.trial import Trial
 from semfed.models.base import require_width
@@ -61,10 +65,14 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
     DataError
         If data are missing, too few, or lack a class or value that a task names.
     ScenarioError
-        If a GPU is asked for where there is none, or a strategy does not fit; see `semfed.flower.server.fitting`.
+        If a GPU is asked for where there is none, arms declare a metric in two ways, or a strategy does not fit; see
+        `semfed.flower.server.fitting`.
     CheckpointError
         If a strategy does not say what it keeps between rounds.
     """
+    untested = untested_version()
+    if untested is not None:
+        log(WARNING, untested)
     cache = cache or ProcessCache()
     cpu = torch.device("cpu")
     seen = set()
@@ -101,4 +109,5 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
                 if demanding:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
                     tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)
+    declared_in(*map(scenario.arm, scenario.arm_names))
     return sizes

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,11 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from semfed.errors import RunFolderError
+from semfed.events.metrics import BYTES, NUMBER, Metric, Metrics
 from semfed.report import convergence
 from semfed.report.feature_map import feature_map, features_of
 from semfed.runs import folder as folders
-from semfed.runs.summary import Curves, curves, metrics_of, shown_metrics
-from semfed.scenario import Scenario, Sweep, read, validate
+from semfed.runs.summary import Curves, curves, headline_names, names_of, other_scores
+from semfed.scenario import Task, merge, read
+from semfed.scenario.arms import Sweep
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (3.5, 2.6),
@@ -83,7 +84,7 @@ def plot(folder: Path) -> list[Path]:
 
 
 def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
-    """Return what makes the figures that suit a run, by their names.
+    """Return what makes the figures that suit a run, by their names: from its folder alone, without its plugins.
 
     Raises
     ------
@@ -92,64 +93,69 @@ def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     """
     if not (folder / folders.SCENARIO).is_file():
         raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
-    scenario = validate(read(folder / folders.SCENARIO))
+    scenario = read(folder / folders.SCENARIO)
+    metrics = folders.read_metrics(folder)
     summary = folders.read_json(folder / folders.SUMMARY)
-    by_arm = curves(folders.each_record(folder))
+    by_arm = curves(folders.each_record(folder), metrics)
+    sweep = Sweep.model_validate(scenario["sweep"]) if "sweep" in scenario else None
     found: dict[str, Callable[[], Figure]] = {}
-    for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:
-        name = metric.replace("/", "-")
-        if scenario.sweep is not None:
-            found[f"{name}-vs-{scenario.sweep.setting}"] = partial(against_setting, summary, scenario.sweep, metric)
+    for name in [*headline_names(summary, metrics), *other_scores(summary, metrics)]:
+        metric, file = metrics.of(name), name.replace("/", "-")
+        if sweep is not None:
+            found[f"{file}-vs-{sweep.setting}"] = partial(against_setting, summary, sweep, metric, name)
             continue
-        found[f"{name}-vs-round"] = partial(against_round, by_arm, metric, summary["baselines"])
-        if metric == scenario.headline:
-            found[f"{name}-vs-bytes"] = partial(against_bytes, by_arm, metric)
-    if test_snrs(summary):
-        found["accuracy-vs-test-snr"] = partial(against_test_snr, summary)
-    if scenario.sweep is None:
-        symbols = scenario.tasks[scenario.clients[0].task].symbols
-        shown = features_of(folder, scenario.arm_names, scenario.seeds[0])
+        found[f"{file}-vs-round"] = partial(against_round, by_arm, metric, name, summary["baselines"])
+        if name == summary["headline"]:
+            found[f"{file}-vs-bytes"] = partial(against_bytes, by_arm, metric, name)
+    for metric in metrics:
+        members = family(summary, metrics, metric)
+        if members:
+            found[f"{slug(metric.words)}-vs-{slug(metric.against)}"] = partial(against_number, summary, metric, members)
+        for part in both(summary, metrics, metric):
+            price = metrics.of(metric.against)
+            file = f"{metric.name}-{part}-vs-{metric.against}"
+            found[file] = partial(against_metric, summary, sweep, metric, price, part)
+    if sweep is None:
+        symbols = Task.model_validate(scenario["tasks"][scenario["clients"][0]["task"]]).symbols
+        shown = features_of(folder, list(summary["arms"]), scenario["seeds"][0])
         if shown:
             found["received-features"] = partial(feature_map, shown, symbols)
-        for metric in convergence.measured(by_arm):
-            colours = itertools.cycle(COLOURS)
-            found[metric.replace("/", "-")] = partial(convergence.against_round_log, by_arm, metric, colours)
-    for task in shown_rates(summary):
-        found[f"error-{task}-vs-rate"] = partial(against_rate, summary, scenario.sweep, task)
+        for name in convergence.measured(by_arm, metrics):
+            label, colours = metrics.of(name).label(name), itertools.cycle(COLOURS)
+            file = name.replace("/", "-")
+            found[file] = partial(convergence.against_round_log, by_arm, name, label, colours)
     if summary.get("similarity"):
         found["similarity"] = partial(similarity_map, summary, scenario)
     return found
 
 
-def against_round(by_arm: Curves, metric: str, baselines: Mapping[str, float]) -> Figure:
-    """Draw a fraction in percent against the round: mean line, one standard deviation over seeds shaded."""
-    figure, axes = _axes("communication round", _label(metric))
-    for index, (arm, metrics) in enumerate(by_arm.items()):
-        seeds = metrics.get(metric, {})
+def against_round(by_arm: Curves, metric: Metric, name: str, baselines: Mapping[str, float]) -> Figure:
+    """Draw a metric against the round: mean line, one standard deviation over seeds shaded."""
+    figure, axes = _axes("communication round", metric.label(name))
+    for index, (arm, told) in enumerate(by_arm.items()):
+        seeds = told.get(name, {})
         rounds = sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
         if rounds:
-            values = 100 * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+            values = metric.scale * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
             _line(axes, index, arm, np.array(rounds), values, arms=len(by_arm))
-    if metric in baselines:
-        axes.axhline(100 * baselines[metric], color="0.5", linestyle=":", linewidth=1, label="majority class")
+    _baseline(axes, metric, name, baselines)
     _legend(axes)
     return figure
 
 
-def against_bytes(by_arm: Curves, metric: str) -> Figure:
-    """Draw a fraction in percent against the bytes exchanged so far, both directions, all clients."""
-    figure, axes = _axes("megabytes exchanged, both directions", _label(metric))
-    for index, (arm, metrics) in enumerate(by_arm.items()):
-        seeds = metrics.get(metric, {})
+def against_bytes(by_arm: Curves, metric: Metric, name: str) -> Figure:
+    """Draw a metric against the bytes exchanged so far, both directions, all clients."""
+    figure, axes = _axes("megabytes exchanged, both directions", metric.label(name))
+    for index, (arm, told) in enumerate(by_arm.items()):
+        seeds = told.get(name, {})
         if not seeds:
             continue
         rounds = sorted(set.intersection(*(set(values) for values in seeds.values())))
-        values = 100 * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
+        values = metric.scale * np.array([[seeds[seed][r] for r in rounds] for seed in seeds])
         spent = []
         for seed in seeds:
             per_round = {
-                r: sum(metrics[c][seed].get(r, 0.0) for c in ("cost/bytes_up", "cost/bytes_down") if c in metrics)
-                for r in range(rounds[-1] + 1)
+                r: sum(told[c.name][seed].get(r, 0.0) for c in BYTES if c.name in told) for r in range(rounds[-1] + 1)
             }
             spent.append([sum(per_round[q] for q in range(r + 1)) / 1e6 for r in rounds])
         _line(axes, index, arm, np.mean(spent, axis=0), values, arms=len(by_arm))
@@ -157,46 +163,49 @@ def against_bytes(by_arm: Curves, metric: str) -> Figure:
     return figure
 
 
-def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: str) -> Figure:
-    """Draw the final value of a fraction in percent against the setting that a sweep varied."""
-    figure, axes = _axes(sweep.setting, _label(metric))
+def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: Metric, name: str) -> Figure:
+    """Draw the final value of a metric against the setting that a sweep varied."""
+    figure, axes = _axes(sweep.setting, metric.label(name))
     for index, arm in enumerate(sweep.arms):
         points = [
-            (value, list(summary["arms"][name]["final"][metric]["values"].values()))
-            for value, name in zip(sweep.values, _swept(sweep, arm, summary), strict=True)
-            if metric in summary["arms"][name]["final"]
+            (value, list(summary["arms"][swept]["final"][name]["values"].values()))
+            for value, swept in zip(sweep.values, _swept(sweep, arm, summary), strict=True)
+            if name in summary["arms"][swept]["final"]
         ]
         if points:
-            values = 100 * np.array([x for _, x in points]).T
+            values = metric.scale * np.array([x for _, x in points]).T
             _line(axes, index, arm, np.array([v for v, _ in points]), values, arms=len(sweep.arms))
-    if metric in summary["baselines"]:
-        level = 100 * summary["baselines"][metric]
-        axes.axhline(level, color="0.5", linestyle=":", linewidth=1, label="majority class")
+    _baseline(axes, metric, name, summary["baselines"])
     _legend(axes)
     return figure
 
 
-def shown_rates(summary: Mapping[str, Any]) -> list[str]:
-    """Return the tasks that have both an error and a rate in every arm."""
-    tasks = [m.removeprefix("error/") for m in shown_metrics(summary) if m.startswith("error/")]
+def both(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> list[str]:
+    """Return the parts, such as tasks, for which every arm has both a metric and the one that it is drawn against."""
+    if not metric.against or NUMBER in metric.name:
+        return []
+    parts = [metric.part(name) for name in names_of(summary, metrics, metric)]
     finals = [arm["final"] for arm in summary["arms"].values()]
-    return [task for task in tasks if all(f"{q}/{task}" in final for final in finals for q in ("error", "rate"))]
+    return [p for p in parts if all(f"{m}/{p}" in final for final in finals for m in (metric.name, metric.against))]
 
 
-def against_rate(summary: Mapping[str, Any], sweep: Sweep | None, task: str) -> Figure:
-    """Draw every arm's final error in percent against the rate that it takes: one marker a seed.
+def against_metric(summary: Mapping[str, Any], sweep: Sweep | None, metric: Metric, price: Metric, part: str) -> Figure:
+    """Draw every arm's final value, such as its error, against that of another metric, such as its rate.
 
-    Of a sweep, a line joins the means over seeds in the order of the sweep's values.
+    There is a marker a seed. Of a sweep, a line joins the means over seeds in the order of the sweep's values.
     """
-    figure, axes = _axes(f"rate of {task} (nats)", _label(f"error/{task}"))
+    x_name, y_name = f"{price.name}/{part}", f"{metric.name}/{part}"
+    figure, axes = _axes(price.label(x_name), metric.label(y_name))
     arms = list(summary["arms"]) if sweep is None else sweep.arms
     for index, arm in enumerate(arms):
         names = [arm] if sweep is None else _swept(sweep, arm, summary)
-        rates, errors = ([summary["arms"][name]["final"][f"{q}/{task}"] for name in names] for q in ("rate", "error"))
-        x, y = (np.array([v for entry in found for v in entry["values"].values()]) for found in (rates, errors))
+        finals = [summary["arms"][name]["final"] for name in names]
+        xs, ys = ([final[name] for final in finals] for name in (x_name, y_name))
+        x, y = (np.array([v for entry in found for v in entry["values"].values()]) for found in (xs, ys))
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.plot(x, 100 * y, color=colour, marker=marker, linestyle="none", label=arm)
-        axes.plot([entry["mean"] for entry in rates], [100 * entry["mean"] for entry in errors], color=colour)
+        axes.plot(price.scale * x, metric.scale * y, color=colour, marker=marker, linestyle="none", label=arm)
+        means = ([m.scale * entry["mean"] for entry in found] for m, found in ((price, xs), (metric, ys)))
+        axes.plot(*means, color=colour)
     _legend(axes)
     return figure
 
@@ -206,34 +215,39 @@ def _swept(sweep: Sweep, arm: str, summary: Mapping[str, Any]) -> list[str]:
     return [name for name in summary["arms"] if name.rpartition("@")[0] == arm][: len(sweep.values)]
 
 
-def test_snrs(summary: Mapping[str, Any]) -> dict[float, str]:
-    """Return the metrics ``accuracy-at-<snr>dB/<over>`` by SNR in dB, in rising order.
-
-    A learner tests at further SNRs over one thing only: its own classes, or the average over its tasks.
-    """
-    names = {metric for arm in summary["arms"].values() for metric in arm["final"]}
-    pattern = re.compile(r"accuracy-at-(.+)dB/(average|own-classes)")
-    return dict(sorted((float(m[1]), m[0]) for name in names if (m := pattern.fullmatch(name))))
+def family(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> dict[float, str]:
+    """Return the members of a family by their numbers in rising order: those of one part, over all clients if told."""
+    names = names_of(summary, metrics, metric) if NUMBER in metric.name else []
+    return dict(sorted((metrics.number(name), name) for name in names if metric.part(name) == metric.part(names[-1])))
 
 
-def against_test_snr(summary: Mapping[str, Any]) -> Figure:
-    """Draw the accuracy in percent of models that were trained at one SNR against the SNR that they are tested at."""
-    metrics = test_snrs(summary)
-    over = next(iter(metrics.values())).partition("/")[2]
-    figure, axes = _axes("test SNR (dB)", _label(f"accuracy/{over}"))
-    for index, (name, arm) in enumerate(summary["arms"].items()):
-        points = {snr: arm["final"][m]["values"].values() for snr, m in metrics.items() if m in arm["final"]}
+def against_number(summary: Mapping[str, Any], metric: Metric, members: Mapping[float, str]) -> Figure:
+    """Draw the final values of a family, such as accuracies of trained models at other SNRs, against its number."""
+    figure, axes = _axes(metric.against, metric.label(next(iter(members.values()))))
+    for index, (arm, told) in enumerate(summary["arms"].items()):
+        points = {x: told["final"][name]["values"].values() for x, name in members.items() if name in told["final"]}
         if points:
-            values = 100 * np.array([list(v) for v in points.values()]).T
-            _line(axes, index, name, np.array(list(points)), values, arms=len(summary["arms"]))
+            values = metric.scale * np.array([list(v) for v in points.values()]).T
+            _line(axes, index, arm, np.array(list(points)), values, arms=len(summary["arms"]))
     _legend(axes)
     return figure
 
 
-def similarity_map(summary: Mapping[str, Any], scenario: Scenario) -> Figure:
+def slug(axis: str) -> str:
+    """Return the label of an axis as a part of a file's name.
+
+    Examples
+    --------
+    >>> slug("test SNR (dB)")
+    'test-snr'
+    """
+    return axis.partition(" (")[0].lower().replace(" ", "-")
+
+
+def similarity_map(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> Figure:
     """Draw the similarity matrix with the threshold and the clusters that it makes."""
     matrix = np.array(summary["similarity"])
-    names = [client.name for client in scenario.clients]
+    names = [client["name"] for client in scenario["clients"]]
     figure = Figure(figsize=(3.5, 2.9))
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
@@ -259,9 +273,10 @@ def similarity_map(summary: Mapping[str, Any], scenario: Scenario) -> Figure:
     return figure
 
 
-def _clusters_by_similarity(summary: Mapping[str, Any], scenario: Scenario) -> list[list[int]] | None:
+def _clusters_by_similarity(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> list[list[int]] | None:
+    changes = {arm["name"]: arm for arm in scenario.get("arms", ())}
     for arm, clusters in summary["clusters"].items():
-        if getattr(scenario.arm(arm).strategy.settings, "clusters", None) == "similarity":
+        if merge(scenario, changes.get(arm, {}))["strategy"].get("clusters") == "similarity":
             return list(clusters)
     return None
 
@@ -283,9 +298,10 @@ def _legend(axes: Axes) -> None:
         axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, frameon=False)
 
 
-def _label(metric: str) -> str:
-    quantity, _, task = metric.partition("/")
-    return f"average {quantity} (%)" if task == "average" else f"{quantity} of {task} (%)"
+def _baseline(axes: Axes, metric: Metric, name: str, baselines: Mapping[str, float]) -> None:
+    """Draw what a trivial decision reaches, where that is known."""
+    if name in baselines:
+        axes.axhline(metric.scale * baselines[name], color="0.5", linestyle=":", linewidth=1, label=metric.baseline)
 
 
 def _line(axes: Axes, index: int, label: str, x: np.ndarray, values: np.ndarray, *, arms: int) -> None:

@@ -1,6 +1,6 @@
 """The table that a run ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,95 +11,112 @@ from rich.text import Text
 
 from semfed.channels.meter import LIMIT_DB
 from semfed.events.callbacks import Callback
+from semfed.events.metrics import Metric, Metrics
 from semfed.report import drawing
 from semfed.runs import folder as folders
 from semfed.runs import terminal
 from semfed.runs.results import quoted
-from semfed.runs.summary import shown_metrics
+from semfed.runs.summary import best_arm, headline_names, other_scores
 from semfed.scenario import Scenario
 
-MILLION = 1e6
-COSTS = {
-    "MB up": ("bytes_up",),
-    "MB down": ("bytes_down",),
-    "million channel uses": ("channel_uses",),
-    "MB simulated": ("simulation_bytes_up", "simulation_bytes_down"),
-}
-SIGNALS = {"power/transmit": "transmit power per symbol", "snr/received-db": "received SNR, dB"}
+LARGE = {"bytes": (1e6, "MB"), "channel uses": (1e6, "million")}
+"""Units of costs that are shown by the million, and what is said of them then."""
 
 
-def percent(entry: Mapping[str, Any] | None) -> str:
-    """Write mean and spread of a fraction in percent."""
+def written(entry: Mapping[str, Any] | None, metric: Metric) -> str:
+    """Write mean and spread of a metric; a ratio of powers that has no end, in words."""
     if entry is None:
         return "-"
-    return quoted(entry)
+    if metric.over_clients == "power-mean" and abs(entry["mean"]) >= LIMIT_DB:
+        return "no noise" if entry["mean"] > 0 else "no signal"
+    return quoted(entry, metric)
 
 
-def accuracy_table(summary: Mapping[str, Any]) -> Table:
-    """Return arms against tasks: final accuracy or error, mean and standard deviation over seeds, and baselines."""
-    metrics = shown_metrics(summary)
+def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
+    """Return arms against tasks: the headline's metric at the end, mean and deviation over seeds, and baselines.
+
+    The best arm of a column is bold.
+    """
+    names, metric = headline_names(summary, metrics), metrics.of(summary["headline"])
     counts = [len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()]
     seeds = max(counts, default=0)
-    quantity = summary["headline"].partition("/")[0]
-    title = f"{summary['scenario']}: test {quantity} in % after the last round, {seeds} seed{'s' * (seeds != 1)}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm", no_wrap=True)
-    for metric in metrics:
-        table.add_column(metric.removeprefix(f"{quantity}/"), justify="right", no_wrap=True)
-    for name, arm in summary["arms"].items():
-        table.add_row(name, *(percent(arm["final"].get(metric)) for metric in metrics))
+    quantity = f"{metric.words} in {metric.shown_unit}" if metric.shown_unit else metric.words
+    table = _table(f"{summary['scenario']}: test {quantity} after the last round, {seeds} seed{'s' * (seeds != 1)}")
+    for name in names:
+        table.add_column(metric.part(name), justify="right", no_wrap=True)
+    _add_rows(table, summary, dict.fromkeys(names, metric))
     table.add_section()
-    for label, quantity in (("majority class", "accuracy"), ("chance", "chance")):
-        told = [summary["baselines"].get(metric.replace("accuracy", quantity, 1)) for metric in metrics]
+    rows = {metric.baseline: {name: name for name in names}}
+    rows |= {m.words: {n: f"{m.name}/{metric.part(n)}" for n in names} for m in metrics if m.role == "baseline"}
+    for label, known in rows.items():
+        told = [summary["baselines"].get(known[name]) for name in names]
         if any(value is not None for value in told):
-            table.add_row(label, *("-" if b is None else f"{100 * b:.2f}" for b in told), style="dim")
+            entries = [None if value is None else {"mean": value, "sd": None} for value in told]
+            table.add_row(label, *(written(entry, metric) for entry in entries), style="dim")
     return table
 
 
-def cost_table(summary: Mapping[str, Any]) -> Table:
-    """Return what the arms cost over the whole run, all clients: the scheme's, and what only its simulation sent."""
-    table = Table(title="cost of training, all clients", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm", no_wrap=True)
-    for heading in COSTS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, arm in summary["arms"].items():
-        told = [[arm["final"].get(f"cost/{cost}") for cost in costs] for costs in COSTS.values()]
-        totals = [None if None in entries else sum(entry["mean"] for entry in entries) / MILLION for entries in told]
-        table.add_row(name, *("-" if total is None else f"{total:.2f}" for total in totals))
-    return table
-
-
-def measured(metric: str, entry: Mapping[str, Any] | None) -> str:
-    """Write mean and spread of a power or of a ratio in dB."""
-    if entry is None:
-        return "-"
-    if metric.endswith("-db") and abs(entry["mean"]) >= LIMIT_DB:
-        return "no noise" if entry["mean"] > 0 else "no signal"
-    spread = "" if entry["sd"] is None else f" ± {entry['sd']:.2f}"
-    return f"{entry['mean']:.2f}{spread}"
-
-
-def signal_table(summary: Mapping[str, Any]) -> Table | None:
-    """Return what was sent and received in the last test, mean over clients; None if nothing was measured."""
-    if not any(metric in arm["final"] for arm in summary["arms"].values() for metric in SIGNALS):
-        return None
-    title = "signal of the last test, mean over clients"
+def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("arm", no_wrap=True)
-    for heading in SIGNALS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, arm in summary["arms"].items():
-        table.add_row(name, *(measured(metric, arm["final"].get(metric)) for metric in SIGNALS))
     return table
 
 
-def show(summary: Mapping[str, Any], console: Console, names: list[str]) -> None:
+def _add_rows(table: Table, summary: Mapping[str, Any], columns: Mapping[str, Metric]) -> None:
+    """Add a row an arm; the best one of a column is bold, if there are others."""
+    best = {name: best_arm(summary, metric, name) for name, metric in columns.items() if len(summary["arms"]) > 1}
+    for arm, told in summary["arms"].items():
+        cells = [
+            Text(written(told["final"].get(name), metric), style="bold" if best.get(name) == arm else "")
+            for name, metric in columns.items()
+        ]
+        table.add_row(arm, *cells)
+
+
+def cost_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
+    """Return what the arms cost over the whole run, all clients: the scheme's, and what only its simulation sent."""
+    table = _table("cost of training, all clients")
+    columns: dict[tuple[str, float], list[str]] = {}
+    for metric in metrics:
+        if metric.role == "cost":
+            scale, unit = LARGE.get(metric.unit, (1.0, metric.unit))
+            heading = f"{unit} {metric.words}" if metric.unit in LARGE else metric.label(metric.name)
+            columns.setdefault((heading, scale), []).append(metric.name)
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm, told in summary["arms"].items():
+        cells = []
+        for (_, scale), names in columns.items():
+            entries = [told["final"].get(name) for name in names]
+            cells.append("-" if None in entries else f"{sum(entry['mean'] for entry in entries if entry) / scale:.2f}")
+        table.add_row(arm, *cells)
+    return table
+
+
+def column_table(title: str, summary: Mapping[str, Any], metrics: Metrics, names: Sequence[str]) -> Table | None:
+    """Return arms against metrics of several kinds; None without any."""
+    if not names:
+        return None
+    table = _table(title)
+    for name in names:
+        table.add_column(metrics.of(name).label(name), justify="right", no_wrap=True)
+    _add_rows(table, summary, {name: metrics.of(name) for name in names})
+    return table
+
+
+def signal_table(summary: Mapping[str, Any], metrics: Metrics) -> Table | None:
+    """Return what was sent and received in the last test, mean over clients; None if nothing was measured."""
+    names = [metric.name for metric in metrics if metric.role == "signal"]
+    told = any(name in arm["final"] for arm in summary["arms"].values() for name in names)
+    return column_table("signal of the last test, mean over clients", summary, metrics, names if told else [])
+
+
+def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: list[str]) -> None:
     """Print the tables, and the clusters with the clients' names."""
-    console.print(accuracy_table(summary))
-    console.print(cost_table(summary))
-    signals = signal_table(summary)
-    if signals is not None:
-        console.print(signals)
+    others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
+    for made in (score_table(summary, metrics), others, cost_table(summary, metrics), signal_table(summary, metrics)):
+        if made is not None:
+            console.print(made)
     if summary["clusters"]:
         threshold = summary["threshold"]
         console.print("clusters" + ("" if threshold is None else f" (similarity threshold {threshold:.6f})"))
@@ -134,7 +151,8 @@ class Report(Callback):
     def on_run_end(self, error: BaseException | None) -> None:
         """Print and draw."""
         if (self.folder / folders.SUMMARY).is_file():
-            show(folders.read_json(self.folder / folders.SUMMARY), terminal.console(width=120), self._names)
+            summary, metrics = folders.read_json(self.folder / folders.SUMMARY), folders.read_metrics(self.folder)
+            show(summary, metrics, terminal.console(width=120), self._names)
             if error is None:
                 drawing.draw(self.folder)
         print(f"run folder: {self.folder}", flush=True)

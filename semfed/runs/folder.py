@@ -4,10 +4,10 @@
 
     scenario.toml     the resolved scenario          summary.json   figures of merit over seeds
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
-    metrics.jsonl     one record a line              samples/       what clients showed of their last test
-    outcomes.jsonl    clusters and the like          plots/         PNG and PDF
-    timing.jsonl      seconds per round             checkpoint/    what `--resume` goes on from
-    errors.log        tracebacks, if code of somebody's raised
+    metrics.json      declarations of the metrics    samples/       what clients showed of their last test
+    metrics.jsonl     one record a line              plots/         PNG and PDF
+    outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
+    timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
 """
 
 import fcntl
@@ -24,11 +24,14 @@ from typing import IO, Any
 from semfed.checkpoint import files
 from semfed.errors import RunFolderError
 from semfed.events import strict_json
+from semfed.events.metrics import Metrics, declared_in
 from semfed.events.records import Record
+from semfed.scenario import Scenario, read, validate
 
 SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.jsonl"
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
 HISTORY = (METRICS, TIMING, OUTCOMES)
+DECLARED = "metrics.json"
 LOCK = ".lock"
 ERRORS = "errors.log"
 
@@ -163,3 +166,30 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunFolderError(f"'{path}' cannot be read ({error}): is it a run folder?") from error
     return content
+
+
+def declared_by(scenario: Scenario) -> Metrics:
+    """Return what the arms of a scenario declare."""
+    return declared_in(*map(scenario.arm, scenario.arm_names))
+
+
+def write_metrics(folder: Path, metrics: Metrics) -> None:
+    """Write the declarations that the history is read with."""
+    write_atomically(folder / DECLARED, strict_json.dumps(metrics.to_table(), indent=2) + "\n")
+
+
+def read_metrics(folder: Path) -> Metrics:
+    """Return the declarations of a run; one that was made before runs kept them has those of its plugins today.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is damaged, or of a newer version.
+    """
+    path = folder / DECLARED
+    if not path.is_file():
+        return declared_by(validate(read(folder / SCENARIO)))
+    try:
+        return Metrics.from_table(read_json(path))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RunFolderError(f"'{path}' holds no declarations of metrics that this version knows: {error}") from error

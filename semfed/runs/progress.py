@@ -9,7 +9,9 @@ from rich.text import Text
 
 from semfed.checkpoint import Checkpoint
 from semfed.events.callbacks import Callback, ExchangeProgress, Outcome
+from semfed.events.metrics import FAILURE, FRAMEWORK, Metrics
 from semfed.events.records import Record
+from semfed.runs import folder as folders
 from semfed.runs import terminal
 from semfed.scenario import Scenario
 
@@ -51,7 +53,7 @@ class Progress(Callback):
             transient=True,
         )
         self._before = Checkpoint("")
-        self._headline = ""
+        self._headline, self._metrics = "", Metrics(FRAMEWORK)
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -60,7 +62,7 @@ class Progress(Callback):
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
-        self._headline = scenario.headline
+        self._headline, self._metrics = scenario.headline, folders.declared_by(scenario)
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         if self.console.is_terminal:
@@ -77,13 +79,17 @@ class Progress(Callback):
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Move on; print who was missing."""
         for record in records:
-            if record.metric.startswith("failure/"):
+            if self._metrics.of(record.metric) == FAILURE:
                 missing = f"{record.client!r} gave no usable reply ({record.note})"
                 self.console.print(Text(f"{arm}, seed {seed}, round {round_}: {missing}", style="yellow"))
         if round_ == 0:
             return
         found = [record.value for record in records if record.metric == self._headline]  # one, or one a client
-        last = f", {self._headline} {100 * sum(found) / len(found):.1f} %" if found else ""
+        last = ""
+        if found:
+            metric = self._metrics.of(self._headline)
+            value = metric.scale * metric.over(found)
+            last = f", {self._headline} {value:{metric.spec(value, 1)}} {metric.shown_unit}".rstrip()
         shown = f"{seconds:.2f} s/round{last}"
         self._bars.update(self._all, advance=1, last=shown)
         if not self.console.is_terminal:  # a log: bars leave no trace there

@@ -20,6 +20,7 @@ from semfed.checkpoint import Checkpoint, files
 from semfed.events import strict_json
 from semfed.events.callbacks import Callback, Outcome, array_digest
 from semfed.events.records import Record
+from semfed.events.spans import span
 from semfed.runs import folder as folders
 from semfed.runs.history import History, told_clearly
 from semfed.runs.summary import summarise
@@ -58,7 +59,7 @@ class Recorder(Callback):
         self._resume = checkpoint
 
     def on_run_start(self, scenario: Scenario) -> None:
-        """Create the folder, or cut its history off where it goes on; write scenario and environment."""
+        """Create the folder, or cut its history off where it goes on; write scenario, environment and declarations."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = folders.lock(self.folder)
         folders.create(self.folder, resume=self._resume is not None)
@@ -73,10 +74,12 @@ class Recorder(Callback):
                 again = {name: described[name] for name in ("started", "engine", "command", "packages")}
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
+        folders.write_metrics(self.folder, folders.declared_by(scenario))
         folders.write_atomically(path, strict_json.dumps(described, indent=2) + "\n")
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise
 
+    @span("records")
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Append the round's records, then its time: who sees the time sees all records."""
         self._history.append(folders.METRICS, [record.to_json() for record in records])
@@ -87,6 +90,7 @@ class Recorder(Callback):
         """Keep the traceback."""
         folders.note_error(self.folder, f"{arm}, seed {seed}, round {round_}: {client} in {phase!r}", text)
 
+    @span("checkpoint")
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make it what the run goes on from."""
         complete = replace(checkpoint, history=self._history.extents())
@@ -127,7 +131,15 @@ def write_summary(folder: Path, scenario: Scenario, error: BaseException | None)
     outcomes = [strict_json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
     reason = None if error is None else (str(error) or type(error).__name__)
     records = folders.each_record(folder)
-    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=reason)
+    summary = summarise(
+        scenario.name,
+        scenario.arm_names,
+        records,
+        outcomes,
+        metrics=folders.read_metrics(folder),
+        headline=scenario.headline,
+        error=reason,
+    )
     folders.write_atomically(folder / folders.SUMMARY, strict_json.dumps(summary, indent=2) + "\n")
 
 

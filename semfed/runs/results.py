@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from semfed.events.metrics import Metric, Metrics
 from semfed.runs import folder as folders
 from semfed.runs.statistics import paired, spread
-from semfed.runs.summary import curves, is_total
+from semfed.runs.summary import curves
 from semfed.scenario import Scenario, read, validate
 
-LEFT_OUT = ("loss/", "train_loss/")
 RECIPE = ("description", "command", "reference", "at_rounds", "figures")
 """What a results file asks for; the rest is made from the run."""
 MADE_WITH = ("commit", "packages", "python", "cpu")
@@ -43,19 +43,22 @@ def condense(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     if not summary["complete"]:
         raise ValueError(f"'{folder}' ended early, so it is no result: {summary['error']}")
     scenario = validate(read(folder / folders.SCENARIO))
-    found = curves(folders.each_record(folder))
+    metrics = folders.read_metrics(folder)
+    found = curves(folders.each_record(folder), metrics)
     arms: dict[str, Any] = {}
     for arm, kinds in summary["arms"].items():
         arms[arm] = {
-            kind: {metric: entry for metric, entry in sorted(kinds[kind].items()) if _kept(metric)}
+            kind: {name: entry for name, entry in sorted(kinds[kind].items()) if metrics.of(name).role != "loss"}
             for kind in ("final", "round_mean")
         }
         if recipe.get("at_rounds"):
             arms[arm]["at_round"] = {
                 str(round_): {
-                    metric: spread({seed: values[round_] for seed, values in seeds.items() if round_ in values})
-                    for metric, seeds in sorted(found[arm].items())
-                    if _kept(metric) and not is_total(metric) and any(round_ in values for values in seeds.values())
+                    name: spread({seed: values[round_] for seed, values in seeds.items() if round_ in values})
+                    for name, seeds in sorted(found[arm].items())
+                    if metrics.of(name).role != "loss"
+                    and metrics.of(name).over_rounds != "sum"
+                    and any(round_ in values for values in seeds.values())
                 }
                 for round_ in recipe["at_rounds"]
             }
@@ -68,11 +71,13 @@ def condense(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
         "baselines": summary["baselines"],
         **{name: value for name, value in told.items() if value},
         "arms": arms,
-        "differences": differences(arms, scenario, recipe.get("reference")),
+        "differences": differences(arms, scenario, metrics, recipe.get("reference")),
     }
 
 
-def differences(arms: Mapping[str, Any], scenario: Scenario, reference: str | None = None) -> dict[str, Any]:
+def differences(
+    arms: Mapping[str, Any], scenario: Scenario, metrics: Metrics, reference: str | None = None
+) -> dict[str, Any]:
     """Compare all arms with one, seed by seed; the arms of a sweep with the reference at the same value.
 
     Parameters
@@ -81,13 +86,15 @@ def differences(arms: Mapping[str, Any], scenario: Scenario, reference: str | No
         As in a results file.
     scenario : Scenario
         What was run.
+    metrics : Metrics
     reference : str, optional
         An arm's name, without a sweep's value; the first arm if unset.
 
     Returns
     -------
     dict
-        arm -> ``final`` or ``round_mean`` -> metric -> `paired`, with ``reference``; costs are left out.
+        arm -> ``final`` or ``round_mean`` -> metric -> `paired`, with ``reference``; what adds up over rounds, such
+        as costs, is left out.
 
     Raises
     ------
@@ -108,48 +115,59 @@ def differences(arms: Mapping[str, Any], scenario: Scenario, reference: str | No
         for kind in ("final", "round_mean"):
             ours, theirs = arms[arm][kind], arms[against][kind]
             pairs = {
-                metric: paired(_by_seed(ours[metric]), _by_seed(theirs[metric]))
-                for metric in ours
-                if metric in theirs and not is_total(metric)
+                name: paired(_by_seed(ours[name]), _by_seed(theirs[name]))
+                for name in ours
+                if name in theirs and metrics.of(name).over_rounds != "sum"
             }
-            found[arm][kind] = {metric: pair for metric, pair in pairs.items() if pair is not None}
+            found[arm][kind] = {name: pair for name, pair in pairs.items() if pair is not None}
     return found
 
 
-def quoted(entry: Mapping[str, Any]) -> str:
-    """Write a fraction as READMEs quote it: ``88.49 ± 3.13``, in percent, mean and standard deviation over seeds."""
-    mean = f"{100 * entry['mean']:.2f}"
-    return mean if entry["sd"] is None else f"{mean} ± {100 * entry['sd']:.2f}"
+def quoted(entry: Mapping[str, Any], metric: Metric) -> str:
+    """Write mean and standard deviation over seeds, a fraction in percent as READMEs quote it: ``88.49 ± 3.13``."""
+    mean = metric.scale * entry["mean"]
+    spec = metric.spec(mean)
+    return f"{mean:{spec}}" if entry["sd"] is None else f"{mean:{spec}} ± {metric.scale * entry['sd']:{spec}}"
 
 
-def quoted_lead(entry: Mapping[str, Any]) -> str:
-    """Write by how much the reference is above the other arm: ``+1.73 [0.09, 3.37]``, in points, with its interval."""
+def quoted_lead(entry: Mapping[str, Any], metric: Metric) -> str:
+    """Write the reference minus the other arm with its interval, of a fraction in points: ``+1.73 [0.09, 3.37]``."""
+    spec = metric.spec(metric.scale * entry["mean"])
     if entry["ci95"] is None:
-        return f"{-100 * entry['mean']:+.2f} (one seed)"
-    mean, high, low = (0.0 - 100 * number for number in (entry["mean"], *entry["ci95"]))  # 0 - 0 is no negative zero
-    return f"{mean:+.2f} [{low:.2f}, {high:.2f}]"
+        return f"{-metric.scale * entry['mean']:+{spec}} (one seed)"
+    # 0 - 0 is no negative zero
+    mean, high, low = (0.0 - metric.scale * number for number in (entry["mean"], *entry["ci95"]))
+    return f"{mean:+{spec}} [{low:{spec}}, {high:{spec}}]"
 
 
-def table(result: Mapping[str, Any], metric: str, kind: str = "final") -> str:
-    """Write a fraction of all arms as a Markdown table, with the lead of the reference over each of them.
+def table(result: Mapping[str, Any], metric: Metric, name: str, kind: str = "final") -> str:
+    """Write a metric of all arms as a Markdown table, with what the reference has more than each of them.
 
     Parameters
     ----------
     result : mapping
         Content of a results file.
-    metric : str
+    metric : Metric
+    name : str
+        As it is recorded, with the task or ``average``.
     kind : {"final", "round_mean"}
     """
-    lines = ["| arm | % | lead of the reference, points, paired 95 % interval | in seeds |", "|---|---|---|---|"]
+    points = "points" if metric.fraction else metric.unit
+    heading = ", ".join(filter(None, ("reference minus arm", points, "paired 95 % interval")))
+    lines = [f"| arm | {metric.shown_unit or metric.words} | {heading} | reference better in |", "|---|---|---|---|"]
     for arm, kinds in result["arms"].items():
-        if metric not in kinds[kind]:
+        if name not in kinds[kind]:
             continue
         told = result["differences"].get(arm, {})
-        lead, words, seeds = told.get(kind, {}).get(metric), "", ""
+        lead, words, seeds = told.get(kind, {}).get(name), "", ""
         if lead is not None:
-            ahead = sum(value < 0 for value in lead["values"].values())
-            words, seeds = f"{told['reference']}: {quoted_lead(lead)}", f"{ahead} of {len(lead['values'])}"
-        lines.append(f"| {arm} | {quoted(kinds[kind][metric])} | {words} | {seeds} |")
+            words = f"{told['reference']}: {quoted_lead(lead, metric)}"
+            if metric.better is not None:
+                ahead = sum(
+                    metric.best({"arm": value, "reference": 0.0}) == "reference" for value in lead["values"].values()
+                )
+                seeds = f"{ahead} of {len(lead['values'])}"
+        lines.append(f"| {arm} | {quoted(kinds[kind][name], metric)} | {words} | {seeds} |")
     return "\n".join(lines)
 
 
@@ -184,7 +202,3 @@ def _deviations(path: str, one: Any, other: Any) -> Iterator[str]:
 
 def _by_seed(entry: Mapping[str, Any]) -> dict[int, float]:
     return {int(seed): value for seed, value in entry["values"].items()}
-
-
-def _kept(metric: str) -> bool:
-    return not metric.startswith(LEFT_OUT)

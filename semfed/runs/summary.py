@@ -1,10 +1,10 @@
-"""From the history of a run to its figures of merit: pure functions over records."""
+"""From the history of a run to its figures of merit: pure functions over records and the declarations of metrics."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from semfed.events.metrics import WHOLE, Metric, Metrics
 from semfed.events.records import Record
 from semfed.runs.statistics import mean_of, spread
 
@@ -12,14 +12,13 @@ Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 """arm -> metric -> seed -> round -> value"""
 
 
-def curves(records: Iterable[Record]) -> Curves:
-    """Combine clients: costs are summed, everything else is averaged over the clients that have it.
-
-    Ratios in dB are averaged as ratios: two clients at 0 and 20 dB have 10 log10((1 + 100) / 2) = 17.03 dB.
+def curves(records: Iterable[Record], metrics: Metrics) -> Curves:
+    """Combine the clients that have a metric as it declares; what has no value over several clients is left out.
 
     Parameters
     ----------
     records : iterable of Record
+    metrics : Metrics
 
     Returns
     -------
@@ -30,24 +29,15 @@ def curves(records: Iterable[Record]) -> Curves:
     counts: Counter[tuple[str, str, int, int]] = Counter()
     for record in records:
         key = record.arm, record.metric, record.seed, record.round
-        sums[key] += 10 ** (record.value / 10) if is_decibel(record.metric) else record.value
+        sums[key] += metrics.of(record.metric).summand(record.value)
         counts[key] += 1
     combined: Curves = {}
-    for (arm, metric, seed, round_), total in sums.items():
-        value = total if is_total(metric) else total / counts[arm, metric, seed, round_]
-        value = 10 * math.log10(value) if is_decibel(metric) else value
-        combined.setdefault(arm, {}).setdefault(metric, {}).setdefault(seed, {})[round_] = value
+    for (arm, name, seed, round_), total in sums.items():
+        metric, count = metrics.of(name), counts[arm, name, seed, round_]
+        if count == 1 or metric.over_clients != "none":
+            value = metric.combined(total, count)
+            combined.setdefault(arm, {}).setdefault(name, {}).setdefault(seed, {})[round_] = value
     return combined
-
-
-def is_total(metric: str) -> bool:
-    """Say whether a metric adds up over clients and rounds, as costs, failures and retries do."""
-    return metric.startswith(("cost/", "failure/", "retry/"))
-
-
-def is_decibel(metric: str) -> bool:
-    """Say whether a metric is a ratio of powers in dB: ``snr/received-db``, also that of one receiver."""
-    return metric.startswith("snr/received-db")
 
 
 def summarise(
@@ -56,15 +46,17 @@ def summarise(
     records: Iterable[Record],
     outcomes: Sequence[Mapping[str, Any]],
     *,
-    headline: str = "accuracy/average",
+    metrics: Metrics,
+    headline: str,
     error: str | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
 
-    ``final`` holds, for every metric, its value in the last round, or the total over the run if it is a cost;
-    ``round_mean`` its mean over the rounds from 1 on. Both are described by `spread`; over rounds and seeds, dB are
-    averaged as they are. ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has
-    the others where they differ.
+    ``final`` holds, for every metric, its value in the last round, or the total over the run if it adds up over
+    rounds; ``round_mean`` its mean over the rounds from 1 on. Both are described by `spread`; over rounds and seeds, dB
+    are averaged as they are. ``best`` is the arm with the best mean of the headline at the end, None if that has no
+    direction; it says nothing of how sure this is. ``clusters``, ``similarity`` and ``threshold`` are those of the
+    first seed; ``by_seed`` has the others where they differ.
 
     Parameters
     ----------
@@ -75,28 +67,32 @@ def summarise(
     records : iterable of Record
     outcomes : sequence of mapping
         Lines of ``outcomes.jsonl``.
+    metrics : Metrics
+        What the metrics of the records are.
     headline : str
         The metric by which the arms are compared.
     error : str, optional
         What ended the run early.
     """
-    by_arm = curves(records)
+    by_arm = curves(records, metrics)
     summary: dict[str, Any] = {"scenario": scenario, "headline": headline, "complete": error is None, "arms": {}}
     if error is not None:
         summary["error"] = error
     for arm in arms:
         final, means = {}, {}
-        for metric, seeds in by_arm.get(arm, {}).items():
+        for name, seeds in by_arm.get(arm, {}).items():
+            adds_up = metrics.of(name).over_rounds == "sum"
             last, average = {}, {}
             for seed, rounds in seeds.items():
-                last[seed] = sum(rounds.values()) if is_total(metric) else rounds[max(rounds)]
+                last[seed] = sum(rounds.values()) if adds_up else rounds[max(rounds)]
                 trained = [value for round_, value in rounds.items() if round_ > 0]
                 if trained:
                     average[seed] = mean_of(trained)
-            final[metric] = spread(last)
+            final[name] = spread(last)
             if average:
-                means[metric] = spread(average)
+                means[name] = spread(average)
         summary["arms"][arm] = {"final": final, "round_mean": means}
+    summary["best"] = best_arm(summary, metrics.of(headline), headline)
     summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
     summary["clusters"] = {}
     for key in ("similarity", "threshold"):
@@ -111,13 +107,25 @@ def summarise(
     return summary
 
 
-def metrics_of(summary: Mapping[str, Any], quantity: str) -> list[str]:
-    """Return a quantity's metrics over all arms in order, the average and then the headline last."""
-    names = {name for arm in summary["arms"].values() for name in arm["final"] if name.startswith(f"{quantity}/")}
-    average, headline = f"{quantity}/average", summary["headline"]
-    return sorted(names, key=lambda name: (name == headline, name == average, name))
+def best_arm(summary: Mapping[str, Any], metric: Metric, name: str) -> str | None:
+    """Return the arm with the best final mean of a recorded metric; see `Metric.best`."""
+    arms = {arm: told["final"][name]["mean"] for arm, told in summary["arms"].items() if name in told["final"]}
+    return metric.best(arms)
 
 
-def shown_metrics(summary: Mapping[str, Any]) -> list[str]:
-    """Return the metrics of the headline's quantity: accuracies or errors."""
-    return metrics_of(summary, summary["headline"].partition("/")[0])
+def names_of(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> list[str]:
+    """Return the recorded names of a metric over all arms in order, what is over all clients and the headline last."""
+    names = {name for arm in summary["arms"].values() for name in arm["final"] if metrics.of(name) == metric}
+    return sorted(names, key=lambda name: (name == summary["headline"], metric.part(name) in WHOLE.values(), name))
+
+
+def headline_names(summary: Mapping[str, Any], metrics: Metrics) -> list[str]:
+    """Return the recorded names of the headline's metric, such as all accuracies or errors."""
+    return names_of(summary, metrics, metrics.of(summary["headline"]))
+
+
+def other_scores(summary: Mapping[str, Any], metrics: Metrics) -> list[str]:
+    """Return the recorded name over all clients, or else the last one, of every score that is not the headline's."""
+    headline = metrics.of(summary["headline"])
+    each = [names_of(summary, metrics, metric) for metric in metrics if metric.role == "score" and metric != headline]
+    return [names[-1] for names in each if names]

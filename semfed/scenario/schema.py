@@ -32,8 +32,8 @@ class Scenario(StrictModel):
     rounds: int = Field(ge=1, le=10_000_000)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
     headline: str = Field(default="", pattern=r"^([^/]+/[^/]+)?$")
-    """The metric, a fraction, by which arms are compared: tables, figures and the display of progress show it. Unset,
-    it is the one that is customary with the learner, such as ``accuracy/average``."""
+    """The metric by which arms are compared: tables, figures and the display of progress show it. Unset, it is the one
+    that is customary with the learner, such as ``accuracy/average``; a client that declares none has its loss."""
     timeout_s: float = Field(default=3600.0, gt=0)
     """How long the server waits for the replies to one message a client; ``inprocess`` does not wait."""
     on_client_failure: Literal["fail", "skip", "retry"] = "skip"
@@ -122,7 +122,7 @@ class Scenario(StrictModel):
         some = list(dict.fromkeys(metric for own in measured for metric in own))
         if not self.headline:
             everywhere = [metric for metric in some if all(metric in own for own in measured)]
-            object.__setattr__(self, "headline", [*everywhere, *some, "accuracy/average"][0])
+            object.__setattr__(self, "headline", [*everywhere, *some, "loss/average"][0])
         elif len(measured) == len(arms) and self.headline not in some:
             learners = " and ".join(dict.fromkeys(repr(arm.learner.name) for arm in arms))
             raise ValueError(

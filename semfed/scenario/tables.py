@@ -52,6 +52,10 @@ class Task(StrictModel):
         """All values in the order of their labels: the complement is label 0 where there is one."""
         return tuple(self.named) if self.rest is None else (self.rest, *self.named)
 
+    def __hash__(self) -> int:
+        """Let a task be part of a key: a table of values, which has no hash, is told by its names."""
+        return hash((self.symbols, self.rest, self.missing))
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if not self.named:

@@ -53,9 +53,9 @@ def _flushes_denormal() -> bool:
 
 
 def _matmul_precision() -> tuple[str, ...]:
-    return torch.get_float32_matmul_precision(), *(
+    return torch.get_float32_matmul_precision(), *[
         torch._C._get_fp32_precision_getter(name, "matmul") for name in MATMULS
-    )
+    ]
 
 
 def _set_matmul_precision(found: tuple[str, ...]) -> None:
@@ -75,12 +75,12 @@ SETTINGS = (
     ),
     Setting(_flushes_denormal, torch.set_flush_denormal, False),
     Setting(_matmul_precision, _set_matmul_precision, ("highest", *["none"] * len(MATMULS))),
-    Setting.of(torch.backends.cudnn, "enabled", True),
-    Setting.of(torch.backends.cudnn, "benchmark", False),
-    Setting.of(torch.backends.cudnn, "deterministic", False),
-    Setting.of(torch.backends.cudnn, "allow_tf32", True),
-    Setting.of(torch.backends.mkldnn, "enabled", True),
-    Setting.of(torch.backends.mkldnn, "deterministic", False),
+    Setting(torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled, True),
+    Setting(torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark, False),
+    Setting(torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic, False),
+    Setting(torch._C._get_cudnn_allow_tf32, torch._C._set_cudnn_allow_tf32, True),
+    Setting(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled, True),
+    Setting(torch._C._get_mkldnn_deterministic, torch._C._set_mkldnn_deterministic, False),
     Setting.of(torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction", True),
     Setting.of(torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction", True),
     Setting(torch._C._get_nnpack_enabled, torch.backends.nnpack.set_flags, True),
@@ -89,6 +89,7 @@ SETTINGS = (
     Setting(torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp, True),
     Setting(torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp, True),
 )
+DEFAULTS = [setting.value for setting in SETTINGS]
 EXACT = ("none", "ieee")
 REDUCIBLE = (
     ("generic", "all"),
@@ -121,22 +122,30 @@ def isolated(seed: int = 0, purpose: str = "isolated", *indices: int) -> Iterato
     if torch._C._functorch.peek_interpreter_stack() is not None:
         raise EngineError("a run cannot be inside a transform of torch.func (vmap, grad, ...): call it outside")
     try:
-        found = [setting.read() for setting in SETTINGS]
+        found = _read()
     except RuntimeError as error:  # what torch says of its two interfaces together
         raise EngineError(_reduced("torch.backends", "other than 'none'")) from error
     with ExitStack() as surroundings, seeding.own_globals(seed, purpose, *indices):
         try:
-            for setting, before in zip(SETTINGS, found, strict=True):
-                if before != setting.value:
-                    setting.write(setting.value)
+            _change(found, DEFAULTS)
             _refuse_reduced_precision()
             for context in _neutral_contexts():
                 surroundings.enter_context(context)
             yield
         finally:
-            for setting, before in zip(SETTINGS, found, strict=True):
-                if setting.read() != before:
-                    setting.write(before)
+            _change(_read(), found)
+
+
+def _read() -> list[Any]:
+    return [setting.read() for setting in SETTINGS]
+
+
+def _change(found: list[Any], wanted: list[Any]) -> None:
+    if found == wanted:  # as it mostly is: every message of a run comes by here
+        return
+    for setting, is_now, value in zip(SETTINGS, found, wanted, strict=True):
+        if is_now != value:
+            setting.write(value)
 
 
 def _neutral_contexts() -> Iterator[AbstractContextManager[Any]]:
@@ -148,7 +157,7 @@ def _neutral_contexts() -> Iterator[AbstractContextManager[Any]]:
     for device in ("cpu", "cuda"):
         if torch.is_autocast_enabled(device):
             yield torch.autocast(device, enabled=False)
-    if torch.get_default_device().type != "cpu":
+    if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":  # to ask is not cheap
         yield torch.device("cpu")
 
 

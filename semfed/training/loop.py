@@ -1,5 +1,6 @@
 """The local loop: tensors in, tensors out. It knows neither Flower nor files."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 import torch
@@ -98,6 +99,11 @@ def fit(
 
     with learning(*networks, generator=generator):
         return repeat(step, inputs, targets, settings=settings, generator=generator)
+
+
+def mean_loss(losses: Sequence[Tensor], sizes: Sequence[int]) -> float:
+    """Return the mean over samples of minibatches' mean losses, scalars, given the minibatches' sizes."""
+    return float(sum(map(operator.mul, torch.stack(list(losses)).tolist(), sizes)) / sum(sizes))
 
 
 def repeat(

@@ -32,7 +32,7 @@ def learning(*networks: nn.Module, generator: torch.Generator | None = None) -> 
 def _put(modules: Sequence[nn.Module], generator: torch.Generator | None, *, learns: bool) -> None:
     for module in modules:
         if type(module).train is nn.Module.train:
-            module.training = learns
+            vars(module)["training"] = learns  # what nn.Module does in the end, after it has asked what it may be
         else:  # one that has a say in it, such as a part that stays as it is
             module.train(learns)
         if isinstance(module, Dropout):

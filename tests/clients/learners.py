@@ -7,8 +7,9 @@ import torch
 from flwr.app import Context, RecordDict
 
 from semfed import scenario as scenarios
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Learner, Session
+from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, merge
 
@@ -57,7 +58,7 @@ def client(given: Scenario, index: int = 0, state: RecordDict | None = None, cac
     context = Context(0, 0, {"partition-id": index}, state if state is not None else RecordDict(), {})
     trial = Trial(given, given.name, 0)
     session = Session(context, trial, index, cache or ProcessCache(), None, torch.device("cpu"))
-    made: Learner = given.learner.load()(session)
+    made: BaseLearner = given.learner.load()(session)
     return made
 
 

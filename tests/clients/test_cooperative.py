@@ -17,9 +17,10 @@ from semfed.algorithms.bottleneck.rate import kl_to_log_uniform
 from semfed.channels import ChannelState
 from semfed.errors import ScenarioError
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
-from semfed.report.tables import shown_metrics
+from semfed.runs.folder import read_metrics
+from semfed.runs.summary import headline_names
 from semfed.scenario.overrides import load
 from semfed.training.isolation import isolated
 
@@ -192,7 +193,7 @@ def test_federated_arms_differ_and_report_errors(tmp_path: Path) -> None:
     errors = [run.summary["arms"][arm]["final"]["error/t2"]["mean"] for arm in arms]
     assert errors[0] != errors[1]
     assert run.summary["baselines"]["error/t2"] == pytest.approx(0.9, abs=0.02)
-    assert shown_metrics(run.summary) == ["error/t1", "error/t2", "error/average"]
+    assert headline_names(run.summary, read_metrics(run.folder)) == ["error/t1", "error/t2", "error/average"]
 
 
 def test_a_cluster_of_one_is_individual_training(tmp_path: Path) -> None:

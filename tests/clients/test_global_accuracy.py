@@ -11,8 +11,8 @@ from torch.nn.functional import one_hot
 import semfed
 from semfed.errors import ScenarioError
 from semfed.report import plots
-from semfed.report.tables import accuracy_table
-from semfed.runs.folder import read_records
+from semfed.report.tables import score_table
+from semfed.runs.folder import read_metrics, read_records
 from semfed.scenario import Scenario, overrides
 
 from .learners import client, scenario
@@ -44,7 +44,7 @@ def test_a_decoder_that_knows_one_class_by_hand() -> None:
     for index, own in ((0, 0.0), (1, 0.5)):
         made = client(given, index)
         labels = made.session.dataset.test.labels
-        _, samples, metrics = made.test(made.build_encoder(), Sevens(), given.rounds)
+        _, samples, metrics = made.test_pair(made.build_encoder(), Sevens(), given.rounds)
         assert samples == 40 * len(made.train_labels.unique())
         assert metrics["accuracy/own-classes"] == own
         assert metrics["accuracy-at--5dB/own-classes"] == own
@@ -65,7 +65,9 @@ def test_baselines_belong_to_their_metric() -> None:
 def test_the_global_test_is_made_when_it_is_asked_for(when: str, rounds: set[int]) -> None:
     given = classes(global_test=when)
     made = client(given)
-    found = {k for k in (1, 2, 3) if "accuracy/global" in made.test(made.build_encoder(), made.build_decoder(), k)[2]}
+    found = {
+        k for k in (1, 2, 3) if "accuracy/global" in made.test_pair(made.build_encoder(), made.build_decoder(), k)[2]
+    }
     assert found == rounds
     assert ("baseline/accuracy/global" in made.get_properties({})) == bool(rounds)
 
@@ -73,7 +75,7 @@ def test_the_global_test_is_made_when_it_is_asked_for(when: str, rounds: set[int
 @pytest.mark.parametrize("when", ["last", "every"])
 def test_the_global_test_leaves_every_other_number_as_it_is(when: str) -> None:
     with_, without = (client(classes(global_test=choice)) for choice in (when, "never"))
-    tested = [made.test(made.build_encoder(), made.build_decoder(), 3) for made in (with_, without)]
+    tested = [made.test_pair(made.build_encoder(), made.build_decoder(), 3) for made in (with_, without)]
     del tested[0][2]["accuracy/global"]
     assert tested[0] == tested[1]
 
@@ -89,7 +91,7 @@ def test_tables_figures_and_records_follow_the_headline(tmp_path: Path) -> None:
         done = semfed.run("fedcl-digits", arms=arms, seeds=[0], overrides=[*SHORT, f"headline={headline}"], out=out)
         assert f'headline = "{headline}"' in (out / "scenario.toml").read_text()
         assert done.summary["headline"] == headline
-        table = accuracy_table(done.summary)
+        table = score_table(done.summary, read_metrics(out))
         assert table.columns[-1].header == label
         assert {column.header for column in table.columns} == {"arm", "own-classes", "global"}
         assert "accuracy/average" not in done.summary["baselines"]

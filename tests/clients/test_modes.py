@@ -17,6 +17,7 @@ from semfed.errors import DataError, ScenarioError
 from semfed.flower.client.cache import ProcessCache
 from semfed.models.layers.dropout import Dropout, seeded
 from semfed.scenario import Scenario, overrides
+from semfed.training.objective import Networks
 
 from .learners import LEARNERS, client, one_round, scenario
 
@@ -94,8 +95,14 @@ def test_networks_learn_in_training_mode_only_and_carry_nothing_over(learner: st
         assert [a.tobytes() for a in again] == [a.tobytes() for a in shared]
         assert (contents(lived), told) == (kept, metrics)
         assert evaluated(client(made, state=lived, cache=resident), learner, again)[::2] == result[::2]
-    networks = [item for item in cache._kept.values() if isinstance(item, nn.Module) and not isinstance(item, Channel)]
-    assert not any(module.training for network in networks for module in network.modules())
+    kept_networks = [
+        network
+        for item in cache._kept.values()
+        for network in (item if isinstance(item, Networks) else [item])
+        if isinstance(network, nn.Module) and not isinstance(network, Channel)
+    ]
+    assert bool(kept_networks) == (learner != "cooperative")
+    assert not any(module.training for network in kept_networks for module in network.modules())
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -125,10 +132,7 @@ def test_latents_come_from_encoders_in_evaluation_mode(encoder: str) -> None:
 def test_running_statistics_travel(learner: str) -> None:
     """Two minibatches of 20 images: two updates, counted in what the client sends."""
     made = given(learner, "dcgan")
-    if learner == "cooperative":
-        network = client(made).common
-    else:
-        network = client(made).build_encoder() if learner == "joint" else client(made).encoder
+    network = client(made).common.network if learner == "cooperative" else client(made).resident().encoder
     names = list(network.state_dict())
     sent, _ = one_round(client(made), 1, client(made).get_parameters({}))
     named = dict(zip(names, sent, strict=False))
@@ -146,8 +150,8 @@ def test_batch_normalisation_is_tested_with_its_running_statistics() -> None:
     labels = (tester.session.dataset.test.labels == 2).long()
     state_ = ChannelState(tester.session.generator("evaluation", 1))
     with torch.no_grad():
-        encoder, decoder = tester.encoder.eval(), tester.decoder.eval()
-        logits = decoder(tester.channel(encoder(tester.session.images()), state_))
+        nets = tester._load(list(sent), tester.session.load("training"))
+        logits = nets.decoder(tester.channel(nets.encoder(tester.session.images()), state_))
     assert loss == float(cross_entropy(logits, labels))
     assert metrics["accuracy"] == float((logits.argmax(1) == labels).double().mean())
 

@@ -9,15 +9,17 @@ import pytest
 import torch
 from flwr.app import Context, RecordDict
 from semfed.clients.multi_receiver import MultiReceiverClient, half_of
+from semfed.clients.scores import TEST_SNRS
 
 import semfed
 from semfed.channels import ChannelState
 from semfed.channels.rayleigh import Rayleigh
 from semfed.errors import ScenarioError
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.report import plots
+from semfed.runs.folder import read_metrics
 from semfed.scenario.overrides import load
 from semfed.training.isolation import isolated
 
@@ -77,10 +79,14 @@ def test_both_receivers_learn_and_stoc_serves_one() -> None:
 
 def test_a_receiver_of_weight_zero_is_not_trained() -> None:
     client = make("stoc-1")
-    before = [{name: value.clone() for name, value in d.state_dict().items()} for d in client().decoders]
+
+    def kept() -> list[dict[str, torch.Tensor]]:
+        nets = client()._load(client().get_parameters({}), client().session.load("training") or {})
+        return [{name: value.clone() for name, value in decoder.state_dict().items()} for decoder in nets.decoders]
+
+    before = kept()
     client().fit(client().get_parameters({}), {"server-round": 1})
-    after = [d.state_dict() for d in client().decoders]
-    same = [all(torch.equal(a[name], b[name]) for name in a) for a, b in zip(before, after, strict=True)]
+    same = [all(torch.equal(a[name], b[name]) for name in a) for a, b in zip(before, kept(), strict=True)]
     assert same == [False, True]
 
 
@@ -101,7 +107,11 @@ def test_further_snr_points_of_a_trained_system() -> None:
 def test_further_snr_points_are_one_curve_of_the_run(tmp_path: Path) -> None:
     overrides = ["training.epochs=1", "learner.test_snr_db=[-10, 10]"]
     run = semfed.run(load("mtoc-mnist", DIGITS), arms=["mtoc"], seeds=[0], overrides=overrides, out=tmp_path / "run")
-    assert list(plots.test_snrs(run.summary)) == [-10, 10]
+    metrics = read_metrics(run.folder)
+    members = plots.family(run.summary, metrics, TEST_SNRS)
+    assert members == {-10: "accuracy-at--10dB/average", 10: "accuracy-at-10dB/average"}
+    (axes,) = plots.figures(run.folder)["accuracy-vs-test-snr"]().axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("test SNR (dB)", "average accuracy (%)")
 
 
 def test_receivers_five_apart_decide_complements() -> None:

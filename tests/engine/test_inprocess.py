@@ -5,7 +5,8 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
+from semfed.flower.compat import task_identity
 
 
 def echo() -> ClientApp:
@@ -29,7 +30,7 @@ def ask(node: int, **config: bool) -> Message:
 
 
 def test_nodes_answer_in_order_and_keep_their_state() -> None:
-    with flower_identity():
+    with task_identity():
         grid = InProcessGrid(echo(), 3)
         nodes = list(grid.get_node_ids())
         for times in (1, 2):
@@ -39,7 +40,7 @@ def test_nodes_answer_in_order_and_keep_their_state() -> None:
 
 
 def test_a_reply_can_be_pulled_once() -> None:
-    with flower_identity():
+    with task_identity():
         grid = InProcessGrid(echo(), 1)
         message = ask(2)
         (name,) = grid.push_messages([message])
@@ -50,7 +51,7 @@ def test_a_reply_can_be_pulled_once() -> None:
 
 
 def test_an_exception_becomes_an_error_reply() -> None:
-    with flower_identity():
+    with task_identity():
         (reply,) = InProcessGrid(echo(), 1).send_and_receive([ask(2, fail=True)])
     assert reply.has_error()
     assert reply.error.code == 2
@@ -59,7 +60,7 @@ def test_an_exception_becomes_an_error_reply() -> None:
 
 def test_the_process_is_left_as_it_was() -> None:
     level = logging.getLogger("flwr").level
-    with flower_identity():
+    with task_identity():
         assert TaskIdentity.node_id == 1
     with pytest.raises(RuntimeError, match="not set"):
         _ = TaskIdentity.node_id

@@ -11,7 +11,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from semfed.engine.nodes import FIRST_NODE, Nodes
 from semfed.engine.spill import StateSpill
 from semfed.flower import arrays as wire
-from semfed.flower.client.app import STATE, make_client_app
+from semfed.flower.client.app import make_client_app
+from semfed.flower.protocol import STATE
 from semfed.flower.trial import Trial
 from semfed.scenario import overrides
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from semfed.flower import arrays as wire
 from semfed.flower.averaging import Average, SummedReply, add_reply
-from semfed.flower.client.app import STATE
-from semfed.flower.partial_sums import PLACE, fold
+from semfed.flower.partial_sums import fold
+from semfed.flower.protocol import PLACE, STATE
 
 pytestmark = pytest.mark.usefixtures("identity")
 SENT = wire.record({"w": np.zeros(3, np.float32), "n": np.zeros((), np.int64)})

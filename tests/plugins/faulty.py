@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from semfed.clients.multitask import MultitaskClient
 
+from semfed.events.metrics import Metric
 from semfed.scenario.settings import StrictModel
 
 
@@ -49,6 +50,8 @@ class FailingClient(MultitaskClient):
 
 class CountingClient(FailingClient):
     """Fails like its base and tells how often it has been trained, which it keeps to itself."""
+
+    metrics = (Metric("visits", role="detail"),)
 
     def fit(self, parameters: Any, config: dict[str, Any]) -> Any:
         visits = (self.session.load("visits") or {"count": np.zeros(1)})["count"] + 1

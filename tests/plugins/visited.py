@@ -10,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
-from semfed.flower.client.learner import Arrays, Learner
+from semfed.checkpoint.files import Arrays
+from semfed.events.metrics import Metric
+from semfed.flower.client.base import BaseLearner
 from semfed.scenario.settings import StrictModel
 
 Answer = tuple[list[npt.NDArray[Any]], int, dict[str, Any]]
 
 
-class VisitedClient(Learner):
+class VisitedClient(BaseLearner):
     """Moves what it gets by noise that depends on all its visits so far, so that a lost one shows."""
+
+    metrics = (Metric("visits", role="detail"),)
 
     class Settings(StrictModel):
         visit: int = 0

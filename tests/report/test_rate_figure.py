@@ -1,8 +1,10 @@
 """Errors against the rate that they take, of arms and of a sweep."""
 
 import pytest
+from semfed.clients.cooperative import CooperativeClient
 
-from semfed.report.plots import against_rate
+from semfed.events.metrics import Metrics
+from semfed.report.plots import against_metric, both
 from semfed.scenario import Sweep
 
 
@@ -23,7 +25,10 @@ SUMMARY = {
 def test_one_label_an_arm_and_one_marker_a_seed(swept: bool) -> None:
     arms = ("iopm", "gaussian-prior")
     sweep = Sweep(setting="lambda_eff", values=(0.1, 0.2), arms=arms) if swept else None
-    (axes,) = against_rate(SUMMARY, sweep, "t1").axes
+    metrics = Metrics(CooperativeClient.metrics)
+    assert both({**SUMMARY, "headline": "error/average"}, metrics, metrics.of("error")) == ["t1"]
+    (axes,) = against_metric(SUMMARY, sweep, metrics.of("error"), metrics.of("rate"), "t1").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("rate of t1 (nats)", "error of t1 (%)")
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == list(arms if swept else SUMMARY["arms"])

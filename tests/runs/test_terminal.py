@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
+from semfed.events.metrics import FRAMEWORK, Metrics
 from semfed.events.records import Record
 from semfed.report import tables
 from semfed.runs import terminal
@@ -54,7 +55,7 @@ def test_failures_of_clients_with_any_name_and_message_are_shown(name: str, note
     summary = {"scenario": "s", "headline": "accuracy/average", "arms": {}, "baselines": {}, "complete": False,
                "clusters": {"a": [[0]]}, "threshold": None, "error": note}  # fmt: skip
     console = paper()
-    tables.show(summary, console, [name])
+    tables.show(summary, Metrics(FRAMEWORK), console, [name])
     assert "{" + name + "}" in shown(console)
     assert f"incomplete: {note}" in shown(console)
 

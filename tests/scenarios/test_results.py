@@ -10,8 +10,10 @@ from typing import Any
 import click
 import pytest
 import typer
+from semfed.clients.scores import ACCURACY
 
 from semfed.cli import app
+from semfed.events.metrics import Metric
 from semfed.runs.results import quoted, quoted_lead, table
 from semfed.runs.statistics import paired, spread
 from semfed.scenario import built_in, overrides
@@ -67,10 +69,10 @@ def test_every_quoted_figure_of_a_readme_was_measured(name: str) -> None:
     pairs = [kinds for result in results for kinds in result.get("differences", {}).values()]
     leads = [entry for kinds in pairs for kind in ("final", "round_mean") for entry in kinds[kind].values()]
     numbers = [entry for result in results for entry in described(result.get("numbers", {}))]
-    assert set(re.findall(r"\d+\.\d\d ± \d+\.\d\d\b", text)) <= {quoted(entry) for entry in told}
+    assert set(re.findall(r"\d+\.\d\d ± \d+\.\d\d\b", text)) <= {quoted(entry, ACCURACY) for entry in told}
     assert set(re.findall(r"\d+\.\d{3} ± \d+\.\d{3}", text)) <= {in_nats(entry) for entry in told + numbers}
     found = re.findall(r"[+-]\d+\.\d\d \[-?\d+\.\d\d, -?\d+\.\d\d\]", text)
-    assert set(found) <= {quoted_lead(entry) for entry in leads}
+    assert set(found) <= {quoted_lead(entry, ACCURACY) for entry in leads}
     found = re.findall(r"[+-]\d+\.\d{3} \[-?\d+\.\d{3}, -?\d+\.\d{3}\]", text)
     assert set(found) <= {lead_in_nats(entry) for entry in leads if entry["ci95"]}
 
@@ -98,15 +100,24 @@ def test_a_lead_is_the_reference_minus_the_other_arm() -> None:
     ours, theirs = {0: 0.80, 1: 0.81, 2: 0.82}, {0: 0.81, 1: 0.83, 2: 0.85}
     entry = paired(ours, theirs)
     assert entry is not None
-    assert quoted_lead(entry) == "+2.00 [-0.48, 4.48]"
+    assert quoted_lead(entry, ACCURACY) == "+2.00 [-0.48, 4.48]"
     kinds = {"a": ours, "b": theirs}
     result = {
         "arms": {arm: {"final": {"accuracy/x": spread(values)}} for arm, values in kinds.items()},
         "differences": {"a": {"reference": "b", "final": {"accuracy/x": entry}}},
     }
-    assert table(result, "accuracy/x").splitlines()[2:] == [
+    assert table(result, ACCURACY, "accuracy/x").splitlines() == [
+        "| arm | % | reference minus arm, points, paired 95 % interval | reference better in |",
+        "|---|---|---|---|",
         "| a | 81.00 ± 1.00 | b: +2.00 [-0.48, 4.48] | 3 of 3 |",
         "| b | 83.00 ± 2.00 |  |  |",
+    ]
+    error = Metric("accuracy", "dB", better="lower")
+    assert table(result, error, "accuracy/x").splitlines() == [
+        "| arm | dB | reference minus arm, dB, paired 95 % interval | reference better in |",
+        "|---|---|---|---|",
+        "| a | 0.81 ± 0.01 | b: +0.02 [-0.00479, 0.0448] | 0 of 3 |",
+        "| b | 0.83 ± 0.02 |  |  |",
     ]
 
 

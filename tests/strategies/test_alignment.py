@@ -17,13 +17,14 @@ import semfed
 from semfed.algorithms.alignment.solver import Solution, align
 from semfed.algorithms.alignment.updates import UserStatistics, equalizer, into_ball, user_step
 from semfed.algorithms.alignment.wire import from_wire, to_wire
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.errors import FederationError, ScenarioError, SemfedError
 from semfed.events.callbacks import Callback
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
+from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import run_arm
 from semfed.flower.trial import Trial
@@ -48,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _identity() -> Iterator[None]:
-    with flower_identity(), isolated():
+    with task_identity(), isolated():
         yield
 
 

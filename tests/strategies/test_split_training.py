@@ -17,12 +17,13 @@ from semfed import seeding
 from semfed.algorithms.contrastive import local_centroids, mean_centroids
 from semfed.channels import ChannelState
 from semfed.data.dataset import standardise
-from semfed.engine.inprocess import InProcessGrid, flower_identity
+from semfed.engine.inprocess import InProcessGrid
 from semfed.errors import FederationError, ScenarioError, SemfedError
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Session
+from semfed.flower.client.session import Session
+from semfed.flower.compat import number, task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
@@ -70,7 +71,7 @@ def run(
     clients = len(given.scenario.clients)
     grid = Lossy(clients, spoil) if spoil else InProcessGrid(make_client_app(), clients)
     records: list[Record] = []
-    with flower_identity():
+    with task_identity():
         federation = Federation(grid, given)
         strategy = make_strategy(given)
         result = strategy.start(
@@ -273,8 +274,7 @@ def dropped(lost: int, message_type: str, on: int) -> Callable[[int, str, int, M
 def _asked(reply: Message) -> Message:
     """Return something to reply to: the message that this reply answers, as far as its metadata tell."""
     message = Message(reply.content, reply.metadata.src_node_id, reply.metadata.message_type)
-    message.metadata.__dict__["_message_id"] = reply.metadata.reply_to_message_id
-    return message
+    return number(message, reply.metadata.reply_to_message_id)
 
 
 @pytest.mark.parametrize("arm", ["fedcl", "fedproto"])

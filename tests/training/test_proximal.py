@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from semfed import training
 from semfed.models.mlp import MLP
 from semfed.scenario import TrainingSettings
-from semfed.training.end_to_end import AutogradChain, FullyConnectedChain, make_chain
+from semfed.training.fused.fully_connected import FullyConnectedStep
 from semfed.training.fused.stacked import Cohort
+from semfed.training.objective import Batch
 from semfed.training.optimizers import make_optimizer
+from semfed.training.step import AutogradStep, make_step
+from tests.training.pairs import Pair, pair
 
 CURVATURE = torch.tensor([1.0, 4.0, 0.5])
 OPTIMUM = torch.tensor([2.0, -1.0, 3.0])
@@ -86,31 +89,32 @@ def networks(seed: int) -> list[nn.Module]:
 @pytest.mark.parametrize(
     "settings", [TrainingSettings(lr=0.1), TrainingSettings(optimizer="adam", lr=0.01)], ids=["sgd", "adam"]
 )
-def test_chains_and_cohorts_hold_to_what_they_started_from(settings: TrainingSettings) -> None:
+def test_steps_and_cohorts_hold_to_what_they_started_from(settings: TrainingSettings) -> None:
     mu, alone = 2.0, [networks(k) for k in range(3)]
     by_hand = copy.deepcopy(alone)
-    states = [[t.numpy().copy() for n in pair for t in n.state_dict().values()] for pair in alone]
-    chains = [make_chain(settings, *pair, additive=True, mu=mu) for pair in alone]
-    cohort = Cohort(settings, *networks(9), states, mu)
-    assert all(isinstance(chain, AutogradChain) for chain in chains)
-    assert isinstance(make_chain(TrainingSettings(lr=0.1), *networks(0), additive=True), FullyConnectedChain)
+    states = [[t.numpy().copy() for n in each for t in n.state_dict().values()] for each in alone]
+    steps = [make_step(Pair(), pair(each), settings, additive=True, mu=mu) for each in alone]
+    cohort = Cohort(settings, pair(networks(9)), states, mu)
+    assert all(isinstance(step, AutogradStep) for step in steps)
+    quick = make_step(Pair(), pair(networks(0)), TrainingSettings(lr=0.1), additive=True)
+    assert isinstance(quick, FullyConnectedStep)
     references: list[torch.optim.Optimizer] = [
-        torch.optim.Adam([p for n in pair for p in n.parameters()], lr=settings.lr)
+        torch.optim.Adam([p for n in each for p in n.parameters()], lr=settings.lr)
         if settings.optimizer == "adam"
-        else torch.optim.SGD([p for n in pair for p in n.parameters()], lr=settings.lr)
-        for pair in by_hand
+        else torch.optim.SGD([p for n in each for p in n.parameters()], lr=settings.lr)
+        for each in by_hand
     ]
-    received = [[p.detach().clone() for n in pair for p in n.parameters()] for pair in by_hand]
+    received = [[p.detach().clone() for n in each for p in n.parameters()] for each in by_hand]
     generator = torch.Generator().manual_seed(1)
     for _ in range(4):
         images = torch.randn((3, 7, 1, 4, 4), generator=generator)
         labels = torch.randint(3, (3, 7), generator=generator)
         cohort.step(images, labels, [lambda x: x] * 3)
-        for k, pair in enumerate(by_hand):
-            chains[k].step(images[k], labels[k], lambda x: x)
+        for k, each in enumerate(by_hand):
+            steps[k](Pair(), Batch(images[k], labels[k]), lambda x: x)
             references[k].zero_grad()
-            loss = nn.functional.cross_entropy(pair[1](pair[0](images[k])), labels[k])
-            weights = [p for n in pair for p in n.parameters()]
+            loss = nn.functional.cross_entropy(each[1](each[0](images[k])), labels[k])
+            weights = [p for n in each for p in n.parameters()]
             loss = loss + sum(mu / 2 * (w - w0).square().sum() for w, w0 in zip(weights, received[k], strict=True))
             loss.backward()
             references[k].step()

@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,8 +30,10 @@ from semfed.engine.ray.placement import SLACK, Placed, longest, place, rows
 from semfed.engine.ray.schedule import Schedule
 from semfed.engine.spill import BUDGET_MB, StateSpill
 from semfed.errors import EngineError
+from semfed.events.spans import span
 from semfed.flower import arrays as wire
 from semfed.flower.client.app import make_client_app
+from semfed.flower.compat import CLIENT_CRASHED
 from semfed.flower.partial_sums import fold
 
 BATCH_S = 0.2
@@ -45,9 +48,6 @@ AHEAD = 2
 """Batches that an actor has: one that it works on, and the next."""
 RESTARTS = 3
 """How often an actor is replaced in one exchange before the engine gives up."""
-
-CLIENT_CRASHED = 8
-"""Flower's code for a client app whose process died."""
 
 States = dict[int, RecordDict]
 Kept = list[tuple[list[int], list[Any]]]
@@ -159,6 +159,7 @@ class RayGrid(ServerlessGrid):
         self._hosts = [self._start(host) for host in range(count)]
         gc.freeze()  # as the actors do
 
+    @span("waiting")
     def exchange(
         self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
@@ -320,9 +321,8 @@ def _detach(message: Message, common: Mapping[int, Any]) -> tuple[Message, dict[
     found = {n: common[id(r)] for n, r in message.content.items() if common.get(id(r)) is not None}
     if not found:
         return message, {}
-    slim, content = Message.__new__(Message), message.content.copy()
+    slim, content = copy(message), message.content.copy()
     for name in found:
         del content[name]
-    slim.__dict__.update(message.__dict__)
-    slim.__dict__["_content"] = content
+    slim.content = content
     return slim, found

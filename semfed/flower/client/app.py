@@ -18,25 +18,23 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
-from flwr.common.constant import ErrorCode
 
 from semfed.errors import SemfedError
+from semfed.events.spans import span
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.learner import Learner, Session, check_config
 from semfed.flower.client.privacy import protect_properties, protect_update
-from semfed.flower.client.state_store import StateStore, marks_from_json
+from semfed.flower.client.session import Session
+from semfed.flower.client.state_store import StateStore
+from semfed.flower.client.together import fit_together
+from semfed.flower.compat import CLIENT_RAISED, Mod
+from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
-
-STATE = "semfed"
-"""Record of a node's state, and of a message's content, that holds what the adapter itself needs."""
-PROBE = "query.probe"
-"""Type of a message that only asks which message the node has served last."""
 
 
 def make_client_app(
@@ -76,7 +74,9 @@ def make_client_app(
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-            loss, samples, metrics = client.evaluate(_parameters(arrays), config)
+            given = _parameters(arrays)
+            with span("evaluation"):
+                loss, samples, metrics = client.evaluate(given, config)
             shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
             numbers = {name: value for name, value in metrics.items() if name not in shown}
             return _reply(wire.record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
@@ -86,7 +86,9 @@ def make_client_app(
     def serve_training(method: str) -> Callable[[Message, Context], Message]:
         def train(message: Message, context: Context) -> Message:
             def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-                out, samples, metrics = getattr(client, method)(_parameters(arrays), config)
+                given = _parameters(arrays)
+                with span("training"):
+                    out, samples, metrics = getattr(client, method)(given, config)
                 return _reply(_named(out, arrays), samples, metrics)
 
             return _serve(message, context, cache, call)
@@ -115,7 +117,7 @@ def _serve(
             _require_known(message, learner)
             return _finish(message, context, learner, call(learner, *_content(message)))
     except SemfedError as error:
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error)), reply_to=message)
+        return Message(Error(CLIENT_RAISED, str(error)), reply_to=message)
 
 
 def serve_together(
@@ -132,11 +134,12 @@ def serve_together(
         learners = [_addressed(*pair, cache) for pair in zip(messages, contexts, strict=True)]
         for message, learner in zip(messages, learners, strict=True):
             _require_known(message, learner)
-        together = getattr(type(learners[0]), "fit_together", None)
-        if together is None or len({id(learner.session.trial) for learner in learners}) > 1:
+        if len({id(learner.session.trial) for learner in learners}) > 1:
             return None
         arrays, configs = zip(*(_content(message) for message in messages), strict=True)
-        answers = together(learners, [_parameters(record) for record in arrays], configs)
+        given = [_parameters(record) for record in arrays]
+        with span("training"):
+            answers = fit_together(learners, given, configs)
     if answers is None:
         return None
     replies = []
@@ -147,7 +150,7 @@ def serve_together(
     return replies
 
 
-def _addressed(message: Message, context: Context, cache: ProcessCache) -> Learner:
+def _addressed(message: Message, context: Context, cache: ProcessCache) -> BaseLearner:
     """Build the client that a message is for."""
     client, trial = _client(message, context), _trial(context)
     return _build(trial, _own_context(context, client, trial), client, cache, context)
@@ -167,7 +170,7 @@ def _stream(message: Message, context: Context) -> tuple[int, str, int, int]:
     return _trial(context).seed, "message", client, zlib.crc32(about.encode())
 
 
-def _require_known(message: Message, learner: Learner) -> None:
+def _require_known(message: Message, learner: BaseLearner) -> None:
     """Refuse a config that the client would ignore in part, also where the server has not looked at it before."""
     strategy = learner.session.scenario.strategy.name
     check_config(type(learner), message.metadata.message_type, _content(message)[1], strategy)
@@ -177,7 +180,7 @@ def _content(message: Message) -> tuple[ArrayRecord, dict[str, Any]]:
     return message.content.get("arrays", ArrayRecord()), dict(message.content.get("config", {}))  # type: ignore[return-value]
 
 
-def _finish(message: Message, context: Context, learner: Learner, reply: RecordDict) -> Message:
+def _finish(message: Message, context: Context, learner: BaseLearner, reply: RecordDict) -> Message:
     """Protect a client's update, keep its state in its node's, and address its reply."""
     session, answer = learner.session, Message(reply, reply_to=message)
     if message.metadata.message_type.startswith("train"):
@@ -200,10 +203,10 @@ def _keep(message: Message, context: Context, reply: RecordDict) -> RecordDict:
     return reply
 
 
-def _build(trial: Trial, own: Context, client: int, cache: ProcessCache, context: Context) -> Learner:
+def _build(trial: Trial, own: Context, client: int, cache: ProcessCache, context: Context) -> BaseLearner:
     wanted = trial.scenario.training.device
     device = cache.once(("device", wanted), lambda: pick_device(wanted))
-    learner: Learner = trial.scenario.learner.load()(
+    learner: BaseLearner = trial.scenario.learner.load()(
         Session(own, trial, client, cache, _data_root(context, cache), device)
     )
     return learner
@@ -286,6 +289,7 @@ def _parameters(received: ArrayRecord) -> list[npt.NDArray[Any]]:
     return [wire.view(array) for array in received.values()]
 
 
+@span("reply")
 def _named(out: Any, received: ArrayRecord) -> ArrayRecord:
     """Name what a method returned: by itself if it is a table, else like what it got, else by number."""
     if isinstance(out, Mapping):
@@ -294,6 +298,7 @@ def _named(out: Any, received: ArrayRecord) -> ArrayRecord:
     return wire.record(dict(zip(names, out, strict=True)))
 
 
+@span("reply")
 def _reply(arrays: ArrayRecord | None, samples: int, metrics: Mapping[str, Any]) -> RecordDict:
     """Pack a reply as Flower's own strategies expect it: numbers are metrics, everything else is information."""
     numbers: dict[str, Any] = {"num-examples": int(samples)}

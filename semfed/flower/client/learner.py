@@ -1,279 +1,261 @@
-"""Clients: Flower `NumPyClient`s that know their trial, their data and their private state."""
+"""Learners that are an objective: the base restores, trains, saves and tests."""
 
-import math
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 import torch
-from flwr.app import ArrayRecord, Context
-from flwr.client import NumPyClient
-from torch import nn
+from torch import Tensor
 
-from semfed import seeding
-from semfed.data.dataset import Dataset
-from semfed.errors import DataError, FederationError
-from semfed.flower import arrays as wire
-from semfed.flower.arrays import Arrays as Arrays
-from semfed.flower.client.cache import ProcessCache
-from semfed.flower.trial import Trial
-from semfed.scenario import ClientSpec, Scenario
-from semfed.scenario.plugins import Plugin
-from semfed.training import batch_sizes, weights
-from semfed.training.optimizers import Optimizer, make_optimizer
-
-
-@dataclass(frozen=True)
-class Session:
-    """All that a client may use while it serves one message.
-
-    Attributes
-    ----------
-    context : Context
-        Flower's context of this client alone: its ``partition-id`` is `client`, its state survives the message.
-    trial : Trial
-    client : int
-        Index of the client, 0 .. clients - 1.
-    cache : ProcessCache
-        Caches of this process.
-    data_root : Path or None
-        Where this machine keeps data sets.
-    device : torch.device
-    """
-
-    context: Context
-    trial: Trial
-    client: int
-    cache: ProcessCache
-    data_root: Path | None
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @property
-    def scenario(self) -> Scenario:
-        """Complete scenario of the arm."""
-        return self.trial.scenario
-
-    @property
-    def spec(self) -> ClientSpec:
-        """What the scenario says of this client."""
-        return self.scenario.clients[self.client]
-
-    @property
-    def encoder_choice(self) -> Plugin:
-        """The client's own encoder architecture, or the scenario's."""
-        return self.spec.encoder or self.scenario.model.encoder
-
-    @property
-    def dataset(self) -> Dataset:
-        """The whole data set, on the device."""
-        return self.cache.dataset(self.trial, self.data_root, self.device)
-
-    @property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Which training images are this client's."""
-        return self.cache.rows(self.trial, self.data_root, self.client)
-
-    def images(self, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Return standardised images: training rows, or the whole test set; see `ProcessCache.images`."""
-        return self.cache.images(self.trial, self.data_root, self.device, rows)
-
-    def generator(self, purpose: str, round_: int, *more: int) -> torch.Generator:
-        """Return the random stream of (seed, purpose, client, round) on the device; `more` splits it further."""
-        return seeding.torch_generator(self.trial.seed, purpose, self.client, round_, *more, device=self.device)
-
-    def load(self, name: str) -> Arrays | None:
-        """Return private arrays that an earlier message saved, None if there are none."""
-        record = self.context.state.get(name)
-        if not isinstance(record, ArrayRecord):
-            return None
-        return {key: array.numpy() for key, array in record.items()}
-
-    def save(self, name: str, arrays: Arrays, *, copy: bool = True) -> None:
-        """Keep private arrays for later messages; they never leave the client.
-
-        Parameters
-        ----------
-        name : str
-        arrays : dict of str to ndarray
-        copy : bool
-            False for arrays that nobody will change any more: they are made read-only instead.
-        """
-        self.context.state[name] = wire.record(arrays, copy=copy)
+from semfed import training
+from semfed.algorithms.information import empirical_pmf
+from semfed.channels import Channel, ChannelState, Meter
+from semfed.checkpoint.files import Arrays
+from semfed.data import tasks
+from semfed.errors import FederationError
+from semfed.events.metrics import declared_by
+from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.build import SessionBuild
+from semfed.flower.client.session import Session
+from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
+from semfed.models.layers.dropout import draw_from
+from semfed.training import weights
+from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over
+from semfed.training.step import Step, make_step
 
 
-PROXIMAL_MU = "proximal-mu"
-"""Weight of the proximal term in the config of a ``train`` message, named as in Flower's FedProx."""
+class Learner(BaseLearner, Objective):
+    """A client that is its objective: a subclass says `networks`, `loss` and `score`.
 
-
-class Learner(NumPyClient):
-    """Base of the clients of this package: one learner, built anew for every message.
-
-    A client plugin is a subclass, found in the entry point group ``semfed.clients``. A class attribute ``Settings``
-    declares the options of the scenario's ``[learner]`` table. Beside Flower's ``fit`` and ``evaluate`` it may have
-    phases of its own with the signature of ``fit``: a message of type ``train.forward`` calls ``forward``. Parameters
-    may be shared with other clients and are read-only; what is returned is copied.
-
-    Parameters
-    ----------
-    session : Session
+    A round's parameters are the shared networks; private ones, and moments that the scenario wants kept, stay in the
+    client's state. Without parameters `fit` and `evaluate` go on from the client's own last networks, if the class says
+    so by `keeps_model`.
 
     Attributes
     ----------
-    requires_every_value : bool
-        Whether every client must have a sample of every named value of its task; checked before any training.
-    keeps_model : bool
-        Whether `fit` without parameters goes on from the client's own last model, which local-only training needs.
-    config_keys : mapping of str to set of str
-        By method (``fit``, ``evaluate``, a phase), what its config may hold beside ``server-round``. A strategy that
-        sends anything else is refused, since it would be ignored.
-    tells_labels : bool
-        Whether `get_properties` tells the distribution of labels, which a scenario may protect.
-    sends_encoded : bool
-        Whether the encoder's output is what is sent, so that the channel decides its width.
-    channel_a_user : bool
-        Whether every client's channel may have an SNR of its own.
+    task : Task
+        The one that the scenario names for the client.
+    channel : Channel
+    evaluation_batch : int
+        Test images that are scored together.
+    loss_name : str
+        Metric of the mean training loss.
     """
 
-    requires_every_value: ClassVar[bool] = False
-    keeps_model: ClassVar[bool] = False
-    config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
-    tells_labels: ClassVar[bool] = True
-    sends_encoded: ClassVar[bool] = False
-    channel_a_user: ClassVar[bool] = False
+    config_keys: ClassVar[Mapping[str, frozenset[str]]] = {"fit": frozenset({PROXIMAL_MU})}
+    sends_encoded = True
+    evaluation_batch: ClassVar[int] = 10_000
+    loss_name: ClassVar[str] = "train_loss"
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
+        scenario, device = session.scenario, session.device
+        self.task = scenario.tasks[session.spec.task]
+        self.channel: Channel = session.cache.once(
+            ("channel", scenario.channel, device), lambda: scenario.channel.make().to(device)
+        )
 
-    @abstractmethod
+    # -- what Flower calls ------------------------------------------------------------------------------------
+
     def shared(self) -> Arrays:
-        """Return the arrays that the strategy starts from, the same at every client of a seed."""
+        """Return the initial weights of the shared networks, the same at every client of a seed."""
+        return weights.to_arrays(self._build().shared_state)
 
-    @classmethod
-    def shares_in(cls, scenario: Scenario, round_: int) -> bool:
-        """Say whether a round may change what is shared; what does not change any more need not be sent.
+    def get_properties(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Tell the statistics of the client's labels, and no more.
 
-        Parameters
-        ----------
-        scenario : Scenario
-            The arm's.
-        round_ : int
-            From 1.
-        """
-        return True
-
-    def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
-        """Return `shared` as Flower wants it."""
-        return list(self.shared().values())
-
-    @classmethod
-    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the metrics, fractions all of them, that may be a scenario's headline; the customary one is first."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in sorted({c.task for c in scenario.clients})))
-
-    def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
-        """Refuse, before any training, to train batch normalisation on a single image, which has no variance.
-
-        Parameters
-        ----------
-        samples : int
-            That the client trains on.
-        networks : iterable of nn.Module
-            That it trains; looked at only where there are such minibatches.
+        Returns
+        -------
+        dict
+            ``num-examples``; where labels are told, ``pmf/<value>`` for every value of the task and, of a class that
+            declares an accuracy, ``baseline/accuracy``: what always deciding for the most frequent value reaches on
+            the test set.
 
         Raises
         ------
         DataError
+            If the client has no sample of a named value, where the class insists on one.
         """
-        size = self.session.scenario.training.batch_size
-        if 1 not in batch_sizes(samples, size):
-            return
-        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for network in networks for m in network.modules()):
-            raise DataError(
-                f"client {self.session.spec.name!r}: batch normalisation cannot learn from one image, but "
-                f"training.batch_size = {size} makes minibatches of one of its {samples} images: raise it, or give it "
-                "more images"
-            )
+        rows, targets = self.samples
+        if self.requires_every_value:
+            tasks.require_every_value(targets, self.task, self.session.spec.task, self.session.spec.name)
+        self.require_minibatches(len(rows), self.resident())
+        told: dict[str, Any] = {"num-examples": len(rows)}
+        if self.tells_labels:
+            size = len(self.task.symbols)
+            if any(metric.name == "accuracy" for metric in declared_by(type(self)) or ()):
+                told["baseline/accuracy"] = float(empirical_pmf(self.test_samples[1].cpu().numpy(), size).max())
+            pmf = empirical_pmf(targets.cpu().numpy(), size)
+            told |= {f"pmf/{symbol}": float(p) for symbol, p in zip(self.task.symbols, pmf, strict=True)}
+        return told
 
-    @contextmanager
-    def optimizer(
-        self,
-        networks: Sequence[nn.Module],
-        *,
-        mu: float = 0.0,
-        shared: Sequence[nn.Module] = (),
-        name: str = "optimizer",
-    ) -> Iterator[Optimizer]:
-        """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
+    def fit(
+        self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
+    ) -> tuple[list[npt.NDArray[Any]], int, dict[str, Any]]:
+        """Train for the scenario's local epochs.
 
         Parameters
         ----------
-        networks : sequence of nn.Module
-            What it changes; they hold the weights that training starts from.
-        mu : float, default 0
-            Weight of the proximal term.
-        shared : sequence of nn.Module
-            Which of the networks it holds back, to the weights that they have now.
-        name : str
-            Of the record of the client's state; a client with several optimisers tells them apart by it.
+        parameters : list of ndarray
+            The shared networks, or nothing.
+        config : dict
+            ``server-round``: int; ``proximal-mu``: float, optional, holds the shared networks back.
+
+        Returns
+        -------
+        parameters : list of ndarray
+            The trained shared networks, or nothing.
+        num_examples : int
+        metrics : dict
+            The mean loss while training, and ``channel-uses`` of all transmissions.
+
+        Raises
+        ------
+        FederationError
+            If a proximal term is asked for and nothing came to stay close to.
         """
+        round_, mu = int(config["server-round"]), proximal_mu(config)
+        if mu and not parameters:
+            raise FederationError(f"{PROXIMAL_MU!r} = {mu:g}, but no parameters came to stay close to: send an average")
+        kept = self.session.load("training") or {}
+        nets = self._load(parameters, kept)
+        step = self._step(nets, mu)
+        keeps = self.session.scenario.training.optimizer_state == "kept"
+        if keeps and "optimizer" in kept:
+            step.load_state(weights.unpack(kept["optimizer"], step.state()))
+        uses, sizes, losses = 0, [], []
+        with training.learning(*nets):
+            for batch, state in self.steps(nets, round_):
+                losses.append(step(self, batch, self.link(state)))
+                sizes.append(len(batch.labels))
+                uses += state.uses
+        states = {
+            "networks": {} if parameters else nets.state,
+            "private": nets.private_state if parameters else {},
+            "optimizer": step.state() if keeps else {},
+        }
+        packed = {name: weights.pack(state, into=kept.get(name)) for name, state in states.items() if state}
+        if packed:
+            self.session.save("training", packed, copy=False)
+        told = {self.loss_name: training.mean_loss(losses, sizes), "channel-uses": uses}
+        return weights.views(nets.shared_state) if parameters else [], len(self.samples[0]), told
+
+    def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
+        """Test what came, or what the client keeps; arguments as in `fit`, result as in `test`."""
+        nets = self._load(parameters, self.session.load("training") or {})
+        return self.test(nets, int(config["server-round"]))
+
+    # -- what a subclass may say otherwise --------------------------------------------------------------------
+
+    def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
+        """Score all test images through the noisy channel.
+
+        Returns
+        -------
+        loss : float
+            Mean over the test images.
+        num_examples : int
+        metrics : dict
+            The means of what `score` tells, and those of `ChannelState.metrics`.
+        """
+        state = ChannelState(self.session.generator("evaluation", round_), Meter())
+        send = self.link(state)
+        totals = add_up(self.score(nets, batch, send) for batch in self.test_batches())
+        if "loss" not in totals:  # a transmission of its own, so that the score's noise does not depend on it
+            again = self.link(ChannelState(self.session.generator("evaluation/loss", round_)))
+            totals |= add_up({"loss": mean_over(batch, self.loss(nets, batch, again))} for batch in self.test_batches())
+        means = {name: total.mean for name, total in totals.items()}
+        return means.pop("loss"), len(self.test_samples[0]), {**means, **state.metrics()}
+
+    def link(self, state: ChannelState) -> Send:
+        """Bind the channel to a random stream and an account."""
+        return partial(self.channel, state=state)
+
+    def targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which images of given classes can be learned from or tested, and what is to be decided of them."""
+        return tasks.values(labels, tasks.label_map(self.task, self.session.spec.task, self.session.dataset.classes))
+
+    @cached_property
+    def samples(self) -> tuple[Tensor, Tensor]:
+        """The client's training images, as rows of the data set, and their targets."""
+        own = torch.from_numpy(self.session.rows).to(self.session.device)
+        kept, targets = self.targets(self.session.dataset.train.labels[own])
+        return own[kept], targets
+
+    @cached_property
+    def test_samples(self) -> tuple[Tensor, Tensor]:
+        """The test images that have a target, and their targets."""
+        return self.targets(self.session.dataset.test.labels)
+
+    def sizes(self, round_: int) -> list[int]:
+        """Return the sizes of a round's minibatches."""
         settings = self.session.scenario.training
-        trained, held = ([p for network in part for p in network.parameters()] for part in (networks, shared))
-        optimizer = make_optimizer(settings, trained, mu=mu, shared=held)
-        kept = settings.optimizer_state == "kept"
-        saved = self.session.load(name) if kept else None
-        if saved is not None:
-            optimizer.load_state(weights.unpack(saved["moments"], optimizer.state()))
-        yield optimizer
-        moments = optimizer.state() if kept else {}
-        if moments:
-            self.session.save(name, {"moments": weights.pack(moments)}, copy=False)
+        return training.batch_sizes(len(self.samples[0]), settings.batch_size) * settings.epochs
 
+    def steps(self, nets: Networks, round_: int) -> Iterator[tuple[Batch, ChannelState]]:
+        """Yield the round's minibatches, and the state of the channel for each.
 
-def proximal_mu(config: Mapping[str, Any]) -> float:
-    """Return the weight of the proximal term that a strategy asks for in a config, 0 for none.
+        One stream a round shuffles, gives dropout its masks, and makes noise and fading.
+        """
+        rows, targets = self.samples
+        images, generator = self.session.images(rows), self.session.generator("training", round_)
+        for network in nets.drawing.values():
+            draw_from(network, generator)
+        sizes = training.batch_sizes(len(rows), self.session.scenario.training.batch_size)
+        for _ in range(self.session.scenario.training.epochs):
+            order = torch.randperm(len(rows), generator=generator, device=images.device)
+            for chosen in torch.split(order, sizes):  # a shuffled copy of all images would cost far more
+                yield Batch(images.index_select(0, chosen), targets.index_select(0, chosen)), ChannelState(generator)
 
-    Raises
-    ------
-    FederationError
-        If it is not a number of 0 or more.
-    """
-    mu = config.get(PROXIMAL_MU, 0.0)
-    if not isinstance(mu, int | float) or not 0 <= mu < math.inf:
-        raise FederationError(f"{PROXIMAL_MU!r} = {mu!r} of the strategy: give a number of 0 or more")
-    return float(mu)
+    def test_batches(self) -> Iterator[Batch]:
+        """Yield the test images that have a target, some at a time."""
+        rows, targets = self.test_samples
+        images = self.session.images()
+        images = images if len(rows) == len(images) else images[rows]
+        size = self.evaluation_batch
+        yield from map(Batch, torch.split(images, size), torch.split(targets, size))
 
+    # -- inside -----------------------------------------------------------------------------------------------
 
-def check_config(learner: type, message_type: str, config: Mapping[str, Any], sender: str) -> None:
-    """Refuse a message whose config holds what the receiving client would ignore or cannot use.
-
-    Parameters
-    ----------
-    learner : type
-        The client's class; one that is no `Learner` says of no key that it knows it.
-    message_type : str
-        Flower's: ``train``, ``train.<phase>`` or ``evaluate``.
-    config : mapping
-        Of the message.
-    sender : str
-        Name of the strategy.
-
-    Raises
-    ------
-    FederationError
-        That names the key.
-    """
-    proximal_mu(config)
-    method = message_type.partition(".")[2] or {"train": "fit"}.get(message_type, message_type)
-    known = getattr(learner, "config_keys", {}).get(method, frozenset()) | {"server-round"}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        knows = ", ".join(map(repr, sorted(known)))
-        raise FederationError(
-            f"strategy {sender!r} sends {unknown[0]!r}, which {learner.__name__}.{method} would ignore (it knows "
-            f"{knows}): use another strategy or learner, or name the key in the learner's config_keys"
+    def resident(self) -> Networks:
+        """Borrow this process's networks of the client's architectures; their weights are anyone's."""
+        session = self.session
+        scenario, width = session.scenario, self.channel.settings.width
+        chosen = (session.encoder_choice, scenario.model.decoder, scenario.learner)
+        return session.cache.once(
+            ("networks", type(self), *chosen, width, self.task, session.dataset.shape, session.device), self._build
         )
+
+    def _build(self) -> Networks:
+        """Make the networks with the client's initial weights."""
+        return self.networks(SessionBuild(self.session, self.channel.settings.width))
+
+    def _step(self, nets: Networks, mu: float) -> Step:
+        """Return what trains the networks, with a fresh optimiser; plain SGD has nothing to forget and is kept."""
+        settings, additive = self.session.scenario.training, self.channel.additive
+        make = partial(make_step, self, nets, settings, additive=additive, mu=mu)
+        if mu or not settings.plain_sgd:
+            return make()
+        return self.session.cache.once(("step", settings.lr, additive, nets), make)
+
+    def _load(self, parameters: list[npt.NDArray[Any]], kept: Arrays) -> Networks:
+        """Fill the resident networks with what came, with what the client keeps, or with its initial weights."""
+        nets = self.resident()
+        if parameters:
+            weights.fill(nets.shared_state, parameters)
+        part, state = ("private", nets.private_state) if parameters else ("networks", nets.state)
+        if part in kept:
+            weights.fill(state, weights.views(weights.unpack(kept[part], state)))
+        elif state:
+            initial = self._initial(nets)
+            weights.fill(state, [initial[name] for name in state])
+        return nets
+
+    def _initial(self, nets: Networks) -> Arrays:
+        """Return the client's initial weights; where all of them are shared, they are made once for all clients."""
+
+        def make() -> Arrays:
+            return weights.to_arrays(self._build().state)
+
+        return make() if nets.private else self.session.cache.once(("initial", self.session.trial.seed, nets), make)

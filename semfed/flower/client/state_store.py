@@ -4,7 +4,6 @@ A message whose adapter's record names a round in ``keep`` asks for the state af
 deployment says in its node config where (``state-dir``); simulations keep states in the run folder.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context
 from semfed.checkpoint import StateRef, client_file, files
 from semfed.checkpoint.files import Tables
 from semfed.errors import CheckpointError
+from semfed.events.spans import span
 from semfed.flower.trial import Trial
 
 
@@ -49,6 +49,7 @@ class StateStore:
         """Whether the node was told where to keep states."""
         return self._folder is not None
 
+    @span("checkpoint")
     def keep(self, client: int, order: Mapping[str, Any]) -> ConfigRecord:
         """Write a client's state and answer with its hash, which is empty for a client without private state.
 
@@ -108,13 +109,3 @@ class StateStore:
         if self._folder is None:
             raise CheckpointError("this node has no folder for states: give it state-dir in its node config")
         return client_file(self._folder, self._run, self._trial, client, round_)
-
-
-def marks_to_json(marks: Mapping[int, StateRef]) -> str:
-    """Write marks as text, to travel in the opening message."""
-    return json.dumps({str(client): [mark.round, mark.sha256] for client, mark in marks.items()})
-
-
-def marks_from_json(text: str) -> dict[int, StateRef]:
-    """Read what `marks_to_json` wrote."""
-    return {int(client): StateRef(int(round_), str(sha256)) for client, (round_, sha256) in json.loads(text).items()}

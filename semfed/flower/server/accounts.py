@@ -14,7 +14,7 @@ where nothing that is shared changes any more (`Learner.shares_in`).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -22,11 +22,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 
 from semfed.flower import arrays as wire
 from semfed.flower.averaging import SummedReply
+from semfed.flower.server.exchange import Envelope
 from semfed.flower.trial import Trial
 
 UNSENT = "unsent"
 """Record of a message that names the arrays which travel in the simulation only."""
 ALL = "*"
+USES = ("channel-uses", "channel-uses-down")
+"""What a reply tells of its channel uses: of both directions, and the part of the downlink."""
+ACCOUNTED = ("num-examples", *USES)
+"""Numbers of a reply that are no metrics."""
 
 
 def unsent(*, down: Sequence[str] = (), up: Sequence[str] = ()) -> ConfigRecord:
@@ -52,7 +57,10 @@ class Accounts:
 
     def __init__(self, trial: Trial) -> None:
         self.scenario = trial.scenario
-        self.shares_in = partial(trial.scenario.learner.load().shares_in, trial.scenario)
+        shares_in = getattr(trial.scenario.learner.load(), "shares_in", None)
+        self.shares_in: Callable[[int], bool] = (
+            (lambda round_: True) if shares_in is None else partial(shares_in, trial.scenario)
+        )  # a stock client of Flower's says nothing of it
         self._costs: defaultdict[tuple[int, str], float] = defaultdict(float)
 
     def add(self, client: int, metric: str, value: float) -> None:
@@ -89,6 +97,13 @@ class Bill:
         self._accounts, self._everybody = accounts, everybody
         self._sizes: dict[int, int] = {}  # bytes of records that several messages share
 
+    def settle(self, client: int, envelope: Envelope, reply: Message) -> None:
+        """Charge for all that an exchange has cost a client, once its reply is there or known to be missing."""
+        for _ in range(envelope.sent):
+            self.sent(client, envelope.message)
+        if not reply.has_error():
+            self.answered(client, envelope.message, reply)
+
     def sent(self, client: int, message: Message) -> None:
         """Charge for a message that goes to a client."""
         round_ = _round(message.content)
@@ -101,7 +116,7 @@ class Bill:
         self._charge(client, message, reply.content, "up", round_ is None or self._accounts.shares_in(round_))
         for record in reply.content.metric_records.values():
             for name, value in record.items():
-                if name.startswith("channel-uses"):
+                if name in USES:
                     kind = "evaluation_" if _tests(message) else ""
                     self._accounts.add(client, f"cost/{kind}{name.replace('-', '_')}", float(value))  # type: ignore[arg-type]
 

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from logging import WARNING
 
 from flwr.app import Array, ArrayRecord
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp.strategy import Strategy
 
 from semfed.checkpoint import Checkpoint
 from semfed.checkpoint.files import Tables
 from semfed.events.callbacks import Callback
+from semfed.events.spans import span
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.resume import ResumedStrategy, memory, restore
 
@@ -49,7 +50,7 @@ class Checkpoints:
     ) -> None:
         self._federation, self._strategy, self._callbacks = federation, strategy, callbacks
         self._every = federation.trial.scenario.checkpoint_every if federation.ledger.run else 0
-        if self._every and not federation.keeps:
+        if self._every and not federation.ledger.able:
             log(WARNING, "no checkpoints within arms: a node has no state-dir in its node config")
             self._every = 0
         if self._every:
@@ -69,7 +70,7 @@ class Checkpoints:
             restore(self._strategy, resume.tables["arrays"], resume.tables["strategy"])
             for table, arrays in resume.tables.items():
                 if table.startswith(SAMPLES):
-                    self._federation.samples[int(table.removeprefix(SAMPLES))] = arrays
+                    self._federation.measured.samples[int(table.removeprefix(SAMPLES))] = arrays
         return runner
 
     def before_round(self, round_: int) -> None:
@@ -78,15 +79,16 @@ class Checkpoints:
         due = self._every > 0 and round_ % self._every == 0
         self._federation.ledger.due = round_ if due else None
 
+    @span("checkpoint")
     def after_round(self, round_: int, arrays: ArrayRecord) -> None:
         """Make the checkpoint that is due. If a client's state cannot be kept, the last one stays the one to use."""
         federation = self._federation
-        if federation.ledger.due is None or not federation.keep():
+        if federation.ledger.due is None or not self._keep():
             return
         tables: Tables = {
             "arrays": {name: array.numpy() for name, array in arrays.items()},
             "strategy": memory(self._strategy),
-            **{f"{SAMPLES}{client}": shown for client, shown in federation.samples.items()},
+            **{f"{SAMPLES}{client}": shown for client, shown in federation.measured.samples.items()},
         }
         self._tell(round_, aggregated=self.aggregated or arrays is not self.arrays, tables=tables)
         federation.ledger.commit()
@@ -94,6 +96,14 @@ class Checkpoints:
     def after_arm(self) -> None:
         """Say that the arm is finished."""
         self._tell(None)
+
+    def _keep(self) -> bool:
+        """Let the nodes keep their clients' states; return whether all did, and record who did not as failures."""
+        federation = self._federation
+        problems = federation.ledger.keep(federation.exchange, federation.trial.scenario.timeout_s)
+        for client, problem in problems.items():
+            federation.measured.failed(client, "checkpoint", problem)
+        return not federation.ledger.unkept
 
     def _tell(self, round_: int | None, *, aggregated: bool = False, tables: Tables | None = None) -> None:
         trial, ledger = self._federation.trial, self._federation.ledger

@@ -8,23 +8,42 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord, Error, Message
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from semfed.events.spans import span
 from semfed.flower.bundle import cut, pack, unpack
-from semfed.flower.client.app import STATE
+from semfed.flower.compat import CLIENT_CRASHED, CLIENT_RAISED, NO_REPLY
+from semfed.flower.protocol import STATE
 
 POLL_S = 0.2
-NO_REPLY = ErrorCode.REPLY_MESSAGE_UNAVAILABLE
-ONE_OF_THEM = (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ErrorCode.CLIENT_APP_CRASHED)
+ONE_OF_THEM = (CLIENT_RAISED, CLIENT_CRASHED)
 """Errors of a whole bundle that one of its clients may have caused."""
-Bundle = dict[int, Message]
+
+
+@dataclass
+class Envelope:
+    """A client's message on its way.
+
+    Attributes
+    ----------
+    message : Message
+        The strategy's own.
+    address : dict
+        What the adapter has to know: the client, and what else is asked of it.
+    sent : int
+        How often it has gone out so far.
+    """
+
+    message: Message
+    address: dict[str, Any]
+    sent: int = 0
+
+
+Bundle = dict[int, Envelope]
 """The messages, by client, that a node gets together."""
-Address = Callable[[int, Message], ConfigRecord]
-"""Makes the adapter's record of a client's message when that goes out."""
 
 
 @runtime_checkable
@@ -61,7 +80,7 @@ class Exchange:
     ----------
     grid : Grid
         Of the engine.
-    host : mapping of int to int
+    hosts : mapping of int to int
         Node of every client.
 
     Attributes
@@ -70,13 +89,13 @@ class Exchange:
         Clients of which a late reply came and was thrown away; the reader clears it.
     """
 
-    def __init__(self, grid: Grid, host: Mapping[int, int]) -> None:
-        self._grid, self._host = grid, host
+    def __init__(self, grid: Grid, hosts: Mapping[int, int]) -> None:
+        self._grid, self._hosts = grid, hosts
         self._outstanding: dict[int, Outstanding] = {}
         self.late: set[int] = set()
 
     def ask(
-        self, messages: Mapping[int, Message], address: Address, timeout: float | None, *, patient: bool = False
+        self, envelopes: Mapping[int, Envelope], timeout: float | None, *, patient: bool = False
     ) -> Iterator[tuple[int, Message]]:
         """Send at most one message to every client and give the replies as they come.
 
@@ -85,15 +104,13 @@ class Exchange:
 
         Parameters
         ----------
-        messages : mapping of int to Message
+        envelopes : mapping of int to Envelope
             By client.
-        address : callable
-            Makes the adapter's record of each of them; called again where one is sent again.
         timeout : float or None
             Seconds for all of them together.
         patient : bool, default False
             Wait as long for nodes that are still busy with an earlier message. An answer that was given up before,
-            and comes now, counts if its message is among these.
+            and comes now, counts if its envelope is among these.
 
         Yields
         ------
@@ -101,48 +118,51 @@ class Exchange:
         reply : Message
             An error where there is none.
         """
-        found = self._await_outstanding(messages, timeout if patient else 0.0)
+        found = self._await_outstanding(envelopes, timeout if patient else 0.0)
         yield from found.items()
         deadline = None if timeout is None else time.monotonic() + timeout
-        queues = self._queues({client: message for client, message in messages.items() if client not in found})
+        queues = self._queues({client: own for client, own in envelopes.items() if client not in found})
         while queues:
             due = {node: queue.popleft() for node, queue in queues.items()}
             free = {node: bundle for node, bundle in due.items() if node not in self._outstanding}
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for node, reply in self._send(free, address, left):
+            for node, reply in self._send(free, left):
                 bundle = due.pop(node)
                 if _perhaps_one_of_them(bundle, reply):
                     queues[node].extendleft({client: bundle[client]} for client in reversed(bundle))
                 else:
                     yield from _take_apart(bundle, reply)
             for node, bundle in due.items():
-                for client, message in bundle.items():
+                for client, envelope in bundle.items():
                     reason = "still busy with an earlier message"
-                    if node in free or self._outstanding[node].bundle.get(client) is message:
+                    if node in free or self._outstanding[node].bundle.get(client) is envelope:
                         reason = f"no reply within {timeout:g} s" if timeout else "no reply"
-                    yield client, Message(Error(NO_REPLY, reason), reply_to=message)
+                    yield client, Message(Error(NO_REPLY, reason), reply_to=envelope.message)
             queues = {node: queue for node, queue in queues.items() if queue}
 
-    def _queues(self, messages: Mapping[int, Message]) -> dict[int, deque[Bundle]]:
+    def _queues(self, envelopes: Mapping[int, Envelope]) -> dict[int, deque[Bundle]]:
         """Return what each node gets, one after the other."""
         by_node: dict[int, dict[int, Message]] = {}
-        for client, message in sorted(messages.items()):
-            by_node.setdefault(self._host[client], {})[client] = message
-        return {node: deque(cut(own)) for node, own in by_node.items()}
+        for client in sorted(envelopes):
+            by_node.setdefault(self._hosts[client], {})[client] = envelopes[client].message
+        return {
+            node: deque({client: envelopes[client] for client in bundle} for bundle in cut(own))
+            for node, own in by_node.items()
+        }
 
-    def _await_outstanding(self, messages: Mapping[int, Message], patience: float | None) -> dict[int, Message]:
-        """Collect replies that missed their deadline; return those to these very messages."""
+    def _await_outstanding(self, envelopes: Mapping[int, Envelope], patience: float | None) -> dict[int, Message]:
+        """Collect replies that missed their deadline; return those to these very envelopes."""
         deadline = None if patience is None else time.monotonic() + patience
         found: dict[int, Message] = {}
-        concerned = {self._host[client] for client in messages}
+        concerned = {self._hosts[client] for client in envelopes}
         while self._outstanding:
             by_id = {entry.message_id: node for node, entry in self._outstanding.items()}
             for reply in self._grid.pull_messages(list(by_id)):
                 bundle = self._outstanding.pop(by_id[reply.metadata.reply_to_message_id]).bundle
                 if _perhaps_one_of_them(bundle, reply):
-                    continue  # as if it had not been asked: whoever is among these messages is asked anew
+                    continue  # as if it had not been asked: whoever is among these is asked anew
                 for client, own in _take_apart(bundle, reply):
-                    if messages.get(client) is bundle[client]:
+                    if envelopes.get(client) is bundle[client]:
                         found[client] = own
                     else:
                         self.late.add(client)
@@ -152,9 +172,7 @@ class Exchange:
             time.sleep(POLL_S)
         return found
 
-    def _send(
-        self, bundles: Mapping[int, Bundle], address: Address, timeout: float | None
-    ) -> Iterator[tuple[int, Message]]:
+    def _send(self, bundles: Mapping[int, Bundle], timeout: float | None) -> Iterator[tuple[int, Message]]:
         """Send one message to every node; yield replies by node and note who did not answer."""
         wired: dict[int, Message] = {}
         waiting: dict[str, int] = {}
@@ -162,7 +180,7 @@ class Exchange:
         nodes = list(bundles)
 
         def make(k: int) -> Message:
-            wired[nodes[k]] = message = _wire(nodes[k], bundles[nodes[k]], address)
+            wired[nodes[k]] = message = _wire(nodes[k], bundles[nodes[k]])
             return message
 
         for reply in self._deliver(nodes, make, timeout) if nodes else ():
@@ -183,12 +201,15 @@ class Exchange:
         return self._grid.send_and_receive([make(k) for k in range(len(nodes))], timeout=timeout)
 
 
-def _wire(node: int, bundle: Bundle, address: Address) -> Message:
+@span("broadcast")
+def _wire(node: int, bundle: Bundle) -> Message:
     """Make the one message that goes to a node."""
-    contents = {client: message.content.copy() for client, message in bundle.items()}
-    for client, content in contents.items():
-        content[STATE] = address(client, bundle[client])
-    first, about = next(iter(bundle)), next(iter(bundle.values())).metadata
+    contents = {}
+    for client, envelope in bundle.items():
+        contents[client] = content = envelope.message.content.copy()
+        content[STATE] = ConfigRecord(envelope.address)
+        envelope.sent += 1
+    first, about = next(iter(bundle)), next(iter(bundle.values())).message.metadata
     content = contents[first] if len(contents) == 1 else pack(contents)
     return Message(content, node, about.message_type, group_id=about.group_id, ttl=about.ttl)
 
@@ -205,5 +226,5 @@ def _take_apart(bundle: Bundle, reply: Message) -> Iterator[tuple[int, Message]]
     else:
         parts = unpack(reply.content)
     missing = Error(NO_REPLY, "its node's reply leaves it out")
-    for client, message in bundle.items():
-        yield client, Message(parts.get(client, missing), reply_to=message)
+    for client, envelope in bundle.items():
+        yield client, Message(parts.get(client, missing), reply_to=envelope.message)

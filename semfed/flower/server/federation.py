@@ -1,41 +1,36 @@
 """The clients of one trial as a strategy sees them: a Flower ``Grid`` whose node ids are client indices.
 
-It stands between any strategy, a stock one of Flower's too, and the engine's grid: it finds out by one query which
-node hosts which client, sends a client's messages there, gives replies back in the order of the clients (so that
-sums do not depend on who answered first), says who did not answer and why, and accounts every byte and channel use.
+It stands between any strategy, a stock one of Flower's too, and the engine's grid. The way of a message: it is
+addressed here, travels with others to its client's node (`semfed.flower.server.exchange`), and its reply comes back in
+the order of the clients, so that sums do not depend on who answered first. On its way to the strategy the reply is read
+by the `Ledger` of states, by the `Bill` of the exchange and by the `Measurements`.
 """
 
-import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any
 
-import numpy.typing as npt
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 
-from semfed.algorithms import privacy
 from semfed.checkpoint import StateRef
-from semfed.errors import EngineError, FederationError, SemfedError
+from semfed.errors import FederationError
 from semfed.events.callbacks import ExchangeProgress
 from semfed.events.records import Record
+from semfed.events.spans import span
 from semfed.flower import arrays as wire
-from semfed.flower.client.app import STATE
-from semfed.flower.client.learner import check_config
-from semfed.flower.client.state_store import marks_to_json
-from semfed.flower.partial_sums import PLACE
+from semfed.flower.compat import refuse_dead_actor
+from semfed.flower.protocol import PLACE, check_config
+from semfed.flower.server import retries
 from semfed.flower.server.accounts import Accounts, Bill
-from semfed.flower.server.exchange import POLL_S, Exchange
-from semfed.flower.server.ledger import KEEP, Ledger
-from semfed.flower.server.replies import Replies, places_of
+from semfed.flower.server.exchange import Envelope, Exchange
+from semfed.flower.server.ledger import Ledger
+from semfed.flower.server.measurements import Measurements
+from semfed.flower.server.opening import open_trial
+from semfed.flower.server.outer_grid import OuterGrid
+from semfed.flower.server.replies import Replies, in_order, places_of, sentence
 from semfed.flower.trial import Trial
 
-DEAD_WORKER = "ActorDiedError"
-"""Flower's simulation leaves a dead Ray actor in its pool, where it fails at once whatever it is given."""
 
-
-class Federation(Grid):
+class Federation(OuterGrid):
     """A grid of clients 0 .. K-1.
 
     Parameters
@@ -54,16 +49,19 @@ class Federation(Grid):
     ----------
     properties : dict of int to dict
         What every client's ``get_properties`` answered.
-    samples : dict of int to dict of str to ndarray
-        Arrays that a client showed when it was evaluated last.
+    initial_arrays : ArrayRecord
+        What the first client proposes to start from; it is the same at every client of a seed.
+    exchange : Exchange
+        Carries messages to the clients' nodes.
+    ledger : Ledger
+        Which states the nodes keep.
+    measured : Measurements
+    folds : bool
+        Whether the engine may sum the arrays of replies to ``train`` messages; see `semfed.flower.partial_sums`.
     watch : callable
         Gets the `ExchangeProgress` of every exchange as it begins.
     hear : callable
-        Gets client, phase, round and text of every error that a client answers with, retried ones too.
-    folds : bool
-        Whether the engine may sum the arrays of replies to ``train`` messages; see `semfed.flower.partial_sums`.
-    initial_arrays : ArrayRecord
-        What the first client proposes to start from; it is the same at every client of a seed.
+        Hears of every error; see `semfed.flower.server.retries.Hear`.
 
     Raises
     ------
@@ -82,24 +80,19 @@ class Federation(Grid):
         run: str = "",
         marks: Mapping[int, StateRef] | None = None,
     ) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.trial = trial
         self.ledger = Ledger(run, marks)
-        self.keeps = bool(run)
-        self.properties: dict[int, dict[str, Any]] = {}
-        self.samples: dict[int, dict[str, npt.NDArray[Any]]] = {}
-        self.initial_arrays = ArrayRecord()
-        self.watch: Callable[[ExchangeProgress], None] = lambda tally: None
-        self.hear: Callable[[int, str, str, str], None] = lambda client, phase, round_, text: None
+        self.measured = Measurements(trial)
         self.folds = False
-        self._host: dict[int, int] = {}
-        self._exchange = Exchange(grid, self._host)
-        self._retried: list[tuple[int, str, str]] = []
-        self._metrics: list[tuple[int, str, float]] = []
-        self._reported: list[tuple[str, float]] = []
-        self._failures: list[tuple[int, str, str]] = []
+        self.watch: Callable[[ExchangeProgress], None] = lambda tally: None
+        self.hear: retries.Hear = lambda client, phase, round_, text: None
         self._accounts = Accounts(trial)
-        self._open(timeout)
+        opening = open_trial(grid, trial, self.ledger, self._accounts, timeout)
+        self.ledger.able = opening.keeps
+        self.properties = opening.properties
+        self.initial_arrays = opening.initial_arrays
+        self.exchange = Exchange(grid, opening.hosts)
 
     # -- what strategies use ------------------------------------------------------------------------------
 
@@ -111,6 +104,7 @@ class Federation(Grid):
         """Return a client's name in the scenario."""
         return self.trial.scenario.clients[client].name
 
+    @span("broadcast")
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
         """Send messages to clients and give their replies as they come in, in the order of the clients.
 
@@ -137,18 +131,20 @@ class Federation(Grid):
         EngineError
             While replies are used up, if a worker process of Flower's simulation died.
         """
-        addressed: dict[int, Message] = {}
+        envelopes: dict[int, Envelope] = {}
         for message in messages:
             client = message.metadata.dst_node_id
-            if client in addressed:
+            if client in envelopes:
                 raise FederationError(f"client {self.name(client)!r} has two messages in one exchange: send it one")
-            addressed[client] = message
-        self._require_known(addressed)
-        for content in {id(message.content): message.content for message in addressed.values()}.values():
-            wire.give_dtypes(content, self.initial_arrays)
-        places, tally = places_of(addressed), ExchangeProgress(len(addressed))
+            envelopes[client] = self.ledger.address(client, message)
+        self._check(envelopes.values())
+        places, tally = places_of(envelopes), ExchangeProgress(len(envelopes))
+        if self.folds:
+            for client, envelope in envelopes.items():
+                if envelope.message.metadata.message_type == "train":
+                    envelope.address[PLACE] = [places[client], len(places)]
         self.watch(tally)
-        return Replies(places, self._replies(addressed, places, tally, timeout), tally)
+        return Replies(places, self._replies(envelopes, places, tally, timeout), tally)
 
     def reject(self, client: int, phase: str, reason: str) -> None:
         """Note that a reply is missing, or that one came but could not be used.
@@ -158,252 +154,72 @@ class Federation(Grid):
         FederationError
             If the scenario has ``on_client_failure = "fail"``.
         """
-        self._failures.append((client, phase, reason))
+        self.measured.failed(client, phase, reason)
         if self.trial.scenario.on_client_failure == "fail":
             raise FederationError(f"client {self.name(client)!r} failed in {phase!r}: {reason}")
 
     def report(self, metric: str, value: float, client: int | None = None) -> None:
-        """Record a number that the strategy itself found: of all together, or of a client, as if it had told it."""
-        if client is None:
-            self._reported.append((metric, value))
-        elif metric.startswith("cost/"):
+        """Record a number that the strategy itself found: of all together, or of a client, as if it had told it.
+
+        Raises
+        ------
+        FederationError
+            If neither the strategy nor the learner declares it.
+        """
+        if client is not None and self.measured.required(metric).role == "cost":
             self._accounts.add(client, metric, value)
         else:
-            self._metrics.append((client, metric, value))
+            self.measured.reported(metric, value, client)
 
-    def keep(self) -> bool:
-        """Let all nodes keep the states of clients that have answered in the round that is due.
-
-        Returns
-        -------
-        bool
-            Whether a checkpoint of this round would be whole; who prevents it is recorded as a failure.
-        """
-        for client in self._exchange.late:  # nobody used its reply, but its state has changed
-            self.ledger.note(client, None)
-        self._exchange.late.clear()
-        asked = {k: self.create_message(RecordDict(), KEEP, k, str(self.ledger.due)) for k in self.ledger.unkept}
-        replies = self._exchange.ask(asked, self._address, self.trial.scenario.timeout_s)
-        for client, reply in sorted(dict(replies).items()):
-            if reply.has_error():
-                self._failures.append((client, "checkpoint", sentence(reply.error)))
-            else:
-                self._note_kept(client, reply)
-        return not self.ledger.unkept
-
+    @span("records")
     def take_records(self, round_: int) -> list[Record]:
         """Return what has been measured since the last call, as the records of a round."""
-        arm, seed, clients = self.trial.arm, self.trial.seed, self.trial.scenario.clients
-
-        def record(client: int | None, metric: str, value: float, note: str | None = None) -> Record:
-            name = None if client is None else clients[client].name
-            return Record(arm, seed, round_, name, metric, float(value), note)
-
-        records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
-        records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failures]
-        sums: defaultdict[str, list[float]] = defaultdict(list)
-        for client, metric, value in self._metrics:
-            sums[metric].append(value)
-            name = metric if "/" in metric else f"{metric}/{clients[client].task}"
-            records.append(record(client, name, value))
-        records += [
-            record(None, f"{metric}/average", sum(values) / len(values))
-            for metric, values in sums.items()
-            if "/" not in metric
-        ]
-        records += [record(*cost) for cost in self._accounts.take_records()]
-        records += [record(None, name, value) for name, value in self._reported]
-        private = self.trial.scenario.privacy.updates
-        if private is not None:
-            records.append(record(None, "privacy/epsilon", privacy.spent(private, round_)))
-        self._metrics, self._failures, self._reported, self._retried = [], [], [], []
-        return records
-
-    # -- the rest of Flower's interface -------------------------------------------------------------------
-
-    def set_run(self, run: Any) -> None:
-        """Pass on to the engine's grid."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The engine's run."""
-        return self.grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message for a client."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Not offered: a federation answers for order and accounts, which needs whole exchanges."""
-        raise NotImplementedError("use send_and_receive on a Federation")
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Not offered; see `push_messages`."""
-        raise NotImplementedError("use send_and_receive on a Federation")
+        return self.measured.take_records(round_, self._accounts.take_records())
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _check(self, envelopes: Iterable[Envelope]) -> None:
+        """Refuse, before anybody trains, what the clients would ignore; bring arrays to the dtypes of the model.
+
+        Messages of one exchange share configs and contents.
+        """
+        scenario = self.trial.scenario
+        learner = scenario.learner.load()
+        messages = [envelope.message for envelope in envelopes]
+        for message in {id(m.content.get("config")): m for m in messages}.values():
+            config = message.content.get("config", ConfigRecord())
+            check_config(learner, message.metadata.message_type, config, scenario.strategy.name)
+        for content in {id(m.content): m.content for m in messages}.values():
+            wire.give_dtypes(content, self.initial_arrays)
+
+    @span("broadcast")
     def _replies(
         self,
-        addressed: Mapping[int, Message],
-        places: Mapping[int, int],
+        envelopes: Mapping[int, Envelope],
+        places: Iterable[int],
         tally: ExchangeProgress,
         timeout: float | None,
     ) -> Iterator[Message]:
-        """Exchange messages and put the replies in order; see `send_and_receive`."""
-        bill = self._accounts.bill(len(places))
-        address = partial(self._address_and_account, places, bill)
-        scenario, order, ready = self.trial.scenario, deque(places), dict[int, Message]()
-        asked, retries = addressed, scenario.retries if scenario.on_client_failure == "retry" else 0
-        for attempt in range(1 + retries):
-            failed: dict[int, Message] = {}
-            for client, reply in self._exchange.ask(asked, address, timeout, patient=attempt > 0):
-                if reply.has_error():
-                    about = reply.metadata
-                    self.hear(client, about.message_type, about.group_id, reply.error.reason or "")
-                if reply.has_error() and attempt < retries and DEAD_WORKER not in (reply.error.reason or ""):
-                    failed[client] = reply
-                    continue
-                ready[client] = reply
-                while order and order[0] in ready:
-                    first = ready.pop(order.popleft())
-                    tally.answered += 1
-                    self._take_note(bill, addressed[first.metadata.src_node_id], first)
-                    yield first
-            asked = {client: addressed[client] for client in sorted(failed)}
-            self._retried += [(k, failed[k].metadata.message_type, sentence(failed[k].error)) for k in asked]
-            if not asked:
-                break
+        """Put the replies in order and read each; see `send_and_receive`."""
+        bill = self._accounts.bill(len(envelopes))
+        scenario, measured, hear = self.trial.scenario, self.measured, self.hear
+        answers = retries.ask(self.exchange, envelopes, timeout, scenario=scenario, measured=measured, hear=hear)
+        for client, reply in in_order(places, answers):
+            tally.answered += 1
+            self._read(client, reply, envelopes[client], bill)
+            yield reply
 
-    def _require_known(self, messages: Mapping[int, Message]) -> None:
-        """Refuse, before anybody trains, what the clients would ignore; messages of one exchange share a config."""
-        scenario = self.trial.scenario
-        learner = scenario.learner.load()
-        configs = {id(m.content.get("config")): m for m in messages.values()}
-        for message in configs.values():
-            config = message.content.get("config", ConfigRecord())
-            check_config(learner, message.metadata.message_type, config, scenario.strategy.name)
-
-    def _address(self, client: int, message: Message) -> ConfigRecord:
-        """Make the adapter's record of a message that goes out."""
-        return ConfigRecord({"client": client, **self.ledger.order(client, message.metadata.message_type)})
-
-    def _address_and_account(
-        self, places: Mapping[int, int], bill: Bill, client: int, message: Message
-    ) -> ConfigRecord:
-        """Do the same for a message of a strategy, with its place, and charge it."""
-        record = self._address(client, message)
-        bill.sent(client, message)
-        if self.folds and message.metadata.message_type == "train":
-            record[PLACE] = [places[client], len(places)]
-        return record
-
-    def _require_living_worker(self, client: int, error: Error) -> None:
-        if DEAD_WORKER in (error.reason or ""):
-            raise EngineError(
-                f"a worker process of Flower's simulation died while it served {self.name(client)!r}; Flower does "
-                "not replace it: look for a crash or too little memory, or use --engine ray, which does"
-            )
-
-    def _note_kept(self, client: int, reply: Message) -> None:
-        """Take the adapter's record out of a reply, which says what the node keeps."""
-        answer = reply.content.pop(STATE, None)
-        problem = self.ledger.note(client, answer if isinstance(answer, ConfigRecord) else None)
-        if problem is not None:
-            self._failures.append((client, "checkpoint", problem))
-
-    def _take_note(self, bill: Bill, message: Message, reply: Message) -> None:
-        client, phase = reply.metadata.src_node_id, reply.metadata.message_type
+    @span("reply")
+    def _read(self, client: int, reply: Message, envelope: Envelope, bill: Bill) -> None:
+        """Note what a reply tells, before the strategy gets it."""
+        phase = reply.metadata.message_type
+        problem = None if reply.has_error() else self.ledger.take(client, reply)
+        bill.settle(client, envelope, reply)
         if reply.has_error():
-            # In the order of the clients: whoever gets the dead worker next fails, too, and may be heard of first.
-            self._require_living_worker(client, reply.error)
+            # In the order of the clients: whoever gets the dead actor next fails, too, and may be heard of first.
+            refuse_dead_actor(reply.error, self.name(client))
             self.reject(client, phase, sentence(reply.error))
             return
-        self._note_kept(client, reply)
-        bill.answered(client, message, reply)
-        for record in reply.content.values():
-            if isinstance(record, ArrayRecord) and phase == "evaluate":
-                self.samples[client] = {name: array.numpy() for name, array in record.items()}
-            if not isinstance(record, MetricRecord):
-                continue
-            for name, value in record.items():
-                told_apart = name == "num-examples" or name.startswith("channel-uses")
-                if not told_apart and isinstance(value, int | float):
-                    self._metrics.append((client, name, float(value)))
-
-    def _open(self, timeout: float) -> None:
-        """Find all nodes and open the trial on them."""
-        deadline = time.monotonic() + timeout
-        asked: set[int] = set()
-        seen: dict[int, int] = {}
-        expected = 0
-        while True:
-            new = sorted(set(self.grid.get_node_ids()) - asked)
-            if new:
-                asked.update(new)
-                for node, (index, count) in self._query(new, deadline - time.monotonic()).items():
-                    if index in seen:
-                        raise FederationError(
-                            f"two nodes have partition-id {index}: give every SuperNode a partition-id of its own"
-                        )
-                    seen[index], expected = node, max(expected, count)
-            if expected and len(seen) >= expected:
-                break
-            if time.monotonic() >= deadline:
-                raise FederationError(
-                    f"{len(seen)} of {expected or 'an unknown number of'} nodes are here after {timeout:g} s: "
-                    "start the missing SuperNodes or raise timeout_s"
-                )
-            time.sleep(POLL_S)
-        nodes = [seen[index] for index in sorted(seen)]
-        self._host.update({client: nodes[client % expected] for client in self.get_node_ids()})
-        missing = [self.name(client) for client in self.get_node_ids() if client not in self.properties]
-        if missing:
-            raise FederationError(f"no node hosts the clients {missing}: check the nodes' num-partitions")
-
-    def _query(self, nodes: list[int], timeout: float) -> dict[int, tuple[int, int]]:
-        text = self.trial.to_json()
-        keeping = {"run": self.ledger.run, "marks": marks_to_json(self.ledger.marks)} if self.ledger.run else {}
-        content = RecordDict({STATE: ConfigRecord({"trial": text, **keeping})})
-        sent = [Message(content, node, "query", group_id="0") for node in nodes]
-        replies = list(self.grid.send_and_receive(sent, timeout=max(0.0, timeout)))
-        addressed = {message.metadata.message_id: message.metadata.dst_node_id for message in sent}
-        found = {}
-        for reply in replies:
-            node = addressed[reply.metadata.reply_to_message_id]
-            if reply.has_error():
-                raise FederationError(f"a node could not open the trial: {sentence(reply.error)}")
-            records = reply.content.config_records
-            if "error" in records:
-                raise SemfedError(str(records["error"]["message"]))
-            self.keeps = self.keeps and bool(records["node"].get("keeps"))
-            found[node] = (
-                _integer(records["node"], "partition-id"),
-                _integer(records["node"], "num-partitions"),
-            )
-            hosted = [name for name in records if name.startswith("client-")]
-            for name in hosted:
-                client = int(name.removeprefix("client-"))
-                self.properties[client] = dict(records[name])
-                self._accounts.opened(client, records[name], len(text) / len(hosted))
-            if "initial" in reply.content.array_records:
-                self.initial_arrays = reply.content.array_records["initial"]
-        return found
-
-
-def _integer(record: ConfigRecord, key: str) -> int:
-    return int(str(record[key]))
-
-
-def sentence(error: Error) -> str:
-    """Return the last telling line of an error's reason; Flower packs whole tracebacks into it."""
-    lines = [line.strip().removesuffix("'>") for line in (error.reason or "").splitlines()]
-    return next(filter(None, reversed(lines)), f"error code {error.code}")
+        if problem is not None:
+            self.measured.failed(client, "checkpoint", problem)
+        self.measured.answered(client, phase, reply.content)

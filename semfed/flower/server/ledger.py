@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from flwr.app import ConfigRecord
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from semfed.checkpoint import StateRef
-
-KEEP = "query.keep"
-"""Type of a message that only asks to keep a state."""
+from semfed.flower.protocol import KEEP, STATE
+from semfed.flower.server.exchange import Envelope, Exchange
+from semfed.flower.server.replies import sentence
 
 
 class Ledger:
@@ -25,6 +25,8 @@ class Ledger:
 
     Attributes
     ----------
+    able : bool
+        Whether states can be kept; the nodes say that when the trial is opened.
     due : int or None
         The round at whose end there will be a checkpoint.
     marks : dict of int to StateRef
@@ -32,10 +34,15 @@ class Ledger:
 
     def __init__(self, run: str = "", marks: Mapping[int, StateRef] | None = None) -> None:
         self.run = run
+        self.able = False
         self.due: int | None = None
         self.marks = dict(marks or {})
         self._committed = {client: mark.round for client, mark in self.marks.items()}
         self._changed: set[int] = set()
+
+    def address(self, client: int, message: Message) -> Envelope:
+        """Put a client's message into an envelope, with what else is asked of it."""
+        return Envelope(message, {"client": client, **self.order(client, message.metadata.message_type)})
 
     def order(self, client: int, phase: str) -> dict[str, int]:
         """Return what a message asks for beside its purpose."""
@@ -43,8 +50,38 @@ class Ledger:
             return {}
         return {"keep": self.due, "committed": self._committed.get(client, -1)}
 
+    def keep(self, exchange: Exchange, timeout: float) -> dict[int, str]:
+        """Let all nodes keep the states of clients that have answered in the round that is due.
+
+        Parameters
+        ----------
+        exchange : Exchange
+        timeout : float
+            Seconds for all of them together.
+
+        Returns
+        -------
+        dict of int to str
+            Why the state of a client is not kept; the checkpoint is whole if none is `unkept`.
+        """
+        for client in exchange.late:  # nobody used its reply, but its state has changed
+            self.note(client, None)
+        exchange.late.clear()
+        asked = {k: Message(RecordDict(), k, KEEP, group_id=str(self.due)) for k in self.unkept}
+        replies = dict(exchange.ask({k: self.address(k, message) for k, message in asked.items()}, timeout))
+        told = {
+            client: sentence(reply.error) if reply.has_error() else self.take(client, reply)
+            for client, reply in sorted(replies.items())
+        }
+        return {client: problem for client, problem in told.items() if problem is not None}
+
+    def take(self, client: int, reply: Message) -> str | None:
+        """Take the adapter's record out of a reply without error, and `note` it."""
+        answer = reply.content.pop(STATE, None)
+        return self.note(client, answer if isinstance(answer, ConfigRecord) else None)
+
     def note(self, client: int, answer: ConfigRecord | None) -> str | None:
-        """Take in the adapter's record of a reply without error; return why a state was not kept, if it was not."""
+        """Note the adapter's record of a reply, None if there is none; return why a state was not kept, if so."""
         self._changed.add(client)
         if answer is None:
             return None

@@ -14,15 +14,14 @@ looks for replies of a node that is away, until it is back or was away for too l
 import time
 from collections.abc import Iterable, Iterator
 from logging import WARNING
-from typing import Any
 
 from flwr.app import Error, Message, RecordDict
-from flwr.common.constant import ErrorCode
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.superlink.grid import HttpGrid
 
-from semfed.flower.client.app import PROBE, STATE
+from semfed.flower.compat import NO_REPLY, online_until
+from semfed.flower.protocol import PROBE, STATE
+from semfed.flower.server.outer_grid import OuterGrid
 
 POLL_S = 0.5
 SILENCE_S = 60.0
@@ -31,15 +30,15 @@ MARGIN_S = 5.0
 """A node counts as away this long before the SuperLink says so, lest it does between two questions."""
 
 
-class ReliableGrid(Grid):
+class ReliableGrid(OuterGrid):
     """The grid of a deployment, with messages that arrive.
 
     Not for simulations: there, a node works on several messages at a time.
 
     Parameters
     ----------
-    grid : HttpGrid
-        Flower's.
+    grid : Grid
+        A SuperLink's, Flower's ``HttpGrid``.
     silence : float
         Seconds after which nodes that owe a reply are probed; every further time is twice as long as the last. A node
         that is busy answers the probe when it is done.
@@ -51,9 +50,10 @@ class ReliableGrid(Grid):
     """
 
     def __init__(
-        self, grid: HttpGrid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
+        self, grid: Grid, *, silence: float = SILENCE_S, absence: float = ABSENCE_S, poll: float = POLL_S
     ) -> None:
-        self.grid, self.silence, self.absence, self.poll = grid, silence, absence, poll
+        super().__init__(grid)
+        self.silence, self.absence, self.poll = silence, absence, poll
         self._nodes: dict[str, int] = {}
         """Nodes that owe a reply, by the message's id."""
         self._known: set[int] = set()
@@ -114,8 +114,6 @@ class ReliableGrid(Grid):
             replies.append(reply if given is None else Message(_answer(reply), reply_to=given))
         return replies
 
-    # -- the rest of Flower's interface -------------------------------------------------------------------
-
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Pass on to Flower's grid, and remember which node gets what."""
         given = list(messages)
@@ -123,29 +121,12 @@ class ReliableGrid(Grid):
         self._nodes |= {message.metadata.message_id: message.metadata.dst_node_id for message in given}
         return taken
 
-    def get_node_ids(self) -> Iterable[int]:
-        """Return the nodes that are online."""
-        return self.grid.get_node_ids()
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Pass on to Flower's grid."""
-        return self.grid.create_message(*args, **kwargs)
-
-    def set_run(self, run: Any) -> None:
-        """Pass on to Flower's grid."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The run, as Flower's grid has it."""
-        return self.grid.run
-
     # -- inside -------------------------------------------------------------------------------------------
 
     def _away(self) -> set[int]:
         """Return the nodes that were online and may still come back."""
         now, latest = time.monotonic(), time.time() + MARGIN_S
-        online = {node.node_id for node in self.grid.get_nodes() if node.online_until > latest}
+        online = {node for node, until in online_until(self.grid).items() if until > latest}
         for node in self._known - online - self._away_since.keys():
             log(WARNING, "node %d is away; what it was asked is kept for it for %g s", node, self.absence)
             self._away_since[node] = now
@@ -179,4 +160,4 @@ def _answer(reply: Message) -> RecordDict | Error:
 
 
 def _no_reply(message: Message, reason: str) -> Message:
-    return Message(Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason), reply_to=message)
+    return Message(Error(NO_REPLY, reason), reply_to=message)

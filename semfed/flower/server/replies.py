@@ -3,11 +3,18 @@
 Nothing of this is kept anywhere else, so it does not matter when, or beside which other exchange, replies are used up.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from flwr.app import Message
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Error, Message
 
 from semfed.events.callbacks import ExchangeProgress
+from semfed.flower import arrays as wire
+from semfed.flower.arrays import Arrays
+from semfed.flower.averaging import weight_of
 
 
 class Replies(Iterator[Message]):
@@ -55,6 +62,18 @@ class Replies(Iterator[Message]):
         """Return some of these replies as ones of the same exchange: places and total stay."""
         return Replies(self.places, replies, self.tally)
 
+    def updates(self) -> Iterator[tuple[Arrays, float]]:
+        """Yield the arrays of every reply that has some, and its ``num-examples``."""
+        for reply in self:
+            (arrays,), (metrics,) = reply.content.array_records.values(), reply.content.metric_records.values()
+            yield wire.views(arrays), weight_of(metrics)
+
+    def stacked(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Yield every array by name, those of all replies stacked: shape (replies, ...); it needs the memory of all."""
+        every = [arrays for arrays, _ in self.updates()]
+        for name in every[0] if every else ():
+            yield name, np.stack([arrays[name] for arrays in every])
+
     def __next__(self) -> Message:
         """Return the next client's reply."""
         return next(self._replies)
@@ -66,3 +85,19 @@ def places_of(clients: Iterable[int]) -> dict[int, int]:
     See `semfed.flower.averaging.Average`.
     """
     return {client: place for place, client in enumerate(sorted(clients))}
+
+
+def in_order(clients: Iterable[int], replies: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+    """Give replies in the order of the clients, each as soon as those of all clients before it are there."""
+    order, ready = deque(clients), dict[int, Message]()
+    for client, reply in replies:
+        ready[client] = reply
+        while order and order[0] in ready:
+            due = order.popleft()
+            yield due, ready.pop(due)
+
+
+def sentence(error: Error) -> str:
+    """Return the last telling line of an error's reason; Flower packs whole tracebacks into it."""
+    lines = [line.strip().removesuffix("'>") for line in (error.reason or "").splitlines()]
+    return next(filter(None, reversed(lines)), f"error code {error.code}")

@@ -28,6 +28,7 @@ from flwr.serverapp.strategy import (
 
 from semfed.checkpoint.files import Arrays
 from semfed.errors import CheckpointError
+from semfed.events.spans import span
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.strategy import FederatedStrategy
 
@@ -69,12 +70,14 @@ class ResumedStrategy(Strategy):
         if isinstance(self.strategy, FederatedStrategy):
             self.strategy.open(federation)
 
+    @span("broadcast")
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
         return self.strategy.configure_train(self.done + server_round, arrays, config, grid)
 
+    @span("aggregation")
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -83,12 +86,14 @@ class ResumedStrategy(Strategy):
         _exhaust(replies)
         return aggregated
 
+    @span("broadcast")
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Configure the true round."""
         return self.strategy.configure_evaluate(self.done + server_round, arrays, config, grid)
 
+    @span("aggregation")
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Aggregate the true round."""
         aggregated = self.strategy.aggregate_evaluate(self.done + server_round, replies)

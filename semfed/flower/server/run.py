@@ -1,7 +1,7 @@
 """The server's side of a run: every arm with every seed, one after the other, over one grid."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -15,6 +15,7 @@ from semfed.checkpoint import Checkpoint
 from semfed.errors import SemfedError
 from semfed.events.callbacks import Callback, ExchangeProgress, Outcome
 from semfed.events.interruption import Interruption
+from semfed.events.metrics import Metric, declared_in
 from semfed.flower.server.checkpoints import Checkpoints
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.strategy import FederatedStrategy
@@ -130,7 +131,7 @@ def run_arm(
             callback.on_client_error(arm, seed, int(round_ or 0), federation.name(client), phase, text)
 
     federation.watch, federation.hear = watch, hear
-    strategy = make_strategy(trial)
+    strategy, baselines = make_strategy(trial), _baselines(federation)
     points = Checkpoints(federation, strategy, callbacks, resume)
     done = points.done
 
@@ -165,8 +166,12 @@ def run_arm(
     outcome = Outcome(
         arrays={name: array.numpy() for name, array in final.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
-        baselines=_baselines(federation),
-        samples={f"{name}/{k}": array for k, own in sorted(federation.samples.items()) for name, array in own.items()},
+        baselines=baselines,
+        samples={
+            f"{name}/{k}": array
+            for k, own in sorted(federation.measured.samples.items())
+            for name, array in own.items()
+        },
     )
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
@@ -184,22 +189,26 @@ def make_strategy(trial: Trial) -> Strategy:
 
 
 def _baselines(federation: Federation) -> dict[str, float]:
-    """Collect what clients say a trivial decision reaches, averaged over the clients that have the metric.
+    """Collect what clients say a trivial decision reaches, over the clients that have the metric.
 
     Properties are called ``baseline/<metric>``; a quantity alone, without a slash, is that of the client's task, as
     among the metrics.
+
+    Raises
+    ------
+    FederationError
+        If the learner does not declare such a metric.
     """
-    found: dict[str, list[float]] = {}
+    scenario = federation.trial.scenario
+    declared, learner = declared_in(scenario), scenario.learner.load()
+    found: dict[str, tuple[Metric, list[float]]] = {}
     for client, properties in sorted(federation.properties.items()):
-        task = federation.trial.scenario.clients[client].task
+        task = scenario.clients[client].task
         for name, value in properties.items():
             if name.startswith("baseline/"):
-                metric = name.removeprefix("baseline/")
-                for label in (metric,) if "/" in metric else (f"{metric}/{task}", f"{metric}/average"):
-                    found.setdefault(label, []).append(float(value))
-    return {name: _mean(values) for name, values in found.items()}
-
-
-def _mean(values: Iterable[float]) -> float:
-    items = list(values)
-    return sum(items) / len(items)
+                own = name.removeprefix("baseline/")
+                metric = declared.require(own, learner)
+                parts = [own] if "/" in own else [f"{own}/{part}" for part in (task, metric.whole) if part is not None]
+                for label in parts:
+                    found.setdefault(label, (metric, []))[1].append(float(value))
+    return {label: metric.over(values) for label, (metric, values) in found.items()}

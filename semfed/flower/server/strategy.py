@@ -7,18 +7,19 @@ from logging import INFO
 from typing import Any, ClassVar
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.common.logger import log
+from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 
 from semfed.errors import FederationError
+from semfed.events.metrics import Metric
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.arrays import mismatch
 from semfed.flower.averaging import SummedReply, average_metrics
 from semfed.flower.server.accounts import UNSENT
-from semfed.flower.server.federation import Federation, sentence
-from semfed.flower.server.replies import Replies
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.replies import Replies, sentence
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
@@ -62,6 +63,8 @@ class FederatedStrategy(Strategy):
 
     Attributes
     ----------
+    metrics : tuple of Metric
+        What a class reports by `Federation.report`, beside what its bases do.
     phases : tuple of str
         Methods of a learner that training calls.
     stateless : bool
@@ -70,6 +73,7 @@ class FederatedStrategy(Strategy):
     """
 
     Settings: type[StrategySettings] = StrategySettings
+    metrics: ClassVar[tuple[Metric, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ("fit",)
     stateless: ClassVar[bool] = False
 

@@ -1,18 +1,25 @@
-"""Plain SGD through two fully connected networks, the update within the product that makes the gradient."""
+"""Plain SGD end to end through two fully connected networks, the update within the product that makes the gradient.
 
-from collections.abc import Callable, Mapping
+An ordinary step writes every weight's gradient to memory, reads it again and updates the weight, which for a small
+batch costs more than the arithmetic; here the update happens within the matrix product that makes the gradient. The
+numbers are those of autograd up to float rounding.
+"""
+
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from semfed.models.mlp import FullyConnected
+from semfed.scenario import TrainingSettings
+from semfed.training.end_to_end import EndToEnd
 from semfed.training.fused.dense import Dense
 from semfed.training.losses import decision_loss_and_slope
-
-Send = Callable[[Tensor], Tensor]
-"""What happens between encoder and decoder: (batch, numbers) in and out, differentiable."""
+from semfed.training.objective import Batch, Networks, Objective, Send
 
 
-class FullyConnectedChain:
+class FullyConnectedStep:
     """Plain SGD over linear layers and ReLU; autograd sees the channel alone, or nothing if it is additive.
 
     Parameters
@@ -30,10 +37,20 @@ class FullyConnectedChain:
         self.encoder, self.decoder = encoder, decoder
         self.additive = additive
 
+    @classmethod
+    def of(cls, objective: Objective, nets: Networks, settings: TrainingSettings, *, additive: bool) -> Self | None:
+        """Return the step for an objective of type `EndToEnd`, None if a part of it is of another kind."""
+        if type(objective).loss is not EndToEnd.loss or not settings.plain_sgd:
+            return None
+        if not isinstance(nets.encoder, FullyConnected) or not isinstance(nets.decoder, FullyConnected):
+            return None
+        encoder, decoder = Dense.of(nets.encoder), Dense.of(nets.decoder)
+        return None if encoder is None or decoder is None else cls(settings.lr, encoder, decoder, additive=additive)
+
     @torch.no_grad()
-    def step(self, inputs: Tensor, labels: Tensor, send: Send) -> Tensor:
-        """Take one step; see `Chain.step`."""
-        encoded = self.encoder.forward(inputs.flatten(1))
+    def __call__(self, objective: Objective, batch: Batch, send: Send) -> Tensor:
+        """Take one step; see `semfed.training.step.Step`."""
+        encoded = self.encoder.forward(batch.images.flatten(1))
         if self.additive:
             received = send(encoded[-1])
         else:
@@ -42,7 +59,7 @@ class FullyConnectedChain:
                 heard = send(sent)
             received = heard.detach()
         decoded = self.decoder.forward(received)
-        loss, slope = decision_loss_and_slope(decoded[-1], labels)
+        loss, slope = decision_loss_and_slope(decoded[-1], batch.labels)
         slope = self.decoder.descend(slope, decoded, self.rate, to_input=True)
         if not self.additive:
             (slope,) = torch.autograd.grad(heard, sent, slope)

@@ -1,8 +1,8 @@
-"""Several chains of one architecture trained side by side: weights stacked, one set of operations for all of them.
+"""Clients of one architecture trained side by side: weights stacked, one set of operations for all of them.
 
 A small network does not fill a GPU, but many of them together do. Clients stay apart: the gradient of the sum of
 their losses holds every client's own gradient, and SGD and Adam work element by element. So the numbers are those of
-`semfed.training.end_to_end.AutogradChain`, one client after the other, up to float rounding.
+`semfed.training.step.AutogradStep`, one client after the other, up to float rounding.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,23 @@ from torch.nn.functional import cross_entropy
 
 from semfed.models.layers.dropout import Dropout
 from semfed.scenario import TrainingSettings
-from semfed.training.fused.fully_connected import Send
+from semfed.training.end_to_end import EndToEnd
+from semfed.training.objective import Networks, Objective, Send
 from semfed.training.optimizers import make_optimizer
+
+PARTS = ("encoder", "decoder")
 
 
 class Cohort:
-    """Copies of an encoder and a decoder, one a client.
+    """Copies of an encoder and a decoder, one a client, under the loss of `EndToEnd`.
 
     Parameters
     ----------
     settings : TrainingSettings
-    encoder, decoder : nn.Module
+    nets : Networks
         Lend their architecture; their own weights do not matter and do not change.
     states : sequence of list of ndarray
-        Every client's weights and buffers, encoder's before decoder's, as in their ``state_dict()``s.
+        Every client's weights and buffers, as in `Networks.state`.
     mu : float, default 0
         Weight of the proximal term, which holds every client to its `states`.
     """
@@ -38,19 +41,29 @@ class Cohort:
     def __init__(
         self,
         settings: TrainingSettings,
-        encoder: nn.Module,
-        decoder: nn.Module,
+        nets: Networks,
         states: Sequence[Sequence[npt.NDArray[Any]]],
         mu: float = 0.0,
     ) -> None:
-        self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-        trained = dict(self.networks.named_parameters())
+        self.networks = nets
+        trained = {f"{name}.{key}" for name in PARTS for key, _ in getattr(nets, name).named_parameters()}
         self._stacked: dict[str, Tensor] = {}
-        for (name, like), arrays in zip(self.networks.state_dict().items(), zip(*states, strict=True), strict=True):
+        for (name, like), arrays in zip(nets.state.items(), zip(*states, strict=True), strict=True):
             tensor = torch.from_numpy(np.stack(arrays)).to(like.device)
             self._stacked[name] = nn.Parameter(tensor) if name in trained else tensor
         self._leaves = [tensor for tensor in self._stacked.values() if isinstance(tensor, nn.Parameter)]
         self._optimizer = make_optimizer(settings, self._leaves, mu=mu, shared=self._leaves)
+
+    @staticmethod
+    def trains(objective: Objective, nets: Networks, settings: TrainingSettings) -> bool:
+        """Whether clients with this objective can be trained side by side.
+
+        It has to be of type `EndToEnd` and to share all it trains; no layer may draw random numbers of its own, and no
+        moments may be kept from round to round.
+        """
+        keeps = settings.optimizer_state == "kept" and not settings.plain_sgd
+        own = type(objective).loss is EndToEnd.loss and not nets.private and not keeps
+        return own and not any(isinstance(m, Dropout | nn.Dropout) for network in nets for m in network.modules())
 
     def step(self, inputs: Tensor, labels: Tensor, sends: Sequence[Send]) -> Tensor:
         """Take one step for every client.
@@ -81,17 +94,12 @@ class Cohort:
         return [[array[k] for array in arrays] for k in range(len(arrays[0]))]
 
     def _apply(self, part: str, x: Tensor) -> Tensor:
-        prefix = f"{part}."
+        prefix, network = f"{part}.", getattr(self.networks, part)
         own = {name.removeprefix(prefix): t for name, t in self._stacked.items() if name.startswith(prefix)}
 
         def call(state: dict[str, Tensor], one: Tensor) -> Tensor:
-            out: Tensor = functional_call(self.networks[part], state, (one,))
+            out: Tensor = functional_call(network, state, (one,))
             return out
 
         out: Tensor = torch.vmap(call)(own, x)
         return out
-
-
-def stackable(network: nn.Module) -> bool:
-    """Whether a network works on stacked weights: no layer draws random numbers of its own."""
-    return not any(isinstance(module, Dropout | nn.Dropout) for module in network.modules())

@@ -10,7 +10,9 @@ from flwr.client import NumPyClient
 from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.bundle import pack, unpack
 from semfed.flower.client.app import make_client_app
-from semfed.flower.server.federation import Federation, sentence
+from semfed.flower.protocol import STATE
+from semfed.flower.server.federation import Federation
+from semfed.flower.server.replies import sentence
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
 
@@ -65,7 +67,7 @@ def context(nodes: int = 3, index: int = 0, **run_config: Any) -> Context:
 
 
 def opened(app: Any, trial: Trial, where: Context) -> RecordDict:
-    content = RecordDict({app.STATE: ConfigRecord({"trial": trial.to_json()})})
+    content = RecordDict({STATE: ConfigRecord({"trial": trial.to_json()})})
     return app(Message(content, 7, "query"), where).content
 
 
@@ -73,7 +75,7 @@ def ask(app: Any, where: Context, kind: str, client: int | None = None, **config
     records: dict[str, Any] = {"arrays": ArrayRecord({"w": Array(np.arange(2, dtype=np.float32))}),
                                "config": ConfigRecord(config)}  # fmt: skip
     if client is not None:
-        records[app.STATE] = ConfigRecord({"client": client})
+        records[STATE] = ConfigRecord({"client": client})
     return app(Message(RecordDict(records), 7, kind), where).content
 
 
@@ -135,7 +137,7 @@ def test_a_client_that_raises_hurts_no_other_that_is_asked_with_it(trial: Trial)
         for client in range(3):
             config = ConfigRecord({"fail": client == fails})
             own = ConfigRecord({"client": client})
-            asked[client] = RecordDict({"arrays": model, "config": config, app.STATE: own})
+            asked[client] = RecordDict({"arrays": model, "config": config, STATE: own})
         return unpack(app(Message(pack(asked), 7, "train"), where).content)
 
     first, second = together(fails=1), together(fails=-1)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 import semfed
 from semfed import scenario as scenarios
 from semfed.flower import arrays as wire
 from semfed.flower.server.accounts import ALL, Accounts, unsent
+from semfed.flower.server.exchange import Envelope
 from semfed.flower.server.federation import Federation
 from semfed.flower.trial import Trial
 from semfed.runs.api import Run
@@ -142,6 +143,18 @@ def test_a_message_says_what_the_scheme_would_not_send(digits: Scenario) -> None
             (1, "cost/bytes_down", own),
             (1, "cost/simulation_bytes_down", a + bc - own + about),
         ]
+
+
+@pytest.mark.usefixtures("identity")
+def test_a_bill_is_settled_for_every_time_that_a_message_went_out(digits: Scenario) -> None:
+    accounts = Accounts(Trial(digits.arm("clustered"), "clustered", 0))
+    message = Message(RecordDict({"arrays": wire.record({"w": np.zeros(100, dtype=np.float32)})}), 0, "train")
+    reply, error = Message(message.content, reply_to=message), Message(Error(2, "as asked"), reply_to=message)
+    size, bill = 400 + HEADER + len("w"), accounts.bill(3)
+    for sent, answer, down, up in ((1, reply, size, size), (3, reply, 3 * size, size), (2, error, 2 * size, 0)):
+        bill.settle(0, Envelope(message, {"client": 0}, sent), answer)
+        told = {metric: value for _, metric, value in accounts.take_records()}
+        assert (told["cost/bytes_down"], told.get("cost/bytes_up", 0)) == (down, up)
 
 
 @pytest.mark.usefixtures("identity")

@@ -148,6 +148,28 @@ def test_retry_counts_the_late_answers_of_a_bundle(digits: Scenario) -> None:
     assert [r.client for r in federation.take_records(1) if r.metric == "retry/train"] == ["Sat 1", "Sat 3"]
 
 
+def charged(federation: Federation, cost: str) -> dict[str | None, float]:
+    return {r.client: r.value for r in federation.take_records(1) if r.metric == f"cost/{cost}"}
+
+
+def test_what_goes_out_again_is_charged_again(digits: Scenario) -> None:
+    federation = opened(Watched(1, error=CRASHED), digits)
+    federation.take_records(0)
+    ask(federation, "train", [0, 1])
+    size = federation.initial_arrays.count_bytes()
+    assert charged(federation, "bytes_down") == {"Sat 1": 2 * size, "Sat 2": 2 * size}
+
+
+def test_what_does_not_go_out_costs_nothing(digits: Scenario) -> None:
+    federation = opened(Watched(2, delay=(2, 3)), digits)
+    federation.take_records(0)
+    ask(federation, "train")
+    size = federation.initial_arrays.count_bytes()
+    assert charged(federation, "bytes_down") == {"Sat 1": size, "Sat 2": size, "Sat 3": size}
+    ask(federation, "train")  # the node of the first and the third is still busy
+    assert charged(federation, "bytes_down") == {"Sat 2": size}
+
+
 def test_a_reply_that_leaves_a_client_out_is_an_error_of_that_client(
     digits: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +198,8 @@ def test_a_nodes_clients_are_kept_for_a_checkpoint_each(digits: Scenario, tmp_pa
         federation.ledger.due = 1
         ask(federation, "train")
         grid.sent.clear()
-        assert federation.keep()
+        assert not federation.ledger.keep(federation.exchange, 1.0)
+        assert not federation.ledger.unkept
         assert len(grid.sent) == nodes
         marks.append(federation.ledger.marks)
     assert list(marks[0]) == [0, 1, 2]

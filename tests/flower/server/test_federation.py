@@ -64,6 +64,18 @@ def scripted(scenario: Scenario, nodes: int, drop: Iterable[int]) -> tuple[Feder
     return Federation(grid, Trial(scenario.arm("clustered"), "clustered", 0), timeout=5.0), grid
 
 
+def test_what_clients_tell_comes_in_their_order(digits: Scenario) -> None:
+    federation, _ = scripted(digits, 3, drop=[])  # replies come the other way round
+    assert list(federation.properties) == [0, 1, 2]
+
+
+def test_messages_travel_in_whole_exchanges_only(open_federation: Open, digits: Scenario) -> None:
+    federation = open_federation(digits)
+    for way in (federation.push_messages, federation.pull_messages):
+        with pytest.raises(NotImplementedError, match="use send_and_receive on a Federation"):
+            way([])
+
+
 def test_a_silent_client_has_an_error_reply_and_is_recorded(digits: Scenario) -> None:
     federation, _ = scripted(digits, 3, drop=[3])
     replies = list(federation.send_and_receive(messages(federation), timeout=1.0))

@@ -1,7 +1,9 @@
-from flwr.app import ConfigRecord
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from semfed.checkpoint import StateRef
-from semfed.flower.server.ledger import KEEP, Ledger
+from semfed.flower.protocol import KEEP
+from semfed.flower.server.ledger import Ledger
 
 
 def test_the_evaluation_of_a_round_asks_for_the_state() -> None:
@@ -11,6 +13,16 @@ def test_the_evaluation_of_a_round_asks_for_the_state() -> None:
     assert ledger.order(1, "train") == {}
     assert ledger.order(1, "evaluate") == {"keep": 5, "committed": 3}
     assert ledger.order(0, KEEP) == {"keep": 5, "committed": -1}
+
+
+@pytest.mark.usefixtures("identity")
+def test_a_message_is_addressed_to_a_client_with_what_is_asked_beside() -> None:
+    ledger = Ledger("0" * 32, {1: StateRef(3, "old")})
+    ledger.due = 5
+    for phase, more in (("train", {}), ("evaluate", {"keep": 5, "committed": 3})):
+        message = Message(RecordDict(), 1, phase)
+        envelope = ledger.address(1, message)
+        assert (envelope.message, envelope.address, envelope.sent) == (message, {"client": 1, **more}, 0)
 
 
 def test_who_has_changed_since_is_asked_at_the_end() -> None:

@@ -13,8 +13,10 @@ from flwr.common.constant import ErrorCode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semfed.engine.inprocess import InProcessGrid, flower_identity
-from semfed.flower.client.app import PROBE, STATE, make_client_app
+from semfed.engine.inprocess import InProcessGrid
+from semfed.flower.client.app import make_client_app
+from semfed.flower.compat import task_identity
+from semfed.flower.protocol import PROBE, STATE
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.run import run_arm
@@ -27,7 +29,7 @@ Told = tuple[dict[str, bytes], list[tuple[int, str]]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _identity() -> Iterator[None]:
-    with flower_identity():
+    with task_identity():
         yield
 
 

@@ -1,14 +1,14 @@
 """What belongs to an exchange travels with its replies, and it does not matter when they are used up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from semfed.errors import FederationError
 from semfed.events.callbacks import ExchangeProgress
 from semfed.flower.server.federation import Federation
-from semfed.flower.server.replies import Replies
+from semfed.flower.server.replies import Replies, in_order, sentence
 from semfed.scenario import Scenario
 
 pytestmark = pytest.mark.usefixtures("identity")
@@ -36,6 +36,33 @@ def test_two_exchanges_at_a_time_do_not_mix(open_federation: Callable[..., Feder
 def test_a_client_gets_one_message_in_an_exchange(open_federation: Callable[..., Federation], digits: Scenario) -> None:
     with pytest.raises(FederationError, match="client 'Sat 2' has two messages in one exchange"):
         ask(open_federation(digits), 0, 1, 1)
+
+
+@pytest.mark.parametrize("arrivals", [(2, 0, 1), (0, 1, 2), (1, 2, 0)])
+def test_a_reply_waits_for_those_of_the_clients_before(arrivals: tuple[int, ...]) -> None:
+    message = Message(RecordDict(), 0, "train")
+    came = list[int]()
+
+    def replies() -> Iterator[tuple[int, Message]]:
+        for client in arrivals:
+            came.append(client)
+            yield client, message
+
+    given = [(client, list(came)) for client, _ in in_order(range(3), replies())]
+    needed = {client: max(arrivals.index(earlier) for earlier in range(client + 1)) for client in range(3)}
+    assert given == [(client, list(arrivals[: needed[client] + 1])) for client in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Traceback ...\n  File 'x'\nRuntimeError: as asked", "RuntimeError: as asked"),
+        ("<class 'ValueError'>:<'no power'>\n", "<class 'ValueError'>:<'no power"),
+        ("", "error code 5"),
+    ],
+)
+def test_an_error_is_told_by_its_last_line(reason: str, told: str) -> None:
+    assert sentence(Error(5, reason)) == told
 
 
 def test_a_list_of_replies_is_a_whole_exchange() -> None:

@@ -12,8 +12,10 @@ from semfed.models.layers.dropout import Dropout
 from semfed.models.mlp import MLP
 from semfed.runs.folder import read_records
 from semfed.scenario import TrainingSettings
-from semfed.training.end_to_end import AutogradChain
-from semfed.training.fused.stacked import Cohort, stackable
+from semfed.training.fused.stacked import Cohort
+from semfed.training.objective import Batch, Networks
+from semfed.training.step import AutogradStep
+from tests.training.pairs import Pair, pair
 
 
 def networks(seed: int, *, normalised: bool) -> list[nn.Module]:
@@ -25,8 +27,8 @@ def networks(seed: int, *, normalised: bool) -> list[nn.Module]:
     return [convolved if normalised else plain, MLP(MLP.Settings(hidden=(5,))).build((6,), 3)]
 
 
-def arrays(pair: list[nn.Module]) -> list[np.ndarray]:
-    return [tensor.numpy().copy() for network in pair for tensor in network.state_dict().values()]
+def arrays(each: list[nn.Module]) -> list[np.ndarray]:
+    return [tensor.numpy().copy() for network in each for tensor in network.state_dict().values()]
 
 
 def weaker(x: Tensor) -> Tensor:
@@ -41,26 +43,35 @@ def weaker(x: Tensor) -> Tensor:
 )
 def test_a_cohort_trains_as_its_clients_do_alone(settings: TrainingSettings, normalised: bool) -> None:
     alone = [networks(k, normalised=normalised) for k in range(4)]
-    cohort = Cohort(settings, *networks(9, normalised=normalised), [arrays(pair) for pair in alone])
-    chains = [AutogradChain(settings, *pair) for pair in alone]
+    cohort = Cohort(settings, pair(networks(9, normalised=normalised)), [arrays(each) for each in alone])
+    steps = [AutogradStep(pair(each), settings) for each in alone]
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
         images = torch.randn((4, 7, 1, 4, 4), generator=generator)
         labels = torch.randint(3, (4, 7), generator=generator)
         losses = cohort.step(images, labels, [weaker] * 4)
-        expected = [chain.step(images[k], labels[k], weaker) for k, chain in enumerate(chains)]
+        expected = [step(Pair(), Batch(images[k], labels[k]), weaker) for k, step in enumerate(steps)]
         assert torch.allclose(losses, torch.stack(expected), atol=1e-5)
     # Adam turns the rounding errors of a bias before a normalisation, whose gradient is zero, into whole steps.
     tolerance = 1e-2 if normalised and settings.optimizer == "adam" else 1e-6
-    for state, pair in zip(cohort.states(), alone, strict=True):
-        for mine, reference in zip(state, arrays(pair), strict=True):
+    for state, each in zip(cohort.states(), alone, strict=True):
+        for mine, reference in zip(state, arrays(each), strict=True):
             assert np.allclose(mine, reference, atol=tolerance)
 
 
 def test_networks_that_draw_random_numbers_are_not_stacked() -> None:
-    encoder, _ = networks(0, normalised=False)
-    assert stackable(encoder)
-    assert not stackable(nn.Sequential(copy.deepcopy(encoder), Dropout(0.5)))
+    encoder, decoder = networks(0, normalised=False)
+    plain = TrainingSettings(lr=0.1)
+    assert Cohort.trains(Pair(), pair([encoder, decoder]), plain)
+    drawing = nn.Sequential(copy.deepcopy(encoder), Dropout(0.5))
+    assert not Cohort.trains(Pair(), pair([drawing, decoder]), plain)
+
+
+def test_private_networks_and_kept_moments_are_not_stacked() -> None:
+    encoder, decoder = networks(0, normalised=False)
+    plain, kept = TrainingSettings(lr=0.1), TrainingSettings(optimizer="adam", optimizer_state="kept")
+    assert not Cohort.trains(Pair(), Networks({"encoder": encoder}, {"decoder": decoder}), plain)
+    assert not Cohort.trains(Pair(), pair([encoder, decoder]), kept)
 
 
 SHORT: dict[str, Any] = {"seeds": [0], "overrides": ["rounds=2", "clients.count=5", "data.q=12", "model.encoder.nf=4"]}

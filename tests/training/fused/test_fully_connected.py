@@ -7,16 +7,26 @@ from torch import Tensor, nn
 
 from semfed.models.mlp import MLP
 from semfed.scenario import TrainingSettings
-from semfed.training.end_to_end import AutogradChain, FullyConnectedChain, make_chain
 from semfed.training.fused.dense import Dense
+from semfed.training.fused.fully_connected import FullyConnectedStep
+from semfed.training.objective import Batch, Networks, Send
+from semfed.training.step import AutogradStep, Step, make_step
+from tests.training.pairs import Pair, pair
 
 PLAIN = TrainingSettings(lr=0.1)
+OBJECTIVE = Pair()
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     encoder = MLP(MLP.Settings(hidden=(12, 9), outputs=6, final_relu=True)).build((1, 4, 4), 6)
     return encoder, MLP(MLP.Settings(hidden=(5,))).build((6,), 3)
+
+
+def step_of(
+    networks: tuple[nn.Module, nn.Module], settings: TrainingSettings = PLAIN, *, additive: bool = False
+) -> Step:
+    return make_step(OBJECTIVE, pair(networks), settings, additive=additive)
 
 
 def unchanged(x: Tensor) -> Tensor:
@@ -36,13 +46,12 @@ def scaled(x: Tensor) -> Tensor:
 )
 def test_the_written_out_backward_pass_is_autograds(send: Callable[[Tensor], Tensor], additive: bool) -> None:
     ours, theirs = networks(), networks()
-    quick, general = make_chain(PLAIN, *ours, additive=additive), AutogradChain(PLAIN, *theirs)
-    assert isinstance(quick, FullyConnectedChain)
+    quick, general = step_of(ours, additive=additive), AutogradStep(pair(theirs), PLAIN)
+    assert isinstance(quick, FullyConnectedStep)
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
-        images = torch.randn((7, 1, 4, 4), generator=generator)
-        labels = torch.randint(3, (7,), generator=generator)
-        assert torch.allclose(quick.step(images, labels, send), general.step(images, labels, send), atol=1e-6)
+        batch = Batch(torch.randn((7, 1, 4, 4), generator=generator), torch.randint(3, (7,), generator=generator))
+        assert torch.allclose(quick(OBJECTIVE, batch, send), general(OBJECTIVE, batch, send), atol=1e-6)
     for network, other in zip(ours, theirs, strict=True):
         for mine, reference in zip(network.parameters(), other.parameters(), strict=True):
             assert torch.allclose(mine, reference, atol=1e-6)
@@ -51,11 +60,11 @@ def test_the_written_out_backward_pass_is_autograds(send: Callable[[Tensor], Ten
 
 def test_minibatches_of_any_size_weigh_alike() -> None:
     ours, theirs = networks(), networks()
-    quick, general = make_chain(PLAIN, *ours), AutogradChain(PLAIN, *theirs)
+    quick, general = step_of(ours), AutogradStep(pair(theirs), PLAIN)
     for size in (1, 10):
-        images, labels = torch.ones((size, 1, 4, 4)), torch.zeros(size, dtype=torch.int64)
-        quick.step(images, labels, scaled)
-        general.step(images, labels, scaled)
+        batch = Batch(torch.ones((size, 1, 4, 4)), torch.zeros(size, dtype=torch.int64))
+        quick(OBJECTIVE, batch, scaled)
+        general(OBJECTIVE, batch, scaled)
     assert torch.allclose(next(ours[0].parameters()), next(theirs[0].parameters()), atol=1e-6)
 
 
@@ -68,13 +77,28 @@ def test_minibatches_of_any_size_weigh_alike() -> None:
     ],
 )
 def test_other_optimisers_go_through_autograd(settings: TrainingSettings) -> None:
-    assert isinstance(make_chain(settings, *networks()), AutogradChain)
+    assert isinstance(step_of(networks(), settings), AutogradStep)
 
 
 def test_other_networks_go_through_autograd() -> None:
     encoder, decoder = networks()
     tanh = MLP(MLP.Settings(hidden=(12,), outputs=6, activation="tanh")).build((1, 4, 4), 6)
     assert Dense.of(tanh) is None
-    assert isinstance(make_chain(PLAIN, nn.Sequential(nn.Flatten(), nn.Linear(16, 6)), decoder), AutogradChain)
-    assert isinstance(make_chain(PLAIN, tanh, decoder), AutogradChain)
-    assert isinstance(make_chain(PLAIN, encoder, copy.deepcopy(tanh)), AutogradChain)
+    assert isinstance(step_of((nn.Sequential(nn.Flatten(), nn.Linear(16, 6)), decoder)), AutogradStep)
+    assert isinstance(step_of((tanh, decoder)), AutogradStep)
+    assert isinstance(step_of((encoder, copy.deepcopy(tanh))), AutogradStep)
+
+
+class Halved(Pair):
+    def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
+        return super().loss(nets, batch, send) / 2
+
+
+def test_a_loss_of_another_kind_goes_through_autograd_and_is_the_one_that_is_minimised() -> None:
+    ours, theirs = networks(), networks()
+    half = make_step(Halved(), pair(ours), PLAIN, additive=True)
+    assert isinstance(half, AutogradStep)
+    whole = AutogradStep(pair(theirs), TrainingSettings(lr=0.05))
+    batch = Batch(torch.ones((3, 1, 4, 4)), torch.zeros(3, dtype=torch.int64))
+    assert half(Halved(), batch, scaled) == whole(OBJECTIVE, batch, scaled) / 2
+    assert torch.allclose(next(ours[0].parameters()), next(theirs[0].parameters()), atol=1e-7)

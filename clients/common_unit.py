@@ -1,0 +1,171 @@
+"""The common unit of a cooperative transmitter: a stochastic encoder that is trained with a decoder a task.
+
+Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited Wireless Channels With Implicit Optimal
+Prior", section II-B.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from semfed import models, training
+from semfed.checkpoint.files import Arrays
+from semfed.data import tasks
+from semfed.events.callbacks import array_digest
+from semfed.flower.client.recent import Recent
+from semfed.flower.client.session import Session
+from semfed.models.layers.gaussian import GaussianEncoder, sample
+from semfed.models.stochastic import build_stochastic
+from semfed.scenario import Task, TrainingSettings
+from semfed.scenario.plugins import Plugin
+from semfed.scenario.settings import StrictModel
+from semfed.training import weights
+from semfed.training.losses import decision_loss, error_rate, logits_of
+from semfed.training.optimizers import make_optimizer
+
+EVALUATION_BATCH = 2_000
+KEPT_COMMON_UNITS = 64
+
+
+class CommonUnitSettings(StrictModel):
+    """How the common unit is trained: by Adam, with the scenario's batch size."""
+
+    rounds: int = Field(default=1, ge=1)
+    """The first so many rounds train it; then it is frozen."""
+    epochs: int = Field(default=20, ge=1)
+    """In each of these rounds."""
+    lr: float = Field(default=1e-3, gt=0)
+    outputs: int = Field(default=128, ge=1)
+    """Width of c."""
+
+
+@dataclass(frozen=True)
+class CommonTraining:
+    """What a round of the common unit's training ends with: weights, Adam's moments and the mean loss in nats."""
+
+    unit: Arrays
+    auxiliary: Arrays
+    moments: Arrays
+    loss: float
+
+
+class CommonUnit:
+    """A client's common unit and its auxiliary decoders, for as long as a message is served.
+
+    Parameters
+    ----------
+    session : Session
+    tasks : mapping of str to Task
+        What it is trained for.
+    settings : CommonUnitSettings
+    decoder : Plugin
+        Architecture of the auxiliary decoders.
+    """
+
+    def __init__(
+        self, session: Session, tasks: Mapping[str, Task], settings: CommonUnitSettings, decoder: Plugin
+    ) -> None:
+        self.session, self.tasks = session, tasks
+        self.settings, self.decoder = settings, decoder
+
+    @cached_property
+    def network(self) -> GaussianEncoder:
+        """The unit; its weights are anything until they are filled."""
+        return self.build()
+
+    def build(self) -> GaussianEncoder:
+        """Make the unit with its initial weights, the same at every client of a seed."""
+        session, seed = self.session, self.session.trial.seed
+        streams = {"trunk": (seed, "encoder", 0), "heads": (seed, "encoder-heads", 0)}
+        shape, width = session.dataset.shape, self.settings.outputs
+        return build_stochastic(session.encoder_choice, shape, width, bounded=False, **streams).to(session.device)
+
+    def build_auxiliary(self) -> nn.ModuleDict:
+        """Make the auxiliary decoders with this client's initial weights."""
+        seed, client = self.session.trial.seed, self.session.client
+        shape = (self.settings.outputs,)
+        decoders = nn.ModuleDict(
+            {
+                name: models.build(
+                    self.decoder, shape, outputs=logits_of(task), stream=(seed, f"auxiliary/{name}", client)
+                )
+                for name, task in self.tasks.items()
+            }
+        )
+        return decoders.to(self.session.device).eval()
+
+    def train(self, unit: Arrays, rows: Tensor, round_: int, mu: float) -> CommonTraining:
+        """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
+        session = self.session
+        auxiliary = session.load("auxiliary") or weights.of(self.build_auxiliary())
+        keeps = session.scenario.training.optimizer_state == "kept"
+        moments = (session.load("common-optimizer") if keeps else None) or {}
+        start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
+        chosen = (tuple(self.tasks), self.decoder, session.encoder_choice)
+        how = (self.settings, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
+        key = (start, chosen, how, session.trial.seed, session.client, round_)
+        kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
+        return kept.get(key, lambda: self._fit(unit, auxiliary, moments, rows, round_, mu))
+
+    def _fit(
+        self, unit: Arrays, auxiliary: Arrays, moments: Arrays, rows: Tensor, round_: int, mu: float
+    ) -> CommonTraining:
+        session, common, decoders = self.session, self.network, self.build_auxiliary()
+        weights.restore(common, unit)
+        weights.restore(decoders, auxiliary)
+        generator = session.generator("common", round_)
+        settings = TrainingSettings(
+            epochs=self.settings.epochs,
+            batch_size=session.scenario.training.batch_size,
+            optimizer="adam",
+            lr=self.settings.lr,
+            optimizer_state=session.scenario.training.optimizer_state,
+        )
+        parameters = [*common.parameters(), *decoders.parameters()]
+        optimizer = make_optimizer(settings, parameters, mu=mu, shared=common.parameters())
+        if moments:
+            optimizer.load_state(weights.unpack(moments["moments"], optimizer.state()))
+
+        def loss(images: Tensor, values: Tensor) -> Tensor:
+            mean, log_variance = common(images)
+            c = sample(mean, log_variance, generator)
+            return torch.stack(
+                [decision_loss(decoders[name](c), values[:, k]) for k, name in enumerate(self.tasks)]
+            ).sum()
+
+        labels = session.dataset.train.labels[rows]
+        mean_loss = training.fit(
+            loss,
+            [common, decoders],
+            session.images(rows),
+            tasks.joint_values(labels, self.tasks, session.dataset.classes),
+            settings=settings,
+            generator=generator,
+            optimizer=optimizer,
+        )
+        keeps = settings.optimizer_state == "kept"
+        after = {"moments": weights.pack(optimizer.state())} if keeps else {}
+        return CommonTraining(weights.of(common), weights.of(decoders), after, mean_loss)
+
+    @torch.no_grad()
+    def evaluate(self, unit: Arrays, values: Tensor, round_: int) -> dict[str, tuple[float, float]]:
+        """Return loss and error of the auxiliary decoders by task."""
+        decoders = self.build_auxiliary()
+        weights.restore(decoders, self.session.load("auxiliary") or weights.of(decoders))
+        mean, log_variance = self.features(unit, self.session.images())
+        c = sample(mean, log_variance, self.session.generator("evaluation", round_))
+        return {
+            name: (float(decision_loss(decoders[name](c), values[:, k])), error_rate(decoders[name](c), values[:, k]))
+            for k, name in enumerate(self.tasks)
+        }
+
+    @torch.no_grad()
+    def features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of c, each of shape (images, outputs)."""
+        weights.restore(self.network, unit)
+        parts = [self.network(part) for part in torch.split(images, EVALUATION_BATCH)]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([spread for _, spread in parts])

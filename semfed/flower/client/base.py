@@ -1,0 +1,154 @@
+"""The base of all learners."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+from flwr.client import NumPyClient
+from torch import nn
+
+from semfed.channels.meter import SIGNALS
+from semfed.checkpoint.files import Arrays
+from semfed.errors import DataError
+from semfed.events.metrics import Metric, declared_by
+from semfed.flower.client.session import Session
+from semfed.flower.protocol import PROXIMAL_MU as PROXIMAL_MU
+from semfed.flower.protocol import proximal_mu as proximal_mu
+from semfed.scenario import Scenario
+from semfed.training import batch_sizes, weights
+from semfed.training.optimizers import Optimizer, make_optimizer
+
+
+class BaseLearner(NumPyClient):
+    """Base of all learners: a Flower client that knows its trial, its data and its private state; one message long.
+
+    A client plugin is a subclass, found in the entry point group ``semfed.clients``; most are a
+    `semfed.flower.client.learner.Learner`, which has ``fit`` and ``evaluate`` already. A class attribute ``Settings``
+    declares the options of the scenario's ``[learner]`` table. Beside Flower's methods it may have phases of its own
+    with the signature of ``fit``: a message of type ``train.forward`` calls ``forward``. Parameters may be shared with
+    other clients and are read-only; what is returned is copied.
+
+    Parameters
+    ----------
+    session : Session
+
+    Attributes
+    ----------
+    metrics : tuple of Metric
+        What a class reports, beside what its bases do; the server refuses anything else.
+    requires_every_value : bool
+        Whether every client must have a sample of every named value of its task; checked before any training.
+    keeps_model : bool
+        Whether `fit` without parameters goes on from the client's own last model, which local-only training needs.
+    config_keys : mapping of str to set of str
+        By method (``fit``, ``evaluate``, a phase), what its config may hold beside ``server-round``. A strategy that
+        sends anything else is refused, since it would be ignored.
+    tells_labels : bool
+        Whether `get_properties` tells the distribution of labels, which a scenario may protect.
+    sends_encoded : bool
+        Whether the encoder's output is what is sent, so that the channel decides its width.
+    channel_a_user : bool
+        Whether every client's channel may have an SNR of its own.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
+    requires_every_value: ClassVar[bool] = False
+    keeps_model: ClassVar[bool] = False
+    config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
+    tells_labels: ClassVar[bool] = True
+    sends_encoded: ClassVar[bool] = False
+    channel_a_user: ClassVar[bool] = False
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @abstractmethod
+    def shared(self) -> Arrays:
+        """Return the arrays that the strategy starts from, the same at every client of a seed."""
+
+    @classmethod
+    def shares_in(cls, scenario: Scenario, round_: int) -> bool:
+        """Say whether a round may change what is shared; what does not change any more need not be sent.
+
+        Parameters
+        ----------
+        scenario : Scenario
+            The arm's.
+        round_ : int
+            From 1.
+        """
+        return True
+
+    def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
+        """Return `shared` as Flower wants it."""
+        return list(self.shared().values())
+
+    @classmethod
+    def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the metrics that may be a scenario's headline, the customary one first: scores by task and on average.
+
+        These are for clients that report a score of their own task; others say here what theirs is of.
+        """
+        tasks = sorted({client.task for client in scenario.clients})
+        scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
+        return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
+
+    def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
+        """Refuse, before any training, to train batch normalisation on a single image, which has no variance.
+
+        Parameters
+        ----------
+        samples : int
+            That the client trains on.
+        networks : iterable of nn.Module
+            That it trains; looked at only where there are such minibatches.
+
+        Raises
+        ------
+        DataError
+        """
+        size = self.session.scenario.training.batch_size
+        if 1 not in batch_sizes(samples, size):
+            return
+        if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for network in networks for m in network.modules()):
+            raise DataError(
+                f"client {self.session.spec.name!r}: batch normalisation cannot learn from one image, but "
+                f"training.batch_size = {size} makes minibatches of one of its {samples} images: raise it, or give it "
+                "more images"
+            )
+
+    @contextmanager
+    def optimizer(
+        self,
+        networks: Sequence[nn.Module],
+        *,
+        mu: float = 0.0,
+        shared: Sequence[nn.Module] = (),
+        name: str = "optimizer",
+    ) -> Iterator[Optimizer]:
+        """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
+
+        Parameters
+        ----------
+        networks : sequence of nn.Module
+            What it changes; they hold the weights that training starts from.
+        mu : float, default 0
+            Weight of the proximal term.
+        shared : sequence of nn.Module
+            Which of the networks it holds back, to the weights that they have now.
+        name : str
+            Of the record of the client's state; a client with several optimisers tells them apart by it.
+        """
+        settings = self.session.scenario.training
+        trained, held = ([p for network in part for p in network.parameters()] for part in (networks, shared))
+        optimizer = make_optimizer(settings, trained, mu=mu, shared=held)
+        kept = settings.optimizer_state == "kept"
+        saved = self.session.load(name) if kept else None
+        if saved is not None:
+            optimizer.load_state(weights.unpack(saved["moments"], optimizer.state()))
+        yield optimizer
+        moments = optimizer.state() if kept else {}
+        if moments:
+            self.session.save(name, {"moments": weights.pack(moments)}, copy=False)

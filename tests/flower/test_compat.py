@@ -1,0 +1,171 @@
+"""What is not public in Flower is in one module, which says so where Flower's version is another."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+
+from semfed.flower import arrays, compat, preflight
+from semfed.scenario import Scenario
+
+ROOT = Path(__file__).parents[2]
+COMPAT = Path("semfed/flower/compat.py")
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for top in ("semfed", "clients", "strategies", "deployment", "benchmarks")
+    for path in (ROOT / top).rglob("*.py")
+    if path.relative_to(ROOT) != COMPAT
+)
+PUBLIC = (
+    "flwr.app",
+    "flwr.client",
+    "flwr.clientapp",
+    "flwr.clientapp.mod",
+    "flwr.common",
+    "flwr.serverapp",
+    "flwr.serverapp.strategy",
+    "flwr.simulation",
+)
+"""Packages of Flower's API reference."""
+OWN = ("self", "cls", "other")
+"""Objects whose underscored attributes are a class's own business."""
+WITH_TORCH = ("run", "app", "broadcast")
+"""`run` isolates what strategies compute from torch as the process has it, `app` looks at devices and data before it,
+and `broadcast` draws clients from `semfed.seeding`, which has torch's generators, too."""
+WITHOUT_TORCH = (
+    *(path for path in MODULES if path.parent == Path("semfed/flower/server") and path.stem not in WITH_TORCH),
+    COMPAT,
+    *(Path(f"semfed/flower/{name}.py") for name in ("protocol", "arrays", "averaging", "bundle", "trial")),
+    Path("semfed/flower/partial_sums.py"),
+)
+"""What the server and both sides share."""
+
+
+def private_imports(tree: ast.Module) -> list[str]:
+    """Imports from Flower that are no exported name of a public package."""
+    found = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    private = [name for name in found if name.split(".")[0] == "flwr" and name not in PUBLIC]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flwr":
+            exported = importlib.import_module(node.module).__all__ if node.module in PUBLIC else ()  # type: ignore[arg-type]
+            private += [f"{node.module}.{alias.name}" for alias in node.names if alias.name not in exported]
+    return private
+
+
+def inside_looks(tree: ast.Module) -> list[str]:
+    """Underscored attributes, by name or as text, of what is neither the object itself nor of another package."""
+    imported = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and (node.module or "")[:4] != "flwr")
+        for alias in node.names
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            root: ast.expr = node
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            own = isinstance(root, ast.Name) and (root.id in imported or (node.value is root and root.id in OWN))
+            if node.attr == "__dict__" or (node.attr.startswith("_") and not node.attr.endswith("__") and not own):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr"):
+            found += [ast.unparse(node)] if ast.unparse(node.args[1]).startswith("'_") else []
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_compat_looks_into_flower(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text())
+    assert not private_imports(tree)
+    if any(isinstance(node, ast.ImportFrom) and (node.module or "")[:4] == "flwr" for node in ast.walk(tree)):
+        assert not inside_looks(tree)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("from flwr.common.constant import ErrorCode", "flwr.common.constant.ErrorCode"),
+        ("from flwr.superlink.grid import HttpGrid", "flwr.superlink.grid.HttpGrid"),
+        ("from flwr.app import Metadata, message", "flwr.app.message"),
+        ("import flwr.supercore.task_identity", "flwr.supercore.task_identity"),
+    ],
+)
+def test_private_imports_are_seen(line: str, what: str) -> None:
+    assert private_imports(ast.parse(line)) == [what]
+
+
+@pytest.mark.parametrize(
+    "line", ["message.metadata._message_id = 1", "message.__dict__.update(a=1)", "setattr(grid, '_run', 1)"]
+)
+def test_looks_inside_are_seen(line: str) -> None:
+    assert len(inside_looks(ast.parse(line))) == 1
+
+
+def test_the_servers_side_and_the_protocol_need_no_torch() -> None:
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in WITHOUT_TORCH]
+    assert len(names) > 15
+    check = "importlib.import_module(name)\n assert 'torch' not in sys.modules, name"
+    code = f"import importlib, sys\nfor name in {names}:\n {check}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("installed", "fits"), [("1.41.0", True), ("1.41.7", True), ("1.42.0", False), ("1.40.9", False), ("2.0", False)]
+)
+def test_another_version_is_told_in_a_sentence(installed: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat, "version", lambda name: installed)
+    monkeypatch.setattr(compat, "requires", lambda name: ["flwr-datasets>=0.5", "flwr[simulation]<1.42,>=1.41"])
+    told = (
+        f"flwr {installed} has not been tested with semfed: if something fails, install 'flwr[simulation]>=1.41,<1.42'"
+    )
+    assert compat.untested_version() == (None if fits else told)
+
+
+def test_the_range_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (declared,) = [text for text in project["dependencies"] if text.startswith("flwr")]
+    bounds = {part.strip() for part in declared.removeprefix("flwr[simulation]").split(",")}
+    assert all(part.startswith((">=", "<")) for part in bounds), "compat.untested_version knows these two signs"
+    assert metadata.version("flwr").startswith("1.")
+    assert compat.untested_version() is None
+
+
+def test_a_run_says_it_before_it_starts(
+    digits: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(preflight, "untested_version", lambda: "flwr 9 has not been tested")
+    monkeypatch.setattr("flwr.common.logger.FLOWER_LOGGER.propagate", True)
+    preflight.check(digits, None)
+    assert [r.getMessage() for r in caplog.records if r.name == "flwr"] == ["flwr 9 has not been tested"]
+
+
+def test_messages_can_be_made_inside_and_get_numbers() -> None:
+    with compat.task_identity():
+        message = compat.number(Message(RecordDict(), 3, "train"), "message-7")
+        reply = Message(RecordDict(), reply_to=message)
+        assert (reply.metadata.reply_to_message_id, reply.metadata.dst_node_id) == ("message-7", compat.SERVER)
+    with pytest.raises(RuntimeError, match="not set"):
+        Message(RecordDict(), 3, "train")
+
+
+def test_codes_are_flowers() -> None:
+    assert (compat.CLIENT_RAISED, compat.NO_REPLY, compat.CLIENT_CRASHED) == (2, 4, 8)
+    assert compat.is_of_dead_actor(Error(0, "ray.exceptions.ActorDiedError: ..."))
+    assert not compat.is_of_dead_actor(Error(0))
+
+
+def test_fields_that_are_set_past_flower_are_those_that_it_reads() -> None:
+    ours, flowers = arrays.record({"w": np.ones((2, 3), np.float32)}), ArrayRecord({"w": Array(np.ones((2, 3), "f4"))})
+    one, other = ours["w"], flowers["w"]
+    assert (one.dtype, one.shape, one.stype, one.data) == (other.dtype, other.shape, other.stype, other.data)
+    assert ours.count_bytes() == flowers.count_bytes()
+    assert one.object_id == other.object_id
