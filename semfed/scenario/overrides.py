@@ -299,9 +299,13 @@ def _set(node: Any, path: Keys, value: Any, *, amends: bool = False) -> Any:
         return scenarios.merge(node, value) if amends and isinstance(node, Mapping) else value
     key, rest = path[0], path[1:]
     if isinstance(node, list):
-        if not any(str(item["name"]) == key for item in node):
-            raise ScenarioError(f"override: no {key!r} here; {suggest(key, (str(item['name']) for item in node))}")
-        return [_set(item, rest, value, amends=amends) if str(item["name"]) == key else item for item in node]
+        names = [str(item["name"]) if isinstance(item, Mapping) and "name" in item else "" for item in node]
+        if key not in names:
+            raise ScenarioError(f"override: no {key!r} here; {suggest(key, names)}")
+        return [
+            _set(item, rest, value, amends=amends) if name == key else item
+            for name, item in zip(names, node, strict=True)
+        ]
     if isinstance(node, str):  # a plugin given by its name alone
         node = {"name": node}
     if not isinstance(node, Mapping | None):

@@ -90,8 +90,3 @@ def test_a_headline_that_nobody_has_chosen_follows_from_the_arms_that_are_left()
     assert "headline" not in scenario.draft()
     chosen = overrides.load("digits", {"headline": scenario.headline})
     assert chosen.draft()["headline"] == scenario.headline
-
-
-def test_a_table_that_has_been_replaced_by_a_number_is_told() -> None:
-    with pytest.raises(ScenarioError, match="channel = 5: give a plugin's name, or a table"):
-        overrides.load("digits", ["channel=5", "channel.snr_db=3"])
