@@ -28,7 +28,8 @@ from semfed.flower.client.recent import Recent
 from semfed.flower.client.session import Session
 from semfed.models.layers.gaussian import draw
 from semfed.models.stochastic import build_stochastic
-from semfed.scenario.schema import ModelChoice, Scenario
+from semfed.scenario import Scenario
+from semfed.scenario.choices import ModelChoice
 from semfed.scenario.settings import suggest
 from semfed.training import weights
 from semfed.training.losses import logits_of

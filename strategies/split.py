@@ -27,7 +27,8 @@ from semfed.flower.arrays import mismatch
 from semfed.flower.server.accounts import unsent
 from semfed.flower.server.strategy import FederatedStrategy, StrategySettings
 from semfed.flower.trial import Trial
-from semfed.scenario.schema import ChannelChoice, Scenario
+from semfed.scenario import Scenario
+from semfed.scenario.choices import ChannelChoice
 from semfed.training import pick_device, weights
 from semfed.training.optimizers import make_optimizer
 

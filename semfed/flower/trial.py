@@ -50,4 +50,11 @@ def from_json(text: str) -> Trial:
         If the scenario is not valid here, for example for want of a plugin.
     """
     tree = json.loads(text)
-    return Trial(scenarios.validate(tree["scenario"]), str(tree["arm"]), int(tree["seed"]))
+    scenario = _read(json.dumps(tree["scenario"], sort_keys=True))
+    return Trial(scenario, str(tree["arm"]), int(tree["seed"]))
+
+
+@lru_cache(maxsize=8)
+def _read(text: str) -> Scenario:
+    """Validate an arm's scenario, which comes again with every seed."""
+    return scenarios.validate(json.loads(text))

@@ -20,7 +20,7 @@ from semfed.report.feature_map import feature_map, features_of
 from semfed.runs import folder as folders
 from semfed.runs.summary import Curves, curves, headline_names, names_of, other_scores
 from semfed.scenario import Task, merge, read
-from semfed.scenario.schema import Sweep
+from semfed.scenario.arms import Sweep
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (3.5, 2.6),

@@ -1,17 +1,9 @@
 """What an experiment is: a scenario file, its settings, its plugins and what the command line changes in it."""
 
+from semfed.scenario.arms import Arm, Sweep, merge
 from semfed.scenario.files import built_in, locate, read, validate
-from semfed.scenario.schema import (
-    Arm,
-    ClientSpec,
-    DataSettings,
-    ModelSettings,
-    Scenario,
-    Sweep,
-    Task,
-    TrainingSettings,
-    merge,
-)
+from semfed.scenario.schema import Scenario
+from semfed.scenario.tables import ClientSpec, DataSettings, ModelSettings, Task, TrainingSettings
 
 __all__ = [
     "Arm",

@@ -127,13 +127,13 @@ def settled(scenario: Scenario, by_arm: ByArm) -> Scenario:
     """
     if not any(by_arm.values()):
         return scenario
-    tree = scenario.tree()
+    tree = scenario.draft()
     for arm in tree["arms"]:
         for path in by_arm[arm["name"]]:
             _remove(arm, path)
     for path in _common(by_arm):
         _remove(tree, path)
-    return validate(tree)
+    return scenario if tree == scenario.draft() else validate(tree)
 
 
 def idle_by_arm(scenario: Scenario) -> ByArm:

@@ -7,6 +7,7 @@ A path may leave out tables in between as long as it means one setting only: ``m
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -52,31 +53,34 @@ def load(
     """
     asked = parse_overrides(overrides)
     tree = _tree(source)
-    if not asked:
-        effects.refuse_idle(scenarios.validate(tree))
-    tree, given = apply(tree, asked)
-    complete = scenarios.validate(tree)
+    file = source if isinstance(source, Scenario) else scenarios.validate(tree)
+    effects.refuse_idle(file)
+    tree, given = apply(tree, asked, file)
+    complete = scenarios.validate(tree) if asked else file
     wanted = [arm.strip() for arm in arms.split(",")] if isinstance(arms, str) else arms
     for arm in wanted or ():
         if arm not in complete.arm_names:
             raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {suggest(arm, complete.arm_names)}")
-    tree = _written(complete)
-    if wanted is not None:
-        tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in wanted]
-        if not wanted:
-            raise ScenarioError("arms: none is chosen; name one, or leave the choice out")
-    if seeds is not None:
-        given += [Given(f"seeds={seeds}", ("seeds",), None)]
-        tree["seeds"] = _seeds(seeds)
-    chosen = scenarios.validate(tree if sweep is None else spread(tree, *parse_sweep(sweep)))
-    by_arm = effects.idle_by_arm(chosen)
-    effects.require(chosen, given, by_arm)
-    return effects.settled(chosen, by_arm)
+    if wanted is not None or seeds is not None or sweep is not None:
+        tree = complete.draft()
+        if wanted is not None:
+            tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in wanted]
+            if not wanted:
+                raise ScenarioError("arms: none is chosen; name one, or leave the choice out")
+        if seeds is not None:
+            given += [Given(f"seeds={seeds}", ("seeds",), None)]
+            tree["seeds"] = _seeds(seeds)
+        if sweep is not None:
+            tree = spread(tree, *parse_sweep(sweep), complete)
+        complete = scenarios.validate(tree)
+    by_arm = effects.idle_by_arm(complete)
+    effects.require(complete, given, by_arm)
+    return effects.settled(complete, by_arm)
 
 
 def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
     if isinstance(source, Scenario):
-        return _written(source)
+        return source.draft()
     if isinstance(source, Mapping):
         return dict(source)
     if not isinstance(source, str | Path):
@@ -85,12 +89,6 @@ def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
     if path not in scenarios.built_in().values():
         plugins.search_in(path.resolve().parent)
     return scenarios.read(path)
-
-
-def _written(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario's tables; a headline that nobody has chosen follows from the arms that will be left."""
-    tree = scenario.tree()
-    return tree if "headline" in scenario.model_fields_set else {k: v for k, v in tree.items() if k != "headline"}
 
 
 def _seeds(seeds: int | str | Iterable[int]) -> list[int]:
@@ -160,7 +158,7 @@ def parse_sweep(sweep: str | Mapping[str, Any]) -> tuple[Keys, dict[str, Any]]:
     return _keys(path_text), {text: _value(text) for text in texts}
 
 
-def spread(tree: Mapping[str, Any], asked: Keys, values: Mapping[str, Any]) -> dict[str, Any]:
+def spread(tree: Mapping[str, Any], asked: Keys, values: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]:
     """Make of every arm one arm per value of a setting, named ``<arm>@<value>``.
 
     Parameters
@@ -171,13 +169,15 @@ def spread(tree: Mapping[str, Any], asked: Keys, values: Mapping[str, Any]) -> d
         Path of the setting, perhaps shortened.
     values : mapping
         By what they are called.
+    scenario : Scenario
+        With the settings of the tree.
 
     Raises
     ------
     ScenarioError
         If the setting is unknown, or one of a single client.
     """
-    path = _resolve(asked, tree, scenarios.validate(tree))
+    path = _resolve(asked, tree, scenario)
     if path[0] in ("arms", "clients", "seeds", "name", "description"):
         raise ScenarioError(f"sweep {'.'.join(asked)!r}: only settings that arms can differ in can be swept")
     arms = tree.get("arms") or [{"name": tree["name"]}]
@@ -215,7 +215,7 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any], list[Given]]:
+def apply(tree: dict[str, Any], asked: Sequence[Given], scenario: Scenario) -> tuple[dict[str, Any], list[Given]]:
     """Return a tree of tables in which settings have other values; only all together have to make a scenario.
 
     Parameters
@@ -223,6 +223,8 @@ def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any],
     tree : dict
     asked : sequence of Given
         From `parse_overrides`; paths may be shortened.
+    scenario : Scenario
+        That the tree makes.
 
     Returns
     -------
@@ -230,16 +232,12 @@ def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any],
     given : list of Given
         With complete paths.
     """
-    scenario: Scenario | None = None
     given: list[Given] = []
+    renewed = True
     for one in asked:
-        try:
-            scenario = scenarios.validate(tree)
-            if not given:
-                effects.refuse_idle(scenario)
-        except ScenarioError:
-            if scenario is None:
-                raise
+        if not renewed:
+            with suppress(ScenarioError):  # what is still to be set may mend it
+                scenario, renewed = scenarios.validate(tree), True
         try:
             path = _resolve(one.path, tree, scenario)
             tree = _set(tree, path, one.value, amends=one.amends)
@@ -247,6 +245,7 @@ def apply(tree: dict[str, Any], asked: Sequence[Given]) -> tuple[dict[str, Any],
             scenarios.validate(tree)  # what is wrong with an earlier one may be the reason: then that is told
             raise
         given.append(replace(one, path=path))
+        renewed = renewed and isinstance(one.value, int | float)  # a number brings no other settings along
     return tree, given
 
 
@@ -300,11 +299,17 @@ def _set(node: Any, path: Keys, value: Any, *, amends: bool = False) -> Any:
         return scenarios.merge(node, value) if amends and isinstance(node, Mapping) else value
     key, rest = path[0], path[1:]
     if isinstance(node, list):
-        if not any(str(item["name"]) == key for item in node):
-            raise ScenarioError(f"override: no {key!r} here; {suggest(key, (str(item['name']) for item in node))}")
-        return [_set(item, rest, value, amends=amends) if str(item["name"]) == key else item for item in node]
+        names = [str(item["name"]) if isinstance(item, Mapping) and "name" in item else "" for item in node]
+        if key not in names:
+            raise ScenarioError(f"override: no {key!r} here; {suggest(key, names)}")
+        return [
+            _set(item, rest, value, amends=amends) if name == key else item
+            for name, item in zip(names, node, strict=True)
+        ]
     if isinstance(node, str):  # a plugin given by its name alone
         node = {"name": node}
+    if not isinstance(node, Mapping | None):
+        raise ScenarioError(f"override: {key!r} is in no table here, but in {node!r}")
     table = dict(node or {})
     table[key] = _set(table.get(key), rest, value, amends=amends)
     return table

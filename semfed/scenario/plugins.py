@@ -91,11 +91,11 @@ class Plugin:
 
     def __hash__(self) -> int:
         """Let a choice be a key, or a part of one, of what is kept for equal choices."""
-        return hash(self.identity)
+        return hash(self._text)
 
     @cached_property
-    def identity(self) -> str:
-        """Text that is equal for equal choices."""
+    def _text(self) -> str:
+        """Written once, since a hash is asked for often; a kept hash itself would be wrong in another process."""
         return str(self.dump())
 
     def load(self) -> Any:

@@ -6,186 +6,22 @@ what the variants to compare change. `Scenario.arm` gives the complete scenario 
 
 import hashlib
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
-from semfed.scenario.plugins import Plugin, parse
+from semfed.scenario.arms import Arm, FileName, Sweep, merge
+from semfed.scenario.choices import ChannelChoice, LearnerChoice, StrategyChoice
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
+from semfed.scenario.tables import ClientSpec, DataSettings, ModelSettings, Task, TrainingSettings
 
-Label = int | str
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
-_dump = PlainSerializer(Plugin.dump)
-SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
-PartitionChoice = Annotated[Plugin, PlainValidator(partial(parse, "partitions")), _dump]
-LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump]
-ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump]
-ChannelChoice = Annotated[Plugin, PlainValidator(partial(parse, "channels")), _dump]
-LearnerChoice = Annotated[Plugin, PlainValidator(partial(parse, "clients")), _dump]
-StrategyChoice = Annotated[Plugin, PlainValidator(partial(parse, "strategies")), _dump]
-
-
-class DataSettings(StrictModel):
-    """Where images come from and who gets which."""
-
-    source: SourceChoice
-    partition: PartitionChoice
-    download: bool = False
-    """Whether a missing data set may be fetched from its publisher."""
-    mean: tuple[float, ...] | None = None
-    """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
-    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-
-    def idle(self, scenario: "Scenario", here: str) -> Iterator[tuple[str, str]]:
-        """Tell what has no effect; see `semfed.scenario.effects`."""
-        if not getattr(self.source.load(), "downloads", True):
-            yield f"{here}.download", f"data source '{self.source.name}' has nothing to download"
-
-
-class Task(StrictModel):
-    """A semantic variable: which classes of the data set make which of its values."""
-
-    values: tuple[Label, ...] | dict[str, tuple[Label, ...]]
-    """Classes that are values of their own, or a table from a value's name to its classes."""
-    rest: str | None = None
-    """Name of the value that all other classes have (the complement); without it, they may not occur."""
-    missing: Literal["refuse", "allow"] = "refuse"
-    """Whether a client whose learner compares label statistics may lack samples of a named value: its pmf is 0 there,
-    and it has to tell that value without ever having seen it."""
-
-    @property
-    def named(self) -> dict[str, tuple[Label, ...]]:
-        """The named values and their classes, in order."""
-        if isinstance(self.values, dict):
-            return self.values
-        return {str(label): (label,) for label in self.values}
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """All values in the order of their labels: the complement is label 0 where there is one."""
-        return tuple(self.named) if self.rest is None else (self.rest, *self.named)
-
-    def __hash__(self) -> int:
-        """Let a task be part of a key: a table of values, which has no hash, is told by its names."""
-        return hash((self.symbols, self.rest, self.missing))
-
-    @property
-    def size(self) -> int:
-        """How many values it has."""
-        return len(self.symbols)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if not self.named:
-            raise ValueError("a task needs at least one named value")
-        if self.rest in self.named:
-            raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
-        groups = self.values.values() if isinstance(self.values, dict) else [self.values]
-        labels = [str(label) for group in groups for label in group]
-        if len(set(labels)) < len(labels):
-            raise ValueError("a class belongs to two values; every class can have one value only")
-        if len(self.symbols) < 2:
-            raise ValueError("a task with a single value has nothing to decide; name a second value or a rest")
-        return self
-
-
-class ClientSpec(StrictModel):
-    """One client: a satellite, a phone, a user."""
-
-    name: str
-    task: str
-    encoder: ModelChoice | None = None
-    """An architecture of its own, where the strategy allows that."""
-
-
-class ModelSettings(StrictModel):
-    """The networks on both sides of the channel."""
-
-    encoder: ModelChoice
-    decoder: ModelChoice
-
-
-class TrainingSettings(StrictModel):
-    """The local loop."""
-
-    epochs: int = Field(default=1, ge=1, le=100_000)
-    batch_size: int = Field(default=100, ge=1)
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(default=0.01, gt=0)
-    momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    optimizer_state: Literal["fresh", "kept"] = "fresh"
-    """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
-    half: nothing, or its own moments of the rounds before, which never leave it."""
-    device: str = "auto"
-    """``auto`` takes a GPU where there is one."""
-
-    @field_validator("device")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value == "mps":
-            raise ValueError("Apple's GPUs are not supported, since they have no float64; take 'cpu' or 'auto'")
-        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is None:
-            raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
-        return value
-
-    def idle(self, scenario: "Scenario", here: str) -> Iterator[tuple[str, str]]:
-        """Tell what has no effect; see `semfed.scenario.effects`."""
-        if self.optimizer == "sgd" and not self.momentum:
-            yield f"{here}.optimizer_state", "SGD without momentum has no moments to keep"
-
-    @property
-    def plain_sgd(self) -> bool:
-        """Whether a step subtracts ``lr`` times the gradient, and that is all."""
-        return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
-
-
-def _file_name(value: str) -> str:
-    """Insist on a name that can be part of a file's name anywhere."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*", value) is None:
-        raise ValueError("files are called by it: use the letters A to Z, digits and _ . @ + - after the first")
-    return value
-
-
-FileName = Annotated[str, AfterValidator(_file_name)]
-
-
-class Arm(StrictModel):
-    """A variant: its name, and the tables in which it differs from the scenario around it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: FileName
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """The tables that this arm replaces or amends."""
-        return dict(self.model_extra or {})
-
-
-class Sweep(StrictModel):
-    """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
-
-    setting: str
-    values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
-    arms: tuple[str, ...]
+_NOT_OF_AN_ARM = ("arms", "sweep", "headline")
 
 
 class Scenario(StrictModel):
@@ -217,6 +53,8 @@ class Scenario(StrictModel):
     strategy: StrategyChoice
     arms: tuple[Arm, ...] = ()
     sweep: Sweep | None = None
+    _arms: "tuple[Scenario, ...]" = PrivateAttr(())
+    """The arms' complete scenarios, made whenever a scenario is validated, so for every copy with other values too."""
 
     @field_validator("clients", mode="before")
     @classmethod
@@ -249,18 +87,36 @@ class Scenario(StrictModel):
                 raise ValueError(
                     f"client {client.name!r} has the unknown task {client.task!r}; {suggest(client.task, self.tasks)}"
                 )
+        self._arms = tuple(self._resolve(arm) for arm in self.arms)
         for _, table in () if self.arms else tables(self):
             check = getattr(table, "check", None)
             if check is not None:
                 check(self)
-        self._choose_headline([self.arm(arm.name) for arm in self.arms] or [self])
+        self._choose_headline()
         return self
 
-    def _choose_headline(self, arms: "list[Scenario]") -> None:
+    def _resolve(self, arm: Arm) -> "Scenario":
+        """Make the complete scenario of an arm; what it does not change, it shares with this one."""
+        for key in ("seeds", "description", "headline"):
+            if key in arm.changes:
+                raise ValueError(f"arms.{arm.name}.{key}: it is the same for all arms; say it outside of them")
+        around = {key: getattr(self, key) for key in type(self).model_fields if key not in _NOT_OF_AN_ARM}
+        unknown = [key for key in arm.changes if key not in around]
+        if unknown:
+            raise ValueError(f"arms.{arm.name}.{unknown[0]}: unknown setting; {suggest(unknown[0], around)}")
+        changed = merge(self.tree(only=set(arm.changes)), arm.changes)
+        try:
+            return Scenario.model_validate(around | changed)
+        except ValidationError as error:
+            lines = (f"arms.{arm.name}: {line}" for line in explain(error).split("\n"))
+            raise ValueError("; ".join(lines)) from error
+
+    def _choose_headline(self) -> None:
         """Fill the headline in where it is unset, with what all arms measure if possible; refuse what none measures.
 
         A learner of another kind than ours need not say what it measures.
         """
+        arms = self._arms or (self,)
         named = [(arm, getattr(arm.learner.load(), "headlines", None)) for arm in arms]
         measured = [list(told(arm)) for arm, told in named if told is not None]
         some = list(dict.fromkeys(metric for own in measured for metric in own))
@@ -284,21 +140,9 @@ class Scenario(StrictModel):
         """
         if not self.arms and name == self.name:
             return self
-        for arm in self.arms:
+        for arm, complete in zip(self.arms, self._arms, strict=True):
             if arm.name == name:
-                base = {key: value for key, value in self.tree().items() if key not in ("arms", "sweep", "headline")}
-                for key in ("seeds", "description", "headline"):
-                    if key in arm.changes:
-                        raise ValueError(f"arms.{name}.{key}: it is the same for all arms; say it outside of them")
-                unknown = [key for key in arm.changes if key not in base]
-                if unknown:
-                    raise ValueError(f"arms.{name}.{unknown[0]}: unknown setting; {suggest(unknown[0], base)}")
-                try:
-                    return Scenario.model_validate(merge(base, arm.changes))
-                except ValidationError as error:
-                    raise ValueError(
-                        "; ".join(f"arms.{name}: {line}" for line in explain(error).split("\n"))
-                    ) from error
+                return complete
         raise ScenarioError(f"scenario {self.name!r} has no arm {name!r}; {suggest(name, self.arm_names)}")
 
     @property
@@ -306,10 +150,20 @@ class Scenario(StrictModel):
         """Names of the arms in the scenario's order; a scenario without arms has one, called like itself."""
         return tuple(arm.name for arm in self.arms) or (self.name,)
 
-    def tree(self) -> dict[str, Any]:
-        """Return the scenario as plain tables with every default in place; what is unset is left out."""
-        tables: dict[str, Any] = _without_none(self.model_dump(mode="json"))
+    def tree(self, only: set[str] | None = None) -> dict[str, Any]:
+        """Return the scenario as plain tables with every default in place; what is unset is left out.
+
+        Parameters
+        ----------
+        only : set of str, optional
+            Which of the outermost settings; all of them if left out.
+        """
+        tables: dict[str, Any] = _without_none(self.model_dump(mode="json", include=only))
         return tables
+
+    def draft(self) -> dict[str, Any]:
+        """Return `tree` to be changed: a headline that nobody has chosen is left to follow from the arms again."""
+        return self.tree(set(type(self).model_fields) - ({"headline"} - self.model_fields_set))
 
     def to_toml(self) -> str:
         """Write the scenario with every default in place; reading it again gives an equal scenario."""
@@ -326,25 +180,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return [_without_none(item) for item in value] if isinstance(value, list) else value
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over a tree of tables. A table that names another plugin replaces the old one altogether.
-
-    Examples
-    --------
-    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"snr_db": 5}})
-    {'channel': {'name': 'awgn', 'snr_db': 5}}
-    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"name": "rayleigh"}})
-    {'channel': {'name': 'rayleigh'}}
-    """
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("name") in (None, old.get("name")):
-            merged[key] = merge(old, value)
-        elif isinstance(value, str) and isinstance(old, Mapping) and "name" in old:
-            merged[key] = old if value == old["name"] else {"name": value}
-        else:
-            merged[key] = value
-    return merged

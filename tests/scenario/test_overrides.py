@@ -107,6 +107,18 @@ def test_an_override_that_reaches_one_arm_is_taken(text: str, arms: list[str]) -
     )
 
 
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["channel=5", "channel.snr_db=3"], "channel = 5: give a plugin's name, or a table"),
+        (['clients=[{task="t1"}]', "clients.Sat 1.task=t2"], "clients.0.name: Field required"),
+    ],
+)
+def test_what_replaced_a_table_by_something_else_is_told(texts: list[str], words: str) -> None:
+    with pytest.raises(ScenarioError, match=words):
+        overrides.load("digits", texts)
+
+
 def test_choosing_arms_and_seeds() -> None:
     loaded = overrides.load("digits", arms=["individual"], seeds=[7])
     assert (loaded.arm_names, loaded.seeds) == (("individual",), (7,))

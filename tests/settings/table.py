@@ -108,7 +108,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "seeds": Try("fedavg", [1]),
     "strategy": Try("plain", {"name": "clustered", "clusters": "individual"}),
     "sweep.arms": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
-    "sweep.setting": Elsewhere("tests/trial/test_rate_figure.py", "sweep"),
+    "sweep.setting": Elsewhere("tests/report/test_rate_figure.py", "sweep"),
     "sweep.values": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from semfed.errors import ScenarioError
-from semfed.scenario import effects, overrides
+from semfed.scenario import effects, overrides, validate
 from semfed.scenario.settings import StrictModel, only_when
 
 from . import bases, table
@@ -65,7 +65,8 @@ def test_a_value_without_effect_is_refused_in_a_file_and_as_an_override(
         overrides.load(around, value)
     assert reason in str(told.value)
     assert "\n" not in str(told.value)
-    tree, _ = overrides.apply(bases.BASES[base](), overrides.parse_overrides({**others, **value}))
+    tree = bases.BASES[base]()
+    tree, _ = overrides.apply(tree, overrides.parse_overrides({**others, **value}), validate(tree))
     with pytest.raises(ScenarioError) as told:
         overrides.load(tree)
     assert reason in str(told.value)
@@ -101,6 +102,12 @@ def test_an_arm_may_not_say_what_has_no_effect_in_it() -> None:
     tree["arms"][2]["strategy"]["threshold"] = 0.9
     with pytest.raises(ScenarioError, match=r"arms.individual.strategy.threshold = 0.9 has no effect"):
         overrides.load(tree)
+
+
+def test_a_file_s_idle_value_is_refused_beside_an_override_too() -> None:
+    tree = bases.BASES["plain"]() | {"retries": 5}
+    with pytest.raises(ScenarioError, match="retries = 5 has no effect"):
+        overrides.load(tree, ["rounds=3"])
 
 
 def test_what_an_override_makes_idle_goes_back_to_its_default() -> None:

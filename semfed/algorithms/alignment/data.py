@@ -15,8 +15,9 @@ from semfed.algorithms.alignment.latents.base import Encode, LatentContext, Late
 from semfed.algorithms.alignment.pairing import Options, Receiver, Sender, TargetWhitening, make_receiver, make_sender
 from semfed.data import tasks
 from semfed.errors import DataError
+from semfed.scenario import Scenario, TrainingSettings
+from semfed.scenario.choices import LatentsChoice
 from semfed.scenario.plugins import parse
-from semfed.scenario.schema import LatentsChoice, Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel
 
 T = TypeVar("T")

@@ -1,0 +1,62 @@
+"""What a scenario compares: its arms, and what they change."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from semfed.scenario.settings import StrictModel
+
+
+def _file_name(value: str) -> str:
+    """Insist on a name that can be part of a file's name anywhere."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@+-]*", value) is None:
+        raise ValueError("files are called by it: use the letters A to Z, digits and _ . @ + - after the first")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+
+
+class Arm(StrictModel):
+    """A variant: its name, and the tables in which it differs from the scenario around it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: FileName
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The tables that this arm replaces or amends."""
+        return dict(self.model_extra or {})
+
+
+class Sweep(StrictModel):
+    """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
+
+    setting: str
+    values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
+    arms: tuple[str, ...]
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over a tree of tables. A table that names another plugin replaces the old one altogether.
+
+    Examples
+    --------
+    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"snr_db": 5}})
+    {'channel': {'name': 'awgn', 'snr_db': 5}}
+    >>> merge({"channel": {"name": "awgn", "snr_db": 3}}, {"channel": {"name": "rayleigh"}})
+    {'channel': {'name': 'rayleigh'}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("name") in (None, old.get("name")):
+            merged[key] = merge(old, value)
+        elif isinstance(value, str) and isinstance(old, Mapping) and "name" in old:
+            merged[key] = old if value == old["name"] else {"name": value}
+        else:
+            merged[key] = value
+    return merged

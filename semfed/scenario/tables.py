@@ -1,0 +1,127 @@
+"""The tables of a scenario that are no choice of one part: data, tasks, clients, models, the local loop."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from semfed.scenario.choices import ModelChoice, PartitionChoice, SourceChoice
+from semfed.scenario.settings import StrictModel, only_when
+
+Label = int | str
+
+
+class DataSettings(StrictModel):
+    """Where images come from and who gets which."""
+
+    source: SourceChoice
+    partition: PartitionChoice
+    download: bool = False
+    """Whether a missing data set may be fetched from its publisher."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        if not getattr(self.source.load(), "downloads", True):
+            yield f"{here}.download", f"data source '{self.source.name}' has nothing to download"
+
+
+class Task(StrictModel):
+    """A semantic variable: which classes of the data set make which of its values."""
+
+    values: tuple[Label, ...] | dict[str, tuple[Label, ...]]
+    """Classes that are values of their own, or a table from a value's name to its classes."""
+    rest: str | None = None
+    """Name of the value that all other classes have (the complement); without it, they may not occur."""
+    missing: Literal["refuse", "allow"] = "refuse"
+    """Whether a client whose learner compares label statistics may lack samples of a named value: its pmf is 0 there,
+    and it has to tell that value without ever having seen it."""
+
+    @property
+    def named(self) -> dict[str, tuple[Label, ...]]:
+        """The named values and their classes, in order."""
+        if isinstance(self.values, dict):
+            return self.values
+        return {str(label): (label,) for label in self.values}
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All values in the order of their labels: the complement is label 0 where there is one."""
+        return tuple(self.named) if self.rest is None else (self.rest, *self.named)
+
+    def __hash__(self) -> int:
+        """Let a task be part of a key: a table of values, which has no hash, is told by its names."""
+        return hash((self.symbols, self.rest, self.missing))
+
+    @property
+    def size(self) -> int:
+        """How many values it has."""
+        return len(self.symbols)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if not self.named:
+            raise ValueError("a task needs at least one named value")
+        if self.rest in self.named:
+            raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
+        groups = self.values.values() if isinstance(self.values, dict) else [self.values]
+        labels = [str(label) for group in groups for label in group]
+        if len(set(labels)) < len(labels):
+            raise ValueError("a class belongs to two values; every class can have one value only")
+        if len(self.symbols) < 2:
+            raise ValueError("a task with a single value has nothing to decide; name a second value or a rest")
+        return self
+
+
+class ClientSpec(StrictModel):
+    """One client: a satellite, a phone, a user."""
+
+    name: str
+    task: str
+    encoder: ModelChoice | None = None
+    """An architecture of its own, where the strategy allows that."""
+
+
+class ModelSettings(StrictModel):
+    """The networks on both sides of the channel."""
+
+    encoder: ModelChoice
+    decoder: ModelChoice
+
+
+class TrainingSettings(StrictModel):
+    """The local loop."""
+
+    epochs: int = Field(default=1, ge=1, le=100_000)
+    batch_size: int = Field(default=100, ge=1)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = Field(default=0.01, gt=0)
+    momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    optimizer_state: Literal["fresh", "kept"] = "fresh"
+    """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
+    half: nothing, or its own moments of the rounds before, which never leave it."""
+    device: str = "auto"
+    """``auto`` takes a GPU where there is one."""
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value == "mps":
+            raise ValueError("Apple's GPUs are not supported, since they have no float64; take 'cpu' or 'auto'")
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is None:
+            raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
+        return value
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        if self.optimizer == "sgd" and not self.momentum:
+            yield f"{here}.optimizer_state", "SGD without momentum has no moments to keep"
+
+    @property
+    def plain_sgd(self) -> bool:
+        """Whether a step subtracts ``lr`` times the gradient, and that is all."""
+        return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
