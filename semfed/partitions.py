@@ -69,7 +69,7 @@ def _partition(value: Any) -> StrictModel:
         return value
     table = {"name": value} if isinstance(value, str) else value
     name = table.get("name") if isinstance(table, dict) else None
-    if name not in PARTITIONS:
+    if not isinstance(name, str) or name not in PARTITIONS:
         raise PydanticCustomError(
             "partition", "no partition {name}; {hint}", {"name": repr(name), "hint": suggest(str(name), PARTITIONS)}
         )

@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
 from semfed.partitions import CountsPartition, PartitionChoice
+from semfed.paths import as_path
 from semfed.plugins import Plugin, parse
 from semfed.privacy import Privacy
 from semfed.settings import StrictModel, explain, only_when, suggest, tables
@@ -364,7 +365,7 @@ def locate(name: str | Path) -> Path:
     ScenarioError
         If there is neither.
     """
-    path = Path(name).expanduser()
+    path = as_path(name)
     for candidate in (path, path / "scenario.toml"):
         if candidate.is_file():
             return candidate

@@ -22,6 +22,7 @@ from semfed.experiment.recorder import Recorder, write_summary
 from semfed.flower import preflight
 from semfed.flower.worker import Worker
 from semfed.overrides import Overrides, load
+from semfed.paths import as_path
 from semfed.scenario import Scenario
 from semfed.settings import suggest
 
@@ -123,6 +124,9 @@ def run(
         cohort=cohort,
     )
     root = find_data_root(data_root)
+    out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
+    if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
+        raise ScenarioError(f"callbacks = {callbacks!r}: give several objects of semfed.callbacks.Callback")
     if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
     if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
@@ -187,7 +191,7 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
         If there is no such engine, or an option is not one of its, or out of range.
     """
     if engine not in ENGINES:
-        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
+        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(str(engine), ENGINES)}")
     options = {}
     for name, value in given.items():
         if value is None:
@@ -213,4 +217,4 @@ def _same(engine: str, data_root: str | Path | None) -> str:
 def find_data_root(given: str | Path | None) -> Path | None:
     """Return the absolute data root: what is given, else ``SEMFED_DATA``, else None."""
     value = given or os.environ.get("SEMFED_DATA")
-    return Path(value).expanduser().resolve() if value else None
+    return as_path(value, "data_root").resolve() if value else None

@@ -31,6 +31,7 @@ from semfed.flower.keeping import Keeper, marks_from_json
 from semfed.flower.privacy import protect_properties, protect_update
 from semfed.flower.worker import Worker
 from semfed.isolation import isolated
+from semfed.paths import as_path
 from semfed.training import pick_device
 
 STATE = "semfed"
@@ -274,7 +275,7 @@ def _data_root(context: Context, worker: Worker) -> Path | None:
 
     def found() -> Path | None:
         text = given or os.environ.get("SEMFED_DATA")
-        return Path(text).expanduser() if text else None
+        return as_path(text) if text else None
 
     return worker.once(("data root", given), found)
 

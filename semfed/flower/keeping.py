@@ -17,6 +17,7 @@ from semfed.checkpoint import Mark, client_file
 from semfed.durable import Tables
 from semfed.errors import CheckpointError
 from semfed.flower.experiment import Experiment
+from semfed.paths import as_path
 
 
 class Keeper:
@@ -41,7 +42,7 @@ class Keeper:
             raise CheckpointError(f"run {run!r} is no name of a run: 32 hexadecimal digits")
         deployed = context.node_config.get("state-dir")
         given = deployed or context.run_config.get("state-dir")
-        self._folder = Path(str(given)).expanduser() if given else None
+        self._folder = as_path(str(given)) if given else None
         self._sync = bool(deployed)  # in a run folder, the checkpoint waits for all files together
         self._context, self._run, self._experiment = context, run, experiment.digest
 
