@@ -24,7 +24,9 @@ RECORD, CONSTRAINTS = ROOT / "benchmarks" / "versions.json", ROOT / "constraints
 SUITE = (
     "tests/test_scenario.py", "tests/test_overrides.py", "tests/test_plugins.py", "tests/channels", "tests/models",
     "tests/flower", "tests/strategies", "tests/experiment/test_cli.py", "tests/experiment/test_api.py",
-    "tests/engine/test_ray.py", "tests/engine/test_flower_simulation.py",
+    "tests/engine/test_ray.py::test_any_number_of_workers_gives_the_same_numbers",
+    "tests/engine/test_ray.py::test_other_systems_give_the_same_numbers",
+    "tests/engine/test_flower_simulation.py::test_the_same_numbers_as_in_process",
 )  # fmt: skip
 
 
