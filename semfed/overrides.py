@@ -104,9 +104,8 @@ def _arms(arms: str | Iterable[str]) -> list[str]:
 def _seeds(seeds: int | str | Iterable[int]) -> list[Any]:
     if isinstance(seeds, str):
         return parse_seeds(seeds)
-    numbers = (
-        [seeds] if _is_integer(seeds) else _listed("seeds", seeds, "give a number, numbers, or a text such as 0-4")
-    )
+    remedy = "give a number, numbers, or a text such as 0-4"
+    numbers: list[Any] = [seeds] if _is_integer(seeds) else _listed("seeds", seeds, remedy)
     return [int(number) if _is_integer(number) else number for number in numbers]
 
 

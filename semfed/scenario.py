@@ -6,6 +6,7 @@ what the variants to compare change. `Scenario.arm` gives the complete scenario 
 
 import hashlib
 import json
+import os
 import re
 import tomllib
 from collections import Counter
@@ -367,7 +368,7 @@ def locate(name: str | Path) -> Path:
     """
     path = as_path(name)
     for candidate in (path, path / "scenario.toml"):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # Path.is_file raises for a name that is too long, or a closed folder
             return candidate
     names = built_in()
     if str(name) in names:

@@ -15,8 +15,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from semfed import checkpoint as checkpoints
 from semfed.callbacks import Callback
 from semfed.checkpoint import Checkpoint
-from semfed.errors import CheckpointError, RunFolderError, ScenarioError, SemfedError
+from semfed.errors import CheckpointError, DataError, RunFolderError, ScenarioError, SemfedError
 from semfed.experiment import folder as folders
+from semfed.experiment import origins
 from semfed.experiment.history import History
 from semfed.experiment.recorder import Recorder, write_summary
 from semfed.flower import preflight
@@ -127,12 +128,13 @@ def run(
     out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
     if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
         raise ScenarioError(f"callbacks = {callbacks!r}: give several objects of semfed.callbacks.Callback")
-    if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
+    if resume is not None and out is not None and out.resolve() != resume.resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
-    if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
+    if resume is not None and os.path.isfile(resume / folders.SCENARIO):
+        origins.search_again(resume)
         what: dict[str, Any] = {"arms": arms, "seeds": seeds, "sweep": sweep}
         given = None if scenario is None else load(scenario, overrides, **what)  # first: it may bring plugins along
-        resolved = load(Path(resume) / folders.SCENARIO)
+        resolved = load(resume / folders.SCENARIO)
         if (load(resolved, overrides, **what) if given is None else given) != resolved:
             raise CheckpointError(
                 f"'{resume}' is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out to "
@@ -142,10 +144,12 @@ def run(
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    if data_root is not None:
+        _require_reader(resolved, data_root)
     worker = Worker()
     sizes = preflight.check(resolved, root, worker)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
-    folder = folders.create(Path(target), resume=resume is not None)
+    folder = folders.create(target, resume=resume is not None)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
     try:
         if engine == "flower":
@@ -206,6 +210,19 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
         except ValidationError as error:
             raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
     return options
+
+
+def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
+    """Refuse a data root where all data come from elsewhere; that of the environment may be there for other runs."""
+    for complete in map(scenario.arm, scenario.arm_names):
+        parts = [(complete.data.source, True), (getattr(complete.learner.settings, "latents", None), True)]
+        for part, needs in [*parts, (complete.learner, False)]:
+            if part is not None and getattr(part.load(), "needs_root", needs):
+                return
+    raise DataError(
+        f"data_root = {str(data_root)!r} has no effect: data source {scenario.data.source.name!r} reads nothing from "
+        "there; leave it out"
+    )
 
 
 def _same(engine: str, data_root: str | Path | None) -> str:

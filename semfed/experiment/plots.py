@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from semfed.errors import RunFolderError
-from semfed.experiment import convergence
+from semfed.experiment import convergence, origins
 from semfed.experiment import folder as folders
 from semfed.experiment.feature_map import feature_map, features_of
-from semfed.experiment.summary import Curves, curves, metrics_of, shown_metrics
+from semfed.experiment.summary import Curves, curves, metrics_of, of_folder, shown_metrics
 from semfed.scenario import Scenario, Sweep, read, validate
 
 STYLE: dict[str, Any] = {
@@ -90,10 +91,11 @@ def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     RunFolderError
         If it is not a run folder.
     """
-    if not (folder / folders.SCENARIO).is_file():
+    if not os.path.isfile(folder / folders.SCENARIO):
         raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
+    origins.search_again(folder)
     scenario = validate(read(folder / folders.SCENARIO))
-    summary = folders.read_json(folder / folders.SUMMARY)
+    summary = of_folder(folder, scenario)
     by_arm = curves(folders.each_record(folder))
     found: dict[str, Callable[[], Figure]] = {}
     for metric in [*shown_metrics(summary), *metrics_of(summary, "nmse")[-1:]]:

@@ -20,8 +20,9 @@ from semfed import durable, strictjson
 from semfed.callbacks import Callback, Outcome, array_digest
 from semfed.checkpoint import Checkpoint
 from semfed.experiment import folder as folders
+from semfed.experiment import origins
 from semfed.experiment.history import History, told_clearly
-from semfed.experiment.summary import summarise
+from semfed.experiment.summary import of_folder
 from semfed.records import Record
 from semfed.scenario import Scenario
 
@@ -65,7 +66,7 @@ class Recorder(Callback):
         (self.folder / folders.SUMMARY).unlink(missing_ok=True)
         path = self.folder / folders.ENVIRONMENT
         self._digest = scenario.digest
-        described = environment(self.engine, self._digest)
+        described = {**environment(self.engine, self._digest), origins.KEY: origins.plugin_folders(scenario)}
         if self._resume is not None:
             self._history.cut(self._resume)
             if path.is_file():
@@ -124,10 +125,8 @@ class Recorder(Callback):
 
 def write_summary(folder: Path, scenario: Scenario, error: BaseException | None) -> None:
     """Write ``summary.json`` of what a run folder holds; `error` is what ended the run early."""
-    outcomes = [strictjson.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
     reason = None if error is None else (str(error) or type(error).__name__)
-    records = folders.each_record(folder)
-    summary = summarise(scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=reason)
+    summary = of_folder(folder, scenario, reason)
     folders.write_atomically(folder / folders.SUMMARY, strictjson.dumps(summary, indent=2) + "\n")
 
 

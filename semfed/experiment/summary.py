@@ -3,10 +3,15 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from semfed import strictjson
+from semfed.errors import RunFolderError
+from semfed.experiment import folder as folders
 from semfed.experiment.statistics import mean_of, spread
 from semfed.records import Record
+from semfed.scenario import Scenario
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 """arm -> metric -> seed -> round -> value"""
@@ -109,6 +114,22 @@ def summarise(
     if differing:
         summary["by_seed"] = {"clusters": differing}
     return summary
+
+
+def of_folder(folder: Path, scenario: Scenario, error: str | None = None) -> dict[str, Any]:
+    """Sum up the history that a run folder holds, whichever version of this package began it; see `summarise`.
+
+    Raises
+    ------
+    RunFolderError
+        If there is no history, or a damaged one.
+    """
+    records = folders.each_record(folder)
+    try:
+        outcomes = [strictjson.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
+        return summarise(scenario.name, scenario.arm_names, records, outcomes, headline=scenario.headline, error=error)
+    except (ValueError, TypeError, KeyError, AttributeError) as reason:  # whatever wrong tables and values give
+        raise RunFolderError(f"'{folder}' has a damaged history ({reason!r}): repeat the run") from reason
 
 
 def metrics_of(summary: Mapping[str, Any], quantity: str) -> list[str]:

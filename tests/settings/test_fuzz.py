@@ -98,16 +98,19 @@ def at(node: Any, path: tuple[Any, ...]) -> Any:
 
 
 @amount(8, 300)
-def test_any_short_run(examples: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_short_run(
+    examples: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the checks before a run let through runs, or ends in one sentence too."""
     write_data(tmp_path)
+    monkeypatch.setenv("SEMFED_DATA", str(tmp_path))
 
     @given(mutated(SMALL, most=2))
     def check(tree: dict[str, Any]) -> None:
         scenario = resolved(tree)
         if scenario is not None and short(scenario):
             out = tmp_path_factory.mktemp("run") / "run"
-            outcome(lambda: semfed.run(scenario, data_root=tmp_path, out=out))
+            outcome(lambda: semfed.run(scenario, out=out))
             shutil.rmtree(out, ignore_errors=True)
 
     explore(check, examples)

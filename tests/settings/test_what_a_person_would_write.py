@@ -105,6 +105,21 @@ def test_a_share_for_tests_of_a_folder_that_has_a_test_part(tmp_path: Path) -> N
         semfed.run(bases.BASES["images"](), overrides=changes, data_root=tmp_path / "data", out=tmp_path / "run")
 
 
+def test_a_data_root_that_nothing_is_read_from_is_refused_and_one_of_the_environment_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = r"data_root = '.*' has no effect: data source 'digits' reads nothing from there; leave it out"
+    for base in ("plain", "alignment"):
+        with pytest.raises(SemfedError, match=sentence):
+            semfed.run(bases.BASES[base](), data_root=tmp_path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    told = CliRunner().invoke(app, ["run", "digits", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert told.exit_code == 1
+    assert "has no effect" in told.stderr
+    monkeypatch.setenv("SEMFED_DATA", str(tmp_path / "elsewhere"))
+    semfed.run(bases.BASES["plain"](), out=tmp_path / "run")
+
+
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:
     bases.write_data(tmp_path / "data")
     (tmp_path / "data" / "pictures" / "right").rename(tmp_path / "away")
