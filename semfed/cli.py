@@ -42,7 +42,8 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; may be repeated.")
 ]
 DataRoot = Annotated[
-    Path | None, typer.Option(envvar="SEMFED_DATA", help="Folder with the data sets, as torchvision lays them out.")
+    Path | None,
+    typer.Option(help="Folder with the data sets, as torchvision lays them out; SEMFED_DATA by default."),
 ]
 Workers = Annotated[int | None, typer.Option(help="Engine ray: number of actors; one a CPU by default.")]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, overrides, plugins
+
+hypothesis.settings.register_profile("semfed", deadline=None)  # how long an example takes says what else runs here
+hypothesis.settings.load_profile("semfed")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A directory of class folders: how people bring their own (satellite) images."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -126,7 +127,7 @@ class ImageFolder:
 
     def _folder(self, root: Path | None) -> Path:
         folder = required_root(root, "imagefolder") / self.settings.folder
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise DataError(f"image folder '{folder}' does not exist: set data.source.folder or the data root")
         return folder
 

@@ -116,7 +116,7 @@ def parts(folder: Path) -> dict[str, Listing]:
     DataError
         As `scan`.
     """
-    if not all((folder / part).is_dir() for part in PARTS):
+    if not all(os.path.isdir(folder / part) for part in PARTS):
         return {"all": scan(folder)}
     return {**{part: scan(folder / part) for part in PARTS}, "beside": scan(folder, without=PARTS)}
 

@@ -1,5 +1,6 @@
 """What a data set plugin is: a class that lists its files and decodes them into arrays."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,8 +60,9 @@ class Decoded:
 class Source(Protocol):
     """A data set plugin, constructed with its settings.
 
-    A class attribute ``Settings`` (a `semfed.scenario.settings.StrictModel`) declares what a scenario may set, and
-    ``downloads`` whether there is anything to download.
+    A class attribute ``Settings`` (a `semfed.scenario.settings.StrictModel`) declares what a scenario may set,
+    ``downloads`` whether there is anything to download, and ``needs_root`` whether the data root is read; both are so
+    if unset.
     """
 
     settings: Any
@@ -82,6 +84,6 @@ def required_root(root: Path | None, source: str) -> Path:
     """Return the data root, or say what is missing."""
     if root is None:
         raise DataError(f"data source {source!r} needs a data root: give --data-root DIR or set SEMFED_DATA")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"data root '{root}' is not a folder: give an existing one with --data-root or SEMFED_DATA")
     return root

@@ -23,6 +23,7 @@ class Digits:
 
     Settings = StrictModel
     downloads = False
+    needs_root = False
 
     def __init__(self, settings: StrictModel) -> None:
         self.settings = settings

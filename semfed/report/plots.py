@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from semfed.events.metrics import BYTES, NUMBER, Metric, Metrics
 from semfed.report import convergence
 from semfed.report.feature_map import feature_map, features_of
 from semfed.runs import folder as folders
-from semfed.runs.summary import Curves, curves, headline_names, names_of, other_scores
+from semfed.runs.summary import Curves, curves, headline_names, names_of, of_folder, other_scores
 from semfed.scenario import Task, merge, read
 from semfed.scenario.arms import Sweep
 
@@ -91,11 +92,11 @@ def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     RunFolderError
         If it is not a run folder.
     """
-    if not (folder / folders.SCENARIO).is_file():
+    if not os.path.isfile(folder / folders.SCENARIO):
         raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
     scenario = read(folder / folders.SCENARIO)
     metrics = folders.read_metrics(folder)
-    summary = folders.read_json(folder / folders.SUMMARY)
+    summary = of_folder(folder)
     by_arm = curves(folders.each_record(folder), metrics)
     sweep = Sweep.model_validate(scenario["sweep"]) if "sweep" in scenario else None
     found: dict[str, Callable[[], Figure]] = {}

@@ -14,11 +14,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from semfed import checkpoint as checkpoints
 from semfed.checkpoint.manifest import CLIENTS, FOLDER, Checkpoint
-from semfed.errors import CheckpointError, RunFolderError, ScenarioError, SemfedError
+from semfed.errors import CheckpointError, DataError, RunFolderError, ScenarioError, SemfedError
 from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
+from semfed.paths import as_path
 from semfed.runs import folder as folders
+from semfed.runs import origins
 from semfed.runs.history import History
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
@@ -123,12 +125,16 @@ def run(
         cohort=cohort,
     )
     root = find_data_root(data_root)
-    if resume is not None and out is not None and Path(out).resolve() != Path(resume).resolve():
+    out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
+    if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
+        raise ScenarioError(f"callbacks = {callbacks!r}: give several objects of semfed.events.callbacks.Callback")
+    if resume is not None and out is not None and out.resolve() != resume.resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
-    if resume is not None and (Path(resume) / folders.SCENARIO).is_file():
+    if resume is not None and os.path.isfile(resume / folders.SCENARIO):
+        origins.search_again(resume)
         what: dict[str, Any] = {"arms": arms, "seeds": seeds, "sweep": sweep}
         given = None if scenario is None else load(scenario, overrides, **what)  # first: it may bring plugins along
-        resolved = load(Path(resume) / folders.SCENARIO)
+        resolved = load(resume / folders.SCENARIO)
         if (load(resolved, overrides, **what) if given is None else given) != resolved:
             raise CheckpointError(
                 f"'{resume}' is a run of another scenario: leave scenario, arms, seeds, overrides and sweep out to "
@@ -138,10 +144,12 @@ def run(
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    if data_root is not None:
+        _require_reader(resolved, data_root)
     cache = ProcessCache()
     sizes = preflight.check(resolved, root, cache)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
-    folder = folders.create(Path(target), resume=resume is not None)
+    folder = folders.create(target, resume=resume is not None)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
     try:
         if engine == "flower":
@@ -162,7 +170,7 @@ def run(
         if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
             with suppress(OSError, RunFolderError), folders.lock(folder):
                 if (folder / folders.METRICS).exists() and not (folder / folders.SUMMARY).exists():
-                    write_summary(folder, resolved, error)
+                    write_summary(folder, error)
         if not isinstance(error, SemfedError | KeyboardInterrupt):
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
         if (folder / folders.ERRORS).exists():
@@ -187,7 +195,7 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
         If there is no such engine, or an option is not one of its, or out of range.
     """
     if engine not in ENGINES:
-        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(engine, ENGINES)}")
+        raise ScenarioError(f"engine {engine!r} is unknown; {suggest(str(engine), ENGINES)}")
     options = {}
     for name, value in given.items():
         if value is None:
@@ -204,6 +212,19 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
     return options
 
 
+def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
+    """Refuse a data root where all data come from elsewhere; that of the environment may be there for other runs."""
+    for complete in map(scenario.arm, scenario.arm_names):
+        parts = [(complete.data.source, True), (getattr(complete.learner.settings, "latents", None), True)]
+        for part, needs in [*parts, (complete.learner, False)]:
+            if part is not None and getattr(part.load(), "needs_root", needs):
+                return
+    raise DataError(
+        f"data_root = {str(data_root)!r} has no effect: data source {scenario.data.source.name!r} reads nothing from "
+        "there; leave it out"
+    )
+
+
 def _same(engine: str, data_root: str | Path | None) -> str:
     """Return the options that a run goes on with and that its folder does not know."""
     given = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
@@ -213,4 +234,4 @@ def _same(engine: str, data_root: str | Path | None) -> str:
 def find_data_root(given: str | Path | None) -> Path | None:
     """Return the absolute data root: what is given, else ``SEMFED_DATA``, else None."""
     value = given or os.environ.get("SEMFED_DATA")
-    return Path(value).expanduser().resolve() if value else None
+    return as_path(value, "data_root").resolve() if value else None

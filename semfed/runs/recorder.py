@@ -22,8 +22,9 @@ from semfed.events.callbacks import Callback, Outcome, array_digest
 from semfed.events.records import Record
 from semfed.events.spans import span
 from semfed.runs import folder as folders
+from semfed.runs import origins
 from semfed.runs.history import History, told_clearly
-from semfed.runs.summary import summarise
+from semfed.runs.summary import of_folder
 from semfed.scenario import Scenario
 
 PACKAGES = ("semfed", "flwr", "ray", "torch", "torchvision", "numpy", "scikit-learn", "pydantic")
@@ -66,7 +67,7 @@ class Recorder(Callback):
         (self.folder / folders.SUMMARY).unlink(missing_ok=True)
         path = self.folder / folders.ENVIRONMENT
         self._digest = scenario.digest
-        described = environment(self.engine, self._digest)
+        described = {**environment(self.engine, self._digest), origins.KEY: origins.plugin_folders(scenario)}
         if self._resume is not None:
             self._history.cut(self._resume)
             if path.is_file():
@@ -120,26 +121,15 @@ class Recorder(Callback):
         try:
             if self._scenario is not None:
                 with suppress(OSError) if error is not None else told_clearly(self.folder):
-                    write_summary(self.folder, self._scenario, error)
+                    write_summary(self.folder, error)
         finally:
             if self._lock is not None:
                 self._lock.close()
 
 
-def write_summary(folder: Path, scenario: Scenario, error: BaseException | None) -> None:
+def write_summary(folder: Path, error: BaseException | None) -> None:
     """Write ``summary.json`` of what a run folder holds; `error` is what ended the run early."""
-    outcomes = [strict_json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
-    reason = None if error is None else (str(error) or type(error).__name__)
-    records = folders.each_record(folder)
-    summary = summarise(
-        scenario.name,
-        scenario.arm_names,
-        records,
-        outcomes,
-        metrics=folders.read_metrics(folder),
-        headline=scenario.headline,
-        error=reason,
-    )
+    summary = of_folder(folder, None if error is None else (str(error) or type(error).__name__))
     folders.write_atomically(folder / folders.SUMMARY, strict_json.dumps(summary, indent=2) + "\n")
 
 

@@ -2,11 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from semfed.errors import RunFolderError
+from semfed.events import strict_json
 from semfed.events.metrics import WHOLE, Metric, Metrics
 from semfed.events.records import Record
+from semfed.runs import folder as folders
 from semfed.runs.statistics import mean_of, spread
+from semfed.scenario import read, validate
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 """arm -> metric -> seed -> round -> value"""
@@ -105,6 +110,25 @@ def summarise(
     if differing:
         summary["by_seed"] = {"clusters": differing}
     return summary
+
+
+def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:
+    """Sum up the history that a run folder holds, whichever version of this package began it; see `summarise`.
+
+    Raises
+    ------
+    RunFolderError
+        If there is no history, or a damaged one.
+    """
+    tree = read(folder / folders.SCENARIO)
+    arms = [arm["name"] for arm in tree.get("arms", ())] or [tree["name"]]
+    headline = tree.get("headline") or validate(tree).headline  # runs did not always keep it
+    records, metrics = folders.each_record(folder), folders.read_metrics(folder)
+    try:
+        outcomes = [strict_json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
+        return summarise(tree["name"], arms, records, outcomes, metrics=metrics, headline=headline, error=error)
+    except (ValueError, TypeError, KeyError, AttributeError) as reason:  # whatever wrong tables and values give
+        raise RunFolderError(f"'{folder}' has a damaged history ({reason!r}): repeat the run") from reason
 
 
 def best_arm(summary: Mapping[str, Any], metric: Metric, name: str) -> str | None:

@@ -1,5 +1,6 @@
 """Scenario files: where they are, how they are read, and how a tree of tables becomes a scenario."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from semfed.errors import ScenarioError
+from semfed.paths import as_path
 from semfed.scenario.schema import LARGEST, Scenario
 from semfed.scenario.settings import explain, suggest
 
@@ -27,9 +29,9 @@ def locate(name: str | Path) -> Path:
     ScenarioError
         If there is neither.
     """
-    path = Path(name).expanduser()
+    path = as_path(name)
     for candidate in (path, path / "scenario.toml"):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # Path.is_file raises for a name that is too long, or a closed folder
             return candidate
     names = built_in()
     if str(name) in names:

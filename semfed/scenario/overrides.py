@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ def load(
     effects.refuse_idle(file)
     tree, given = apply(tree, asked, file)
     complete = scenarios.validate(tree) if asked else file
-    wanted = [arm.strip() for arm in arms.split(",")] if isinstance(arms, str) else arms
+    wanted = None if arms is None else _arms(arms)
     for arm in wanted or ():
         if arm not in complete.arm_names:
-            raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {suggest(arm, complete.arm_names)}")
+            hint = suggest(str(arm), complete.arm_names)
+            raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {hint}")
     if wanted is not None or seeds is not None or sweep is not None:
         tree = complete.draft()
         if wanted is not None:
@@ -91,10 +93,29 @@ def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
     return scenarios.read(path)
 
 
-def _seeds(seeds: int | str | Iterable[int]) -> list[int]:
+def _arms(arms: str | Iterable[str]) -> list[str]:
+    if isinstance(arms, str):
+        return [arm.strip() for arm in arms.split(",")]
+    return _listed("arms", arms, "give a name, or several")
+
+
+def _seeds(seeds: int | str | Iterable[int]) -> list[Any]:
     if isinstance(seeds, str):
         return parse_seeds(seeds)
-    return [seeds] if isinstance(seeds, int) else list(islice(seeds, MOST_SEEDS + 1))
+    remedy = "give a number, numbers, or a text such as 0-4"
+    numbers: list[Any] = [seeds] if _is_integer(seeds) else _listed("seeds", seeds, remedy)
+    return [int(number) if _is_integer(number) else number for number in numbers]
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether it is an integer of Python's or NumPy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _listed(what: str, value: Any, remedy: str) -> list[Any]:
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+        raise ScenarioError(f"{what} = {value!r}: {remedy}")
+    return list(islice(value, MOST_SEEDS + 1))
 
 
 def parse_overrides(overrides: Overrides) -> list[Given]:
@@ -116,7 +137,8 @@ def parse_overrides(overrides: Overrides) -> list[Given]:
             for key, value in overrides.items()
         ]
     found = []
-    for text in [overrides] if isinstance(overrides, str) else overrides:
+    remedy = "give PATH=VALUE, several of them, or a mapping from paths to values"
+    for text in [overrides] if isinstance(overrides, str) else _listed("overrides", overrides, remedy):
         path_text, equals, value = str(text).partition("=")
         path = _keys(path_text)
         if not equals or not all(path):
@@ -146,8 +168,11 @@ def parse_sweep(sweep: str | Mapping[str, Any]) -> tuple[Keys, dict[str, Any]]:
         if len(sweep) != 1:
             raise ScenarioError(f"sweep {dict(sweep)!r}: one setting can be swept at a time")
         ((path_text, values),) = sweep.items()
+        values = _listed(f"sweep of {path_text}", values, "give several values")
         called = {str(value).lower() if isinstance(value, bool) else str(value): value for value in values}
         return _keys(str(path_text)), called
+    if not isinstance(sweep, str):
+        raise ScenarioError(f"sweep = {sweep!r}: give PATH=VALUE,VALUE,..., or a mapping from one path to its values")
     path_text, equals, values_text = sweep.partition("=")
     texts = [value.strip() for value in values_text.split(",")]
     if not equals or not all(texts):

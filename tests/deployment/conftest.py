@@ -63,7 +63,7 @@ def same_as_in_process(tmp_path: Path) -> Callable[..., None]:
 
     def check(folder: Path, scenario: str, overrides: list[str], arm: str) -> None:
         there = tmp_path / "inprocess"
-        semfed.run(scenario, seeds=[0], arms=[arm], overrides=overrides, data_root=_data_root(), out=there)
+        semfed.run(scenario, seeds=[0], arms=[arm], overrides=overrides, out=there)
         for name in ("metrics.jsonl", "outcomes.jsonl", "summary.json", "scenario.toml"):
             assert (folder / name).read_text() == (there / name).read_text(), name
 

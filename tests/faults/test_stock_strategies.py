@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import remembering
 import tomli_w
 from flwr.serverapp.strategy import FedAdam
+from safetensors.numpy import load_file
 
 import semfed
+from semfed import overrides
 from semfed import scenario as scenarios
 from semfed.errors import CheckpointError
 from semfed.flower.server.resume import memory, require_word
@@ -83,6 +86,24 @@ def test_the_clients_that_a_stock_strategy_draws_follow_from_the_seed(
     random.seed(3)
     semfed.run(resume=folder)
     assert results(folder) == results(tmp_path / "1")
+
+
+def test_flowers_own_averaging_of_running_statistics_is_ours(tmp_path: Path) -> None:
+    """Batch normalisation brings statistics, which are no parameters, and counts, which are integers."""
+    changes = {"rounds": 2, "clients.count": 3, "training.batch_size": 8, "model.encoder": {"name": "dcgan", "nf": 4}}
+    base = overrides.load("fedcl-digits", changes, arms=["fedavg"], seeds=[0]).arm("fedavg").tree()
+    kept = {}
+    for name in ("fedavg", f"{FLOWERS}FedAvg"):
+        out = tmp_path / str(len(kept))
+        semfed.run(base | {"strategy": {"name": name}}, out=out)
+        kept[name] = load_file(next((out / "parameters").glob("*.safetensors")))
+    ours, theirs = kept.values()
+    assert ours.keys() == theirs.keys()
+    statistics = [name for name in ours if name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert statistics
+    for name, array in ours.items():
+        np.testing.assert_allclose(theirs[name], array, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert all(ours[name].any() for name in statistics)
 
 
 def test_it_runs_without_checkpoints(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Figures are ours, whatever the session says; one that fails costs nothing else."""
 
+import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import semfed
+from semfed.errors import RunFolderError
 from semfed.report import plots
 from semfed.report.drawing import draw
 
@@ -41,6 +44,26 @@ def test_a_figure_that_fails_is_told_of_and_left_out(
     assert "similarity" not in drawn
     assert "accuracy-average-vs-round" in drawn
     assert "similarity.png' is left out: no room for a legend" in caplog.text
+
+
+def test_folders_of_earlier_versions_and_of_runs_that_were_killed_are_drawn(folder: Path, tmp_path: Path) -> None:
+    """Figures are made from the history: no summary, or an old one without `headline`, changes nothing."""
+    old = shutil.copytree(folder, tmp_path / "old", ignore=shutil.ignore_patterns("plots"))
+    names = {path.name for path in draw(folder)}
+    summary = json.loads((old / "summary.json").read_text())
+    del summary["headline"]
+    (old / "summary.json").write_text(json.dumps(summary))
+    assert {path.name for path in draw(old)} == names
+    (old / "summary.json").unlink()
+    assert {path.name for path in draw(old)} == names
+
+
+@pytest.mark.parametrize("line", ['{"arm": 5}', '{"details": 3, "arm": "clustered", "baselines": {}}', "[]", "{"])
+def test_a_damaged_history_is_one_sentence(folder: Path, tmp_path: Path, line: str) -> None:
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    (damaged / "outcomes.jsonl").write_text(line + "\n")
+    with pytest.raises(RunFolderError, match="damaged' has a damaged history .*: repeat the run"):
+        draw(damaged)
 
 
 def test_names_are_no_formulas(folder: Path) -> None:

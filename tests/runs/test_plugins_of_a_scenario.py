@@ -69,13 +69,14 @@ def module(own: Path) -> str:
     "engine", ["inprocess", *(pytest.param(e, marks=[pytest.mark.flower, pytest.mark.long]) for e in ("ray", "flower"))]
 )
 def test_a_module_beside_the_scenario_is_found(own: Path, tmp_path: Path, engine: str) -> None:
-    """By a process of its own, in another folder, and again when it is resumed with the scenario's file."""
-    line = [sys.executable, "-m", "semfed", "run"]
+    """By a process of its own, in another folder, and by its run folder alone when it is resumed or drawn."""
+    line = [sys.executable, "-m", "semfed"]
     out, elsewhere = str(tmp_path / "run"), tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {**os.environ, "PYTHONPATH": ""}
-    for words in (["--out", out, str(own)], ["--resume", out, str(own)]):
-        done = subprocess.run([*line, *words, "--engine", engine], cwd=elsewhere, env=environment, capture_output=True)
+    chosen = ["--engine", engine]
+    for words in (["run", "--out", out, str(own), *chosen], ["run", "--resume", out, *chosen], ["plot", out]):
+        done = subprocess.run([*line, *words], cwd=elsewhere, env=environment, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
 
 

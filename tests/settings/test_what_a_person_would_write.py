@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -28,7 +29,7 @@ def test_a_mapping_a_number_a_name_and_a_table_of_overrides(tmp_path: Path) -> N
     assert natural.scenario.training.batch_size == 20, "a table of overrides amends; it does not replace"
     again = semfed.run(natural.scenario, out=tmp_path / "c")
     assert final(again) == final(formal)
-    assert overrides.load(tree, seeds="0-2").seeds == (0, 1, 2)
+    assert overrides.load(tree, seeds="0-2").seeds == overrides.load(tree, seeds=np.arange(3)).seeds == (0, 1, 2)
     assert overrides.load(tree, "rounds=3").rounds == 3
     assert overrides.load(tree, arms="first, second").arm_names == ("first", "second")
     swept = overrides.load(tree, {"weight_decay": 0.1}, sweep={"channel.uses": [2, 3]})
@@ -104,6 +105,21 @@ def test_a_share_for_tests_of_a_folder_that_has_a_test_part(tmp_path: Path) -> N
         semfed.run(bases.BASES["images"](), overrides=changes, data_root=tmp_path / "data", out=tmp_path / "run")
 
 
+def test_a_data_root_that_nothing_is_read_from_is_refused_and_one_of_the_environment_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = r"data_root = '.*' has no effect: data source 'digits' reads nothing from there; leave it out"
+    for base in ("plain", "alignment"):
+        with pytest.raises(SemfedError, match=sentence):
+            semfed.run(bases.BASES[base](), data_root=tmp_path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    told = CliRunner().invoke(app, ["run", "digits", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert told.exit_code == 1
+    assert "has no effect" in told.stderr
+    monkeypatch.setenv("SEMFED_DATA", str(tmp_path / "elsewhere"))
+    semfed.run(bases.BASES["plain"](), out=tmp_path / "run")
+
+
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:
     bases.write_data(tmp_path / "data")
     (tmp_path / "data" / "pictures" / "right").rename(tmp_path / "away")
@@ -160,6 +176,23 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
         ({"overrides": {"channel": {"snr_bd": 2}}}, "did you mean 'snr_db'?"),
         ({"overrides": "rounds"}, "write PATH=VALUE"),
         ({"sweep": {"rounds": [1, 2], "seeds": [1]}}, "one setting can be swept at a time"),
+        ({"seeds": 1.5}, "seeds = 1.5: give a number, numbers, or a text such as 0-4"),
+        ({"seeds": True}, "seeds = True: give a number"),
+        ({"arms": 5}, "arms = 5: give a name, or several"),
+        ({"arms": [5]}, "arm 5: not in scenario"),
+        ({"overrides": 5}, "overrides = 5: give PATH=VALUE, several of them, or a mapping"),
+        ({"overrides": {"channel": None}}, "channel: give a plugin's name"),
+        ({"sweep": 5}, "sweep = 5: give PATH=VALUE,VALUE,..., or a mapping"),
+        ({"sweep": {"channel.snr_db": 5}}, "sweep of channel.snr_db = 5: give several values"),
+        ({"sweep": {"channel.snr_db": "5"}}, "sweep of channel.snr_db = '5': give several values"),
+        ({"out": 5}, "out = 5: give a path"),
+        ({"out": "a\0b"}, "out = 'a\\x00b': give a path"),
+        ({"resume": 5}, "resume = 5: give a path"),
+        ({"data_root": 5}, "data_root = 5: give a path"),
+        ({"scenario": "~nobody-of-that-name/x"}, "no scenario '~nobody-of-that-name/x'"),
+        ({"callbacks": 5}, "callbacks = 5: give several objects of semfed.events.callbacks.Callback"),
+        ({"callbacks": [5]}, "callbacks = [5]: give several objects"),
+        ({"engine": 5}, "engine 5 is unknown"),
         ({"cohort": 2.5}, "cohort = 2.5: Input should be a valid integer"),
         ({"engine": "ray", "workers": "many"}, "workers = 'many': Input should be a valid integer"),
     ],

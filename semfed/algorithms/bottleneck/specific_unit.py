@@ -56,6 +56,10 @@ class RateSettings(StrictModel):
 
     def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
+        if not self.lambda_eff:
+            for name in ("prior", "dre_grad", "alpha", *(f"dre.{name}" for name in RatioSettings.model_fields)):
+                yield f"{here}.{name}", "lambda_eff = 0 charges nothing for the rate"
+            return
         for name in RatioSettings.model_fields:
             if self.prior not in ("implicit", "mixture"):
                 yield f"{here}.dre.{name}", f"prior '{self.prior}' estimates no density ratio"

@@ -31,19 +31,21 @@ class Counts(Partition):
     def deal(self, labels: Rows, classes: tuple[str, ...], clients: int, generator: np.random.Generator) -> list[Rows]:
         """Take images of every class from the front, one client after the other."""
         counts = self.settings.counts
-        table = np.array([list(row) + [0] * (len(classes) - len(row)) for row in counts], dtype=np.int64)
-        if table.shape != (clients, len(classes)):
+        rows = [[*row, *[0] * (len(classes) - len(row))] for row in counts]
+        widest = max(map(len, rows))
+        if widest != len(classes):
             raise DataError(
-                f"data.partition.counts has rows of {table.shape[1]} counts, but the data set has {len(classes)} "
-                "classes"
+                f"data.partition.counts has rows of {widest} counts, but the data set has {len(classes)} classes"
             )
         pools = shuffled_by_class(labels, len(classes), generator)
-        for name, pool, wanted in zip(classes, pools, table.sum(axis=0), strict=True):
+        for name, pool, *asked in zip(classes, pools, *rows, strict=True):
+            wanted = sum(asked)  # of Python's integers, which do not overflow
             if wanted > len(pool):
                 raise DataError(
                     f"data.partition.counts asks for {wanted} images of class {name!r}, but there are {len(pool)} for "
                     "training: lower the counts"
                 )
+        table = np.array(rows, dtype=np.int64)
         ends = np.cumsum(table, axis=0)
         return [
             np.concatenate([pool[end - size : end] for pool, end, size in zip(pools, ends[k], table[k], strict=True)])

@@ -32,6 +32,7 @@ from semfed.flower.client.together import fit_together
 from semfed.flower.compat import CLIENT_RAISED, Mod
 from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
+from semfed.paths import as_path
 from semfed.scenario import overrides
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
@@ -279,7 +280,7 @@ def _data_root(context: Context, cache: ProcessCache) -> Path | None:
 
     def found() -> Path | None:
         text = given or os.environ.get("SEMFED_DATA")
-        return Path(text).expanduser() if text else None
+        return as_path(text) if text else None
 
     return cache.once(("data root", given), found)
 

@@ -16,6 +16,7 @@ from semfed.checkpoint.files import Tables
 from semfed.errors import CheckpointError
 from semfed.events.spans import span
 from semfed.flower.trial import Trial
+from semfed.paths import as_path
 
 
 class StateStore:
@@ -40,7 +41,7 @@ class StateStore:
             raise CheckpointError(f"run {run!r} is no name of a run: 32 hexadecimal digits")
         deployed = context.node_config.get("state-dir")
         given = deployed or context.run_config.get("state-dir")
-        self._folder = Path(str(given)).expanduser() if given else None
+        self._folder = as_path(str(given)) if given else None
         self._sync = bool(deployed)  # in a run folder, the checkpoint waits for all files together
         self._context, self._run, self._trial = context, run, trial.digest
 

@@ -24,6 +24,7 @@ from semfed.flower import preflight
 from semfed.flower.compat import is_superlinks
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.run import run_trials
+from semfed.paths import as_path
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.overrides import load, parse_seeds
 
@@ -39,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     scenario = read_run_config(config)
     given = config.get("data-root") or os.environ.get("SEMFED_DATA")
     try:
-        preflight.check(scenario, Path(str(given)).expanduser() if given else None)
+        preflight.check(scenario, as_path(str(given)) if given else None)
     except DataError:
         if given:  # without a data root the data may still be where the clients are, and they check them too
             raise
@@ -83,7 +84,7 @@ def _run_folder(config: Mapping[str, Any], name: str) -> Path:
     """Return where the run goes: ``out``, or a folder of that name below ``SEMFED_RUNS`` or the user's home."""
     try:
         parent = os.environ.get("SEMFED_RUNS") or Path.home() / "semfed-runs"
-        return Path(str(config.get("out") or Path(parent) / name)).expanduser()
+        return as_path(str(config.get("out") or Path(parent) / name))
     except RuntimeError as error:
         raise RunFolderError("there is no home folder for run folders: set SEMFED_RUNS or give out") from error
 

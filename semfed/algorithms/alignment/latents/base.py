@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,8 @@ class LatentSource(ABC):
     """
 
     Settings: type[StrictModel] = StrictModel
+    needs_root: ClassVar[bool] = True
+    """Whether the data root is read."""
 
     def __init__(self, settings: StrictModel, place: LatentContext) -> None:
         self.place = place

@@ -14,6 +14,7 @@ from torch import Tensor
 from semfed import seeding
 from semfed.algorithms.alignment.latents.base import Encode, LatentContext, LatentSource, ReadySettings
 from semfed.errors import DataError
+from semfed.paths import as_path
 from semfed.scenario import Scenario
 
 NAMES = ("train", "train_labels", "test", "test_labels")
@@ -82,7 +83,7 @@ class FileLatents(LatentSource):
         return torch.randperm(samples, generator=generator)[:count].sort().values
 
     def _path(self, name: str) -> Path:
-        return (self.place.data_root or Path()) / Path(name).expanduser()
+        return (self.place.data_root or Path()) / as_path(name)
 
 
 def read_latents(path: Path, classes: int) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Penultimate features of torchvision's classifiers, from weights that are on this machine already."""
 
+import os
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -23,6 +24,8 @@ class TorchvisionLatents(LatentSource):
 
     Nothing is ever downloaded: the weights must be where torchvision itself keeps them.
     """
+
+    needs_root = False
 
     class Settings(ReadySettings):
         """Names of torchvision's models."""
@@ -75,7 +78,7 @@ def load_network(name: str) -> nn.Module:
     except ValueError as error:
         raise DataError(f"latents: torchvision has no model {name!r} ({error})") from error
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"latents: the weights of {name!r} are not here: put {url} to '{path}'")
     network: nn.Module = get_model(name, weights=None)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

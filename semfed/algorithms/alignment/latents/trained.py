@@ -23,6 +23,8 @@ class TrainedLatents(LatentSource):
     on its part of the data, the access point on images of its own choice.
     """
 
+    needs_root = False
+
     class Settings(StrictModel):
         """Who trains on what."""
 
