@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from semfed.runs.folder import declared_by
+from semfed.runs.folder import declarations
 from semfed.runs.results import table
 from semfed.scenario import validate
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=["final", "round_mean"], default="final")
     given = parser.parse_args()
     result = json.loads(given.result.read_text())
-    metrics = declared_by(validate(result["settings"]))
+    metrics = declarations(validate(result["settings"]))
     told = {metric for kinds in result["arms"].values() for metric in kinds[given.kind]}
     for name in given.metrics or sorted(name for name in told if metrics.of(name).role == "score"):
         print(f"{name}, {given.kind}, seeds {', '.join(map(str, result['seeds']))}\n")

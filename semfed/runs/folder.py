@@ -168,7 +168,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def declared_by(scenario: Scenario) -> Metrics:
+def declarations(scenario: Scenario) -> Metrics:
     """Return what the arms of a scenario declare."""
     return declared_in(*map(scenario.arm, scenario.arm_names))
 
@@ -188,7 +188,7 @@ def read_metrics(folder: Path) -> Metrics:
     """
     path = folder / DECLARED
     if not path.is_file():
-        return declared_by(validate(read(folder / SCENARIO)))
+        return declarations(validate(read(folder / SCENARIO)))
     try:
         return Metrics.from_table(read_json(path))
     except (ValueError, TypeError, AttributeError) as error:

@@ -62,7 +62,7 @@ class Progress(Callback):
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
-        self._headline, self._metrics = scenario.headline, folders.declared_by(scenario)
+        self._headline, self._metrics = scenario.headline, folders.declarations(scenario)
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
         if self.console.is_terminal:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from semfed.runs.folder import declared_by
+from semfed.runs.folder import declarations
 from semfed.runs.results import differences
 from semfed.scenario.overrides import load
 
@@ -86,7 +86,7 @@ def test_arms_of_a_sweep_are_compared_at_the_same_value() -> None:
         return {kind: {"accuracy/average": entry, "cost/bytes_up": entry} for kind in ("final", "round_mean")}
 
     arms = {"clustered@0": arm(1, 2), "clustered@5": arm(3, 4), "individual@0": arm(0, 0), "individual@5": arm(1, 3)}
-    found = differences(arms, scenario, declared_by(scenario), "individual")
+    found = differences(arms, scenario, declarations(scenario), "individual")
     assert {name: told["reference"] for name, told in found.items()} == {
         "clustered@0": "individual@0",
         "clustered@5": "individual@5",
@@ -94,4 +94,4 @@ def test_arms_of_a_sweep_are_compared_at_the_same_value() -> None:
     assert found["clustered@5"]["final"]["accuracy/average"]["values"] == {"0": 2, "1": 1}
     assert list(found["clustered@5"]["final"]) == ["accuracy/average"]
     with pytest.raises(ValueError, match="reference = 'none' is no arm of the run: take one of"):
-        differences(arms, scenario, declared_by(scenario), "none")
+        differences(arms, scenario, declarations(scenario), "none")

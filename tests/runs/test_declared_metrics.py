@@ -15,7 +15,7 @@ import semfed
 from semfed.errors import FederationError, RunFolderError, ScenarioError
 from semfed.report import plots, tables
 from semfed.runs.api import Run
-from semfed.runs.folder import declared_by, read_metrics, read_records
+from semfed.runs.folder import declarations, read_metrics, read_records
 from semfed.runs.results import condense
 from semfed.scenario import built_in, overrides
 
@@ -195,7 +195,7 @@ def test_results_leave_losses_out_and_do_not_compare_totals(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_all_that_built_in_learners_report_is_declared(name: str) -> None:
     """Of the names that short runs of all scenarios recorded; a run itself refuses others, too."""
-    metrics = declared_by(overrides.load(name))
+    metrics = declarations(overrides.load(name))
     recorded = {key.rsplit(" ", 1)[0] for key in json.loads((EXPECTED / f"{name}.json").read_text())["metrics"]}
     names = {word for key in recorded for word in key.split(" ") if "/" in word or word == "objective"}
     assert names
