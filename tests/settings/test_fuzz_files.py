@@ -16,7 +16,7 @@ import semfed
 from semfed.algorithms.alignment.latents.files import read_latents
 from semfed.data import listing
 from semfed.data.imagefolder import ImageFolder
-from semfed.runs import plots
+from semfed.report import plots
 
 from .test_fuzz import amount, explore, outcome, told
 
