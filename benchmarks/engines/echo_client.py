@@ -27,7 +27,7 @@ class EchoClient(BaseLearner):
         self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]
     ) -> tuple[Arrays, int, dict[str, Any]]:
         client = self.session.client
-        block = self.session.worker.once(("block", client), lambda: features_of(client))
+        block = self.session.cache.once(("block", client), lambda: features_of(client))
         return {"features": block - np.float32(0.01) * parameters[0]}, len(block), {}
 
 
