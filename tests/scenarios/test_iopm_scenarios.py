@@ -44,6 +44,16 @@ def test_the_implicit_prior_has_the_lower_error_in_every_seed_at_a_tenth(other: 
         assert f"| {quoted_lead(entry, ERROR)} |" in README
 
 
+@pytest.mark.parametrize("other", ["iopm-logistic", *EXPLICIT])
+def test_at_the_presets_weight_the_implicit_prior_sends_less_and_errs_less_on_t1_alone(other: str) -> None:
+    result = load("priors")
+    assert result["seeds"] == [0, 1, 2, 3, 4]
+    assert all(value > 0 for value in lead(result, "iopm", other, "error/t1")["values"].values())
+    low, high = lead(result, "iopm", other, "error/t2")["ci95"]
+    assert low < 0 < high
+    assert all(lead(result, "iopm", other, f"rate/{task}")["ci95"][0] > 0 for task in ("t1", "t2"))
+
+
 @pytest.mark.parametrize("other", EXPLICIT)
 def test_the_papers_estimator_against_the_explicit_priors(other: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| iopm-logistic - {other} "))
