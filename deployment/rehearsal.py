@@ -269,6 +269,7 @@ class Rehearsal:
         script += ["cd /srv/home", f"exec {shlex.join(command)}"]
         environment = {
             "HOME": "/srv/home",
+            "TMPDIR": "/srv/home",
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
             "LANG": "C.UTF-8",
             **service.environment,

@@ -30,7 +30,7 @@ LAYOUTS = {
     "gpu": [*ONE, FOLDER / "gpu.yml"],
 }
 GIVEN = {"SEMFED_SERVER": "192.0.2.1", "SEMFED_USER": "1000:1000"}
-WRAPPED = {"/srv/supernode.py": "flower-supernode"}
+WRAPPED = {"/srv/supernode.py": "flower-supernode", "/srv/warm/superexec.py": "flower-superexec"}
 
 
 def layout(name: str, variables: Mapping[str, str] = GIVEN) -> dict[str, Service]:
