@@ -93,7 +93,7 @@ def run(options: Sequence[str]) -> int:
         while True:
             pid, status = os.wait()
             if pid == process.pid:
-                return os.waitstatus_to_exitcode(status)
+                return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             if pid == warm.process.pid:
                 warm.start_again(os.waitstatus_to_exitcode(status))
     finally:
