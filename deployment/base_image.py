@@ -73,7 +73,7 @@ def write(target: IO[bytes], system: Path, distributions: Mapping[str, Distribut
         for own in distributions.values():
             for file in own.files or []:
                 path, name = Path(str(own.locate_file(file))), str(file)
-                if not path.is_file() or LEFT_OUT.fullmatch(name) or LEFT_OUT.match(name):
+                if not path.is_file() or LEFT_OUT.match(name):
                     continue
                 if name.startswith(SCRIPTS):
                     _add_script(archive, path, f"usr/local/bin/{name.removeprefix(SCRIPTS)}")
