@@ -15,7 +15,6 @@ import statistics
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +36,8 @@ CASES = {
     "mtoc-federated": "arms='clustered' seeds='0' rounds=2",
 }
 SHOWN = ("clients", "messages_per_round", "seconds_per_round", "seconds_per_round_cold", "warm_to_cold")
-WARM = ("python", "/srv/warm/superexec.py")
+WARM = {"superexec": "flwr-serverapp"}
+"""What is warm beside a SuperExec; ``flwr-clientapp`` beside all others."""
 
 
 def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) ->
     load = os.getloadavg()[0]
     warm, cold = [], []
     for _ in range(times):
-        for runs, how in ((cold, ("flower-superexec",)), (warm, WARM)):
-            switch(rehearsal, how)
+        for runs in (cold, warm):
+            switch(rehearsal, to_warm=runs is warm)
             runs.append(run_once(rehearsal, scenario, run_config))
     seconds = {way: statistics.median(s for run in runs for s in run["rounds"]) for way, runs in
                (("warm", warm), ("cold", cold))}  # fmt: skip
@@ -65,10 +65,12 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) ->
     }
 
 
-def switch(rehearsal: Rehearsal, how: Sequence[str]) -> None:
-    """Let the SuperExecs of clients be started in a way, and wait until they are up."""
+def switch(rehearsal: Rehearsal, *, to_warm: bool) -> None:
+    """Start the SuperExecs again with a warm process each or without, and wait until they are up."""
     for name, service in list(rehearsal.services.items()):
-        if name.startswith("superexec-"):
+        if name.startswith("superexec"):
+            command = WARM.get(name, "flwr-clientapp")
+            how = ("python", "/srv/warm/superexec.py", command) if to_warm else ("flower-superexec",)
             options = [word for word in service.command if word.startswith("--")]
             rehearsal.services[name] = replace(service, command=(*how, *options))
             if name in rehearsal.processes:

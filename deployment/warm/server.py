@@ -1,6 +1,6 @@
-"""The warm process: has imported what a client process needs, and forks one for every message.
+"""The warm process: has imported what a command of Flower's needs, and forks a process for every call of it.
 
-    python -P server.py SOCKET LIFELINE DELAY
+    python -P server.py COMMAND SOCKET LIFELINE DELAY
 
 It has one thread and has not touched a GPU, or a fork of it would be no sound process; it never works on a message
 itself, so nothing of one can reach another, and its memory does not grow. It listens on the Unix socket once it is warm
@@ -20,21 +20,22 @@ from importlib import import_module
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
-COMMAND = "flwr-clientapp"
 PROJECT = "semfed"
-IMPORTED = (
-    "semfed.flower.client_app",
-    "torch.fx.experimental.symbolic_shapes",  # by backward passes from given gradients; it brings in SymPy
-)
-SERVERS = ("semfed.strategies", "semfed.callbacks")
-"""Groups of plugins that only server processes use."""
+IMPORTED = {
+    "flwr-clientapp": (
+        "semfed.flower.client_app",
+        "torch.fx.experimental.symbolic_shapes",  # by backward passes from given gradients; it brings in SymPy
+    ),
+    "flwr-serverapp": ("semfed.flower.server_app",),
+}
+"""By the command; besides, all plugins of the project."""
 END_S = 3.0
 READY = b"!"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``bin/flwr-clientapp`` was started with."""
+    """What the program in ``bin/`` was started with."""
 
     arguments: Sequence[str]
     environment: dict[bytes, bytes]
@@ -42,19 +43,19 @@ class Request:
 
     @staticmethod
     def parse(data: bytes) -> "Request":
-        """Read what ``bin/flwr-clientapp`` wrote."""
+        """Read what the program in ``bin/`` wrote."""
         folder, count, *words = data.split(b"\0")
         arguments, variables = words[: int(count)], words[int(count) :]
         pairs = (variable.partition(b"=")[::2] for variable in variables)
         return Request([os.fsdecode(word) for word in arguments], dict(pairs), folder)
 
 
-def warm_up() -> Callable[[], int]:
-    """Import what client processes need, the project's plugins too; return what they run."""
-    plugins = [entry for entry in distribution(PROJECT).entry_points if entry.group.startswith(f"{PROJECT}.")]
-    for module in (*IMPORTED, *(entry.module for entry in plugins if entry.group not in SERVERS)):
+def warm_up(name: str) -> Callable[[], int]:
+    """Import what a command will need, the project's plugins too; return what it runs."""
+    plugins = [entry.module for entry in distribution(PROJECT).entry_points if entry.group.startswith(f"{PROJECT}.")]
+    for module in (*IMPORTED[name], *plugins):
         import_module(module)
-    (entry,) = entry_points(group="console_scripts", name=COMMAND)
+    (entry,) = entry_points(group="console_scripts", name=name)
     command: Callable[[], int] = entry.load()
     return command
 
@@ -132,7 +133,7 @@ def _over(child: int) -> bool:
     """Whether a child process has ended; tells if it was killed."""
     pid, status = os.waitpid(child, os.WNOHANG)
     if pid and os.WIFSIGNALED(status):
-        print(f"the client process {child} was ended by signal {os.WTERMSIG(status)}", file=sys.stderr)
+        print(f"the app's process {child} was ended by signal {os.WTERMSIG(status)}", file=sys.stderr)
     return bool(pid)
 
 
@@ -147,11 +148,11 @@ def _end(children: set[int]) -> None:
             time.sleep(0.05)
 
 
-def main(path: Path, lifeline: int, delay: float) -> None:
+def main(name: str, path: Path, lifeline: int, delay: float) -> None:
     """Become warm and serve; in a forked process, do what the command would do."""
     if select.select([lifeline], [], [], delay)[0]:
         return
-    command = warm_up()
+    command = warm_up(name)
     reason = why_not()
     if reason:
         sys.exit(f"no warm process: {reason}")
@@ -164,4 +165,4 @@ def main(path: Path, lifeline: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

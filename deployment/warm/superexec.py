@@ -1,11 +1,12 @@
-"""Runs ``flower-superexec`` beside a warm process, from which its client processes are forked.
+"""Runs ``flower-superexec`` beside a warm process, from which the processes of apps are forked.
 
-    python superexec.py OPTION...
+    python superexec.py COMMAND OPTION...
 
-SuperExec starts the command ``flwr-clientapp`` by its name for every message, and that imports PyTorch and Flower
-first: seconds of a core, for training of a tenth of one. Here it finds a small program of that name (``bin/``), which
-asks the warm process (``server.py``) to do the same. The options are those of ``flower-superexec``, and so is the exit
-status. If the warm process dies, it is started again; until then messages get a process of their own, as ever.
+SuperExec starts a command by its name, ``flwr-clientapp`` for every message and ``flwr-serverapp`` for every run, and
+that imports PyTorch and Flower first: seconds of a core, for training of a tenth of one, and on a busy machine more
+than Flower waits before it starts another. Here it finds a small program of that name (``bin/``), which asks the warm
+process (``server.py``) to do the same. The options are those of ``flower-superexec``, and so is the exit status. If the
+warm process dies, it is started again; until then Flower's own command is run, as ever.
 """
 
 import os
@@ -23,9 +24,9 @@ from types import FrameType
 PROGRAM = "flower-superexec"
 HERE = Path(__file__).resolve().parent
 SOCKET = "SEMFED_WARM"
-"""The environment variable that tells ``bin/flwr-clientapp`` where the warm process listens."""
+"""The environment variable that tells the program in ``bin/`` where the warm process listens."""
 WARMING_S = 300.0
-"""SuperExec waits as long for the warm process, so that no message comes before it."""
+"""SuperExec waits as long for the warm process, so that no task comes before it."""
 LONGEST_DELAY_S = 60
 END_S = 10.0
 
@@ -35,17 +36,19 @@ class Warm:
 
     Parameters
     ----------
+    command : str
+        What it stands in for.
     socket : Path
         Where it listens once it is warm.
     """
 
-    def __init__(self, socket: Path) -> None:
-        self._socket, self._deaths = socket, 0
+    def __init__(self, command: str, socket: Path) -> None:
+        self._command, self._socket, self._deaths = command, socket, 0
         self._theirs, self._lifeline = os.pipe()  # at its end once this process has ended, whatever the reason
         self.process = self._start(0)
 
     def _start(self, delay: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", HERE / "server.py", self._socket, str(self._theirs), str(delay)]
+        command = [sys.executable, "-P", HERE / "server.py", self._command, self._socket, str(self._theirs), str(delay)]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[self._theirs])
 
     def await_ready(self) -> None:
@@ -53,7 +56,7 @@ class Warm:
         deadline = time.monotonic() + WARMING_S
         while not self._socket.exists() and self.process.poll() is None:
             if time.monotonic() > deadline:
-                print(f"no warm process within {WARMING_S:g} s: messages get their own", file=sys.stderr)
+                print(f"no warm process within {WARMING_S:g} s: Flower's own command is run", file=sys.stderr)
                 return
             time.sleep(0.1)
 
@@ -65,7 +68,7 @@ class Warm:
         self.process = self._start(delay)
 
     def end(self) -> None:
-        """Let it end its client processes and itself."""
+        """Let it end the processes that it forked, and itself."""
         os.close(self._lifeline)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(END_S)
@@ -73,10 +76,10 @@ class Warm:
         self.process.wait()
 
 
-def run(options: Sequence[str]) -> int:
-    """Run SuperExec with these options; return its exit status."""
+def run(command: str, options: Sequence[str]) -> int:
+    """Run SuperExec with these options, a command of Flower's being warm; return its exit status."""
     folder = Path(tempfile.mkdtemp(prefix="semfed-warm-"))
-    warm = Warm(folder / "socket")
+    warm = Warm(command, folder / "socket")
     try:
         warm.await_ready()
         if warm.process.returncode is not None:
@@ -109,4 +112,4 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1], sys.argv[2:]))

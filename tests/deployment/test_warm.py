@@ -24,9 +24,9 @@ from pathlib import Path
 from deployment.warm import server
 
 shared = []
-server.warm_up = lambda: lambda: exec(sys.argv[-1], {{"shared": shared}})
+server.warm_up = lambda name: lambda: exec(sys.argv[-1], {{"shared": shared}})
 server.why_not = lambda: None
-server.main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+server.main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
 """
 COLD = "#!/bin/sh\necho cold $SEMFED_MARK\n"
 SUPEREXEC = """#!/bin/sh
@@ -55,7 +55,7 @@ class Server:
     def __init__(self, folder: Path, programs: Path) -> None:
         self.socket, self.programs = folder / "socket", programs
         theirs, self.lifeline = os.pipe()
-        command = [sys.executable, "-P", "-c", STAND_IN, self.socket, str(theirs), "0"]
+        command = [sys.executable, "-P", "-c", STAND_IN, "flwr-clientapp", self.socket, str(theirs), "0"]
         self.process = subprocess.Popen(command, pass_fds=[theirs], stderr=subprocess.PIPE, text=True)
         os.close(theirs)
         until(self.socket.exists)
@@ -151,6 +151,14 @@ def test_a_warm_process_that_does_not_answer_is_left_and_does_not_do_it_a_second
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("name", server.IMPORTED)
+def test_there_is_a_program_for_every_command(warm: Server, name: str) -> None:
+    assert warm.send("import sys; print(sys.argv[0])", shim=WARM / "bin" / name)[0].endswith(f"/bin/{name}")
+    (warm.programs / name).write_text("#!/bin/sh\necho own $0")
+    (warm.programs / name).chmod(0o755)
+    assert warm.send("", shim=WARM / "bin" / name, SEMFED_WARM="")[0] == f"own {warm.programs / name}"
+
+
 def test_a_client_process_that_is_killed_is_told_of_and_costs_itself_only(warm: Server) -> None:
     warm.send("import os; os.kill(os.getpid(), 9)")
     assert warm.send("print('next')")[0] == "next"
@@ -182,14 +190,14 @@ class Supervised:
     """``superexec.py`` with the stand-in for the warm process, and the tests' SuperExec."""
 
     def __init__(self, folder: Path, programs: Path, source: str = STAND_IN) -> None:
-        shutil.copytree(WARM, folder / "warm", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(WARM, folder / "warm", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "warm" / "server.py").write_text(source)
         self.mark, self.scratch, self.log = folder / "mark", folder / "scratch", folder / "log"
         self.scratch.mkdir()
         environment = {**os.environ, "TMPDIR": str(self.scratch), "SEMFED_MARK": str(self.mark),
                        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}  # fmt: skip
         with self.log.open("w") as log:
-            command = [sys.executable, folder / "warm" / "superexec.py", "--insecure"]
+            command = [sys.executable, folder / "warm" / "superexec.py", "flwr-clientapp", "--insecure"]
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         until(lambda: "from" in self.log.read_text() or "cold" in self.log.read_text())
         self.family = psutil.Process(self.process.pid).children(recursive=True)
