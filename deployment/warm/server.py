@@ -100,18 +100,18 @@ def serve(path: Path, lifeline: int) -> Request | None:
 
 
 def _receive(connection: socket.socket) -> Request:
-    """Take over a message, if who asked still waits, with its standard input and outputs."""
+    """Take over what was asked for, with its standard input and outputs, or end if who asked has done it itself."""
     with connection:
-        connection.sendall(READY)
-        head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
-        if len(head) < 4:
-            os._exit(0)  # who asked has started a process itself
-        data, size = b"", int.from_bytes(head, "big")
-        while len(data) < size:
-            part = connection.recv(size - len(data))
-            if not part:
-                os._exit(0)
-            data += part
+        try:
+            connection.sendall(READY)
+            head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
+            size, data = int.from_bytes(head, "big"), b""
+            while len(data) < size and (part := connection.recv(size - len(data))):
+                data += part
+        except OSError:
+            os._exit(0)
+    if len(head) < 4 or len(data) < size:
+        os._exit(0)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
