@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export SEMFED_DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test long lint versions slow reproduce expected bench clean
+.PHONY: help install run test long containers lint versions slow reproduce expected bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,10 +25,13 @@ run: $(STAMP) ## Run the embedded scenario in Flower's simulation and show the r
 	$(BIN)/semfed run digits --engine flower
 
 test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
-	$(BIN)/pytest -m "not slow and not long"
+	$(BIN)/pytest -m "not slow and not long and not containers"
 
 long: $(STAMP) ## Run the proofs of minutes: equal numbers and faults on all engines, kills, deployment in network namespaces
 	$(BIN)/pytest -m "long and not slow"
+
+containers: $(STAMP) ## Run the deployment in a real container engine, which it brings along (root, Debian, 8 GB)
+	$(BIN)/pytest -m containers --durations=0
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff format --check .

@@ -1,9 +1,11 @@
 """Seconds per round in the deployment: the layout for one machine as processes in network namespaces, with TLS.
 
-    SEMFED_DATA=DIR python benchmarks/deployment.py [CASE ...]
+    SEMFED_DATA=DIR python benchmarks/deployment.py [--times N] [CASE ...]
 
 Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new
 process: that, not training, is what a round costs, times the number of messages that a node gets one after the other.
+Each case is run with client processes that are forked from a warm one, as the layouts have it, and with Flower's own,
+which import everything anew; N times in turn, so that a machine that others use, too, treats both alike.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import tomllib
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,12 +35,53 @@ CASES = {
     "iopm-federated": "arms='clustered' seeds='0' rounds=6",
     "mtoc-federated": "arms='clustered' seeds='0' rounds=2",
 }
-SHOWN = ("clients", "nodes", "messages_per_round", "seconds_per_round", "seconds_to_open")
+SHOWN = ("clients", "messages_per_round", "seconds_per_round", "seconds_per_round_cold", "warm_to_cold")
+WARM = {"superexec": "flwr-serverapp"}
+"""What is warm beside a SuperExec; ``flwr-clientapp`` beside all others."""
 
 
-def measure(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, Any]:
-    before = replies(rehearsal)
+def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) -> dict[str, Any]:
+    """Run a case warm and cold in turn; medians over all rounds."""
     load = os.getloadavg()[0]
+    warm, cold = [], []
+    for _ in range(times):
+        for runs in (cold, warm):
+            switch(rehearsal, to_warm=runs is warm)
+            runs.append(run_once(rehearsal, scenario, run_config))
+    seconds = {way: statistics.median(s for run in runs for s in run["rounds"]) for way, runs in
+               (("warm", warm), ("cold", cold))}  # fmt: skip
+    return {
+        "run_config": run_config,
+        "clients": warm[0]["clients"],
+        "nodes": warm[0]["nodes"],
+        "rounds": sum(len(run["rounds"]) for run in warm),
+        "messages_per_round": warm[0]["messages_per_round"],
+        "seconds_per_round": round(seconds["warm"], 2),
+        "seconds_per_round_cold": round(seconds["cold"], 2),
+        "warm_to_cold": round(seconds["warm"] / seconds["cold"], 3),
+        "seconds_to_open": round(statistics.median(run["open"] for run in warm), 2),
+        "seconds_to_open_cold": round(statistics.median(run["open"] for run in cold), 2),
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+    }
+
+
+def switch(rehearsal: Rehearsal, *, to_warm: bool) -> None:
+    """Start the SuperExecs again with a warm process each or without, and wait until they are up."""
+    for name, service in list(rehearsal.services.items()):
+        if name.startswith("superexec"):
+            command = WARM.get(name, "flwr-clientapp")
+            how = ("python", "/srv/warm/superexec.py", command) if to_warm else ("flower-superexec",)
+            options = [word for word in service.command if word.startswith("--")]
+            rehearsal.services[name] = replace(service, command=(*how, *options))
+            if name in rehearsal.processes:
+                rehearsal.kill(name)
+            before = len(rehearsal.log(name))
+            rehearsal.start(name)
+            rehearsal.await_log(name, "Starting Flower SuperExec", after=before)
+
+
+def run_once(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, Any]:
+    before = replies(rehearsal)
     run = rehearsal.submit(f"/srv/scenarios/{scenario}", run_config)
     status = rehearsal.finish(run, LIMIT_S)
     folder = rehearsal.folder(run)
@@ -51,14 +95,11 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, A
     nodes = sum(name.startswith("supernode-") for name in rehearsal.services)
     openings = nodes * (len(timings) - len(rounds))
     return {
-        "run_config": run_config,
         "clients": len(tomllib.loads((folder / "scenario.toml").read_text())["clients"]),
         "nodes": nodes,
-        "rounds": len(rounds),
+        "rounds": rounds,
         "messages_per_round": round((replies(rehearsal) - before - openings) / len(rounds), 2),
-        "seconds_per_round": round(statistics.median(rounds), 2),
-        "seconds_to_open": round(statistics.median(t["seconds"] for t in timings if t["round"] == 0), 2),
-        "load_before": round(load, 2),
+        "open": statistics.median(t["seconds"] for t in timings if t["round"] == 0),
     }
 
 
@@ -70,7 +111,9 @@ def replies(rehearsal: Rehearsal) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
-    names = parser.parse_args().cases or list(CASES)
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="how often each way; 1 by default")
+    given = parser.parse_args()
+    names = given.cases or list(CASES)
     unknown = set(names) - set(CASES)
     if unknown:
         parser.error(f"unknown cases: {', '.join(sorted(unknown))}")
@@ -81,10 +124,10 @@ def main() -> None:
         Rehearsal(Path(scratch), Path(data).resolve() if data else None) as rehearsal,
     ):
         rehearsal.up()
-        print(f"{'case':<20}" + "".join(f"{name.replace('_', ' '):>20}" for name in SHOWN))
+        print(f"{'case':<20}" + "".join(f"{name.replace('_', ' '):>24}" for name in SHOWN))
         for name in names:
-            measured[name] = measure(rehearsal, name, CASES[name])
-            print(f"{name:<20}" + "".join(f"{measured[name][key]:>20}" for key in SHOWN), flush=True)
+            measured[name] = measure(rehearsal, name, CASES[name], given.times)
+            print(f"{name:<20}" + "".join(f"{measured[name][key]:>24}" for key in SHOWN), flush=True)
             result = {
                 "name": "deployment",
                 "description": "Seconds per round with TLS and authentication; messages are those of all nodes",

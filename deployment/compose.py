@@ -1,12 +1,13 @@
 """Reads the compose files of this folder: the part of the compose specification that they use, and not more.
 
 Docker is not needed. What is understood: ``extends`` with a file, several files laid over each other, interpolation of
-``${NAME}``, ``${NAME:-default}`` and ``${NAME:?message}``, paths relative to the file that names them.
+``${NAME}``, ``${NAME:-default}`` and ``${NAME:?message}``, paths relative to the file that names them, mounts in both
+syntaxes.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import yaml
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 REPLACED = frozenset({"command", "entrypoint"})
 UNDERSTOOD = frozenset(
-    {"build", "command", "depends_on", "deploy", "environment", "extends", "extra_hosts", "image", "init",
-     "network_mode", "ports", "restart", "security_opt", "user", "volumes"}
+    {"build", "cap_drop", "command", "depends_on", "deploy", "environment", "extends", "extra_hosts", "healthcheck",
+     "image", "init", "network_mode", "networks", "ports", "pull_policy", "read_only", "restart", "security_opt",
+     "tmpfs", "user", "volumes"}
 )  # fmt: skip
 
 
@@ -31,6 +33,8 @@ class Mount:
     source: str
     target: str
     read_only: bool
+    made: bool = True
+    """Whether a folder that is not there is made, as Docker does, for root."""
 
     @property
     def named(self) -> bool:
@@ -48,6 +52,9 @@ class Service:
     environment: Mapping[str, str]
     mounts: tuple[Mount, ...]
     ports: tuple[str, ...]
+    networks: tuple[str, ...]
+    health: tuple[str, ...]
+    """The command that says whether it is up."""
     extra_hosts: Mapping[str, str]
     depends_on: Mapping[str, str]
     """From the service that has to be there first to the condition."""
@@ -101,7 +108,7 @@ def _interpolate(value: Any, variables: Mapping[str, str]) -> Any:
     if not isinstance(value, str):
         return value
 
-    def replace(match: re.Match[str]) -> str:
+    def given(match: re.Match[str]) -> str:
         name, kind, text = match.groups()
         if variables.get(name):
             return variables[name]
@@ -109,12 +116,17 @@ def _interpolate(value: Any, variables: Mapping[str, str]) -> Any:
             raise ComposeError(f"the variable {name} is not set: {text or 'no default'}")
         return str(text)
 
-    return VARIABLE.sub(replace, value)
+    return VARIABLE.sub(given, value)
 
 
-def _absolute(volume: str, base: Path) -> str:
-    source, rest = volume.split(":", 1)
-    return f"{(base / source).resolve() if '/' in source else source}:{rest}"
+def _absolute(volume: str | dict[str, Any], base: Path) -> Mount:
+    if isinstance(volume, str):
+        source, target, *options = volume.split(":")
+        mount = Mount(source, target, options == ["ro"])
+    else:
+        made = volume.get("bind", {}).get("create_host_path", True)
+        mount = Mount(volume["source"], volume["target"], volume.get("read_only", False), made)
+    return mount if mount.named else replace(mount, source=str((base / mount.source).resolve()))
 
 
 def _lay_over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,14 +143,15 @@ def _lay_over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _service(name: str, settings: Mapping[str, Any]) -> Service:
-    parts = [volume.split(":") for volume in settings.get("volumes", [])]
     return Service(
         name=name,
         image=settings.get("image", ""),
         command=tuple(str(word) for word in settings.get("command", ())),
         environment={key: str(value) for key, value in settings.get("environment", {}).items()},
-        mounts=tuple(Mount(source, target, options == ["ro"]) for source, target, *options in parts),
+        mounts=tuple(settings.get("volumes", ())),
         ports=tuple(settings.get("ports", ())),
+        networks=tuple(settings.get("networks", ())),
+        health=tuple(settings.get("healthcheck", {}).get("test", ())[1:]),
         extra_hosts=dict(entry.split(":", 1) for entry in settings.get("extra_hosts", ())),
         depends_on={key: value["condition"] for key, value in settings.get("depends_on", {}).items()},
         settings=settings,

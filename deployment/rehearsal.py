@@ -4,7 +4,7 @@
 
 A service gets its command, environment, mounts and host names from the compose files. Its file system is this machine's
 with a ``/srv`` of its own, which holds what the files mount there, and it cannot see other services' processes.
-Needs root, iproute2, util-linux, openssl, ssh-keygen and an installed semfed.
+Needs root, iproute2, util-linux and an installed semfed.
 """
 
 import json
@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from deployment.compose import Service, load
+from deployment.compose import Mount, Service, load
 from deployment.namespaces import Network
 
 HERE = Path(__file__).parent
@@ -68,11 +68,13 @@ class Rehearsal:
     ) -> None:
         self.scratch, self.place = scratch, place
         self.keys, self.runs = scratch / "keys", scratch / "runs"
-        (scratch / "no-data").mkdir()
+        for folder in ("keys", "runs", "no-data"):
+            (scratch / folder).mkdir()
         self.network = Network()
         self.services: dict[str, Service] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._variables = {
+            "SEMFED_USER": "0:0",
             "SEMFED_KEYS": str(self.keys),
             "SEMFED_RUNS": str(self.runs),
             "SEMFED_STATES": str(scratch / "states"),
@@ -91,8 +93,11 @@ class Rehearsal:
             variables = {"SEMFED_SERVER": hosts[0].address, **self._variables}
             for layout in self._layouts:
                 self.services |= load(layout, variables)
-            for name in self.services:
+            for name, service in self.services.items():
                 self.network.host(self.place(name))
+                for mount in service.mounts:
+                    if mount.target == "/srv/states":
+                        Path(mount.source).mkdir(parents=True)
         except BaseException:
             self.network.close()
             raise
@@ -223,6 +228,8 @@ class Rehearsal:
             self._start_after_others(other)
             if condition == "service_completed_successfully":
                 self._await_success(other)
+            elif condition == "service_healthy":
+                self._await_health(other)
         self.start(name)
         if service.settings.get("restart") != RESTARTED:
             self._await_success(name)
@@ -231,6 +238,14 @@ class Rehearsal:
         code = self.processes[name].wait(READY_S)
         if code:
             raise RehearsalError(f"{name} ended with {code}: {self.log(name)[-2000:]}")
+
+    def _await_health(self, name: str) -> None:
+        """Wait until the command that the layout says finds a service up."""
+        service, deadline = self.services[name], time.monotonic() + READY_S
+        while self._spawn(service, service.health, f"{name}.health").wait(READY_S):
+            if time.monotonic() > deadline:
+                raise RehearsalError(f"{name} was not up within {READY_S:g} s: {self.log(name)[-2000:]}")
+            time.sleep(1.0)
 
     def _spawn(
         self,
@@ -245,7 +260,7 @@ class Rehearsal:
         script = ["set -e", "mount -t tmpfs tmpfs /srv", "mkdir /srv/home /srv/state",
                   f"mount --bind {shlex.quote(str(hosts))} /etc/hosts"]  # fmt: skip
         for mount in service.mounts:
-            source = (mounts or {}).get(mount.target) or self._source(mount.source, named=mount.named)
+            source = (mounts or {}).get(mount.target) or self._source(mount)
             here, there = shlex.quote(str(source)), shlex.quote(mount.target)
             script.append(f"touch {there}" if source.is_file() else f"mkdir -p {there}")
             script.append(f"mount --bind {here} {there}")
@@ -254,6 +269,7 @@ class Rehearsal:
         script += ["cd /srv/home", f"exec {shlex.join(command)}"]
         environment = {
             "HOME": "/srv/home",
+            "TMPDIR": "/srv/home",
             "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
             "LANG": "C.UTF-8",
             **service.environment,
@@ -270,13 +286,14 @@ class Rehearsal:
             )
 
     def _host_names(self, service: Service) -> str:
-        """Return ``/etc/hosts``: who else is in the service's layout, and what the layout adds."""
+        """Return ``/etc/hosts``: who else is in the service's networks, and what the layout adds."""
         own = self.place(service.name)
         lines = ["127.0.0.1 localhost"]
         for name in self._layout_of(service.name):
-            place = self.place(name)
-            address = "127.0.0.1" if place == own else self.network.hosts[place].address
-            lines.append(f"{address} {name}")
+            if name == service.name or set(self.services[name].networks) & set(service.networks):
+                place = self.place(name)
+                address = "127.0.0.1" if place == own else self.network.hosts[place].address
+                lines.append(f"{address} {name}")
         lines += [f"{address} {name}" for name, address in service.extra_hosts.items()]
         return "\n".join(lines) + "\n"
 
@@ -287,9 +304,11 @@ class Rehearsal:
                 return members
         raise RehearsalError(f"no layout has a service {name!r}")
 
-    def _source(self, source: str, *, named: bool) -> Path:
-        path = self.scratch / "volumes" / source if named else Path(source)
-        if named or not path.exists():  # as Docker does
+    def _source(self, mount: Mount) -> Path:
+        path = self.scratch / "volumes" / mount.source if mount.named else Path(mount.source)
+        if not path.exists() and not mount.made:
+            raise RehearsalError(f"{path} is not there")
+        if mount.named or not path.exists():
             path.mkdir(parents=True, exist_ok=True)
         return path
 

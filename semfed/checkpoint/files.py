@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ SCHEMA = 1
 """Version of everything that checkpoints write; another one is refused."""
 
 
-def write(path: Path, data: bytes, *, sync: bool = True) -> None:
+def write(path: Path, data: bytes, *, sync: bool = True, private: bool = False) -> None:
     """Write a file so that a reader, or a crash, finds the old or the new content, never a part.
 
     Parameters
@@ -34,6 +35,8 @@ def write(path: Path, data: bytes, *, sync: bool = True) -> None:
     data : bytes
     sync : bool, default True
         Wait until the disk has it: after a power failure, too, it is there before whatever is written next.
+    private : bool, default False
+        Nobody but its owner may read it, from the first byte on.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def write(path: Path, data: bytes, *, sync: bool = True) -> None:
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with scratch.open("wb") as file:
+        with open(scratch, "wb", opener=partial(os.open, mode=0o600 if private else 0o666)) as file:
             file.write(data)
             file.flush()
             if sync:

@@ -5,10 +5,8 @@ Public is what Flower's API reference lists: ``flwr.app``, ``flwr.serverapp``, `
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import requires, version
 from typing import Any
 
 from flwr.app import Array, Error, Message
@@ -29,22 +27,6 @@ SERVER = 1
 """Node id of the server, as Flower numbers it."""
 DEAD_ACTOR = "ActorDiedError"
 """Flower's simulation leaves a dead Ray actor in its pool, where it fails at once whatever it is given."""
-
-
-def untested_version() -> str | None:
-    """Say in a sentence that the installed Flower is none of those that this package declares, None if it is one."""
-    found = version("flwr")
-    declared = next(text for text in requires("semfed") or () if re.match(r"flwr(?![\w-])", text))
-    bounds = re.findall(r"(>=|<)\s*([\d.]+)", declared.partition(";")[0])
-    fits = {">=": lambda bound: _numbers(found) >= bound, "<": lambda bound: _numbers(found) < bound}
-    if all(fits[sign](_numbers(bound)) for sign, bound in bounds):
-        return None
-    tested = ",".join(sign + bound for sign, bound in sorted(bounds, reverse=True))
-    return f"flwr {found} has not been tested with semfed: if something fails, install 'flwr[simulation]{tested}'"
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", text)))
 
 
 @contextmanager

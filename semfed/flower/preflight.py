@@ -1,16 +1,13 @@
 """What can be checked before any training: strategies, data, tasks, partitions, devices."""
 
-from logging import WARNING
 from pathlib import Path
 
 import torch
-from flwr.common import log
 
 from semfed.data import tasks
 from semfed.errors import DataError, ScenarioError
 from semfed.events.metrics import declared_in
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.compat import untested_version
 from semfed.flower.server import fitting
 from semfed.flower.trial import Trial
 from semfed.models.base import require_width
@@ -70,9 +67,6 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
     CheckpointError
         If a strategy does not say what it keeps between rounds.
     """
-    untested = untested_version()
-    if untested is not None:
-        log(WARNING, untested)
     cache = cache or ProcessCache()
     cpu = torch.device("cpu")
     seen = set()

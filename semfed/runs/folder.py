@@ -115,9 +115,9 @@ def note_error(folder: Path, heading: str, text: str) -> None:
         file.write(f"--- {heading}\n{text.strip()}\n\n")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file so that a reader, or a crash, sees the old or the new content, never a part."""
-    files.write(path, text.encode())
+    files.write(path, text.encode(), private=private)
 
 
 def each_line(path: Path) -> Iterator[str]:

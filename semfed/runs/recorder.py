@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from semfed.runs.history import History, told_clearly
 from semfed.runs.summary import of_folder
 from semfed.scenario import Scenario
 
+SECRET = re.compile(r"--?[\w-]*(token|secret|password|credential)[\w-]*", re.IGNORECASE)
+"""Options whose value is nobody's business, such as the token by which Flower's process of a run commands nodes."""
 PACKAGES = ("semfed", "flwr", "ray", "torch", "torchvision", "numpy", "scikit-learn", "pydantic")
 
 
@@ -76,7 +79,7 @@ class Recorder(Callback):
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
         folders.write_metrics(self.folder, folders.declarations(scenario))
-        folders.write_atomically(path, strict_json.dumps(described, indent=2) + "\n")
+        folders.write_atomically(path, strict_json.dumps(described, indent=2) + "\n", private=True)
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise
 
@@ -133,6 +136,17 @@ def write_summary(folder: Path, error: BaseException | None) -> None:
     folders.write_atomically(folder / folders.SUMMARY, strict_json.dumps(summary, indent=2) + "\n")
 
 
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command with ``***`` in the place of tokens and the like."""
+    shown, hide = list[str](), False
+    for word in arguments:
+        option, equals, _ = word.partition("=")
+        secret = SECRET.fullmatch(option) is not None
+        shown.append("***" if hide else f"{option}=***" if secret and equals else word)
+        hide = secret and not equals
+    return shown
+
+
 def environment(engine: str, digest: str) -> dict[str, Any]:
     """Describe where and with what a run is made."""
     versions: dict[str, str | None] = {}
@@ -145,7 +159,7 @@ def environment(engine: str, digest: str) -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "engine": engine,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])]),
         "scenario_sha256": digest,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from deployment.compose import ComposeError, Service, load
@@ -28,7 +29,8 @@ LAYOUTS = {
     "insecure": [*ONE, FOLDER / "insecure.yml"],
     "gpu": [*ONE, FOLDER / "gpu.yml"],
 }
-GIVEN = {"SEMFED_SERVER": "192.0.2.1"}
+GIVEN = {"SEMFED_SERVER": "192.0.2.1", "SEMFED_USER": "1000:1000"}
+WRAPPED = {"/srv/supernode.py": "flower-supernode", "/srv/warm/superexec.py": "flower-superexec"}
 
 
 def layout(name: str, variables: Mapping[str, str] = GIVEN) -> dict[str, Service]:
@@ -37,6 +39,12 @@ def layout(name: str, variables: Mapping[str, str] = GIVEN) -> dict[str, Service
 
 def option(service: Service, name: str) -> str:
     return next(word.split("=", 1)[1] for word in service.command if word.startswith(f"--{name}="))
+
+
+def program(service: Service) -> str:
+    """Return Flower's program that a service runs, directly or through one of the project's."""
+    first, *rest = service.command
+    return WRAPPED.get(rest[0], rest[0]) if first == "python" else first
 
 
 @cache
@@ -57,9 +65,9 @@ def test_they_are_what_the_compose_specification_allows() -> None:
 def test_every_option_is_one_of_the_installed_flower(name: str) -> None:
     checked = 0
     for service in layout(name).values():
-        if service.command[0].startswith("flower-"):
-            known = set(re.findall(r"--[a-z-]+", help_of(service.command[0])))
-            assert {word.split("=")[0] for word in service.command[1:]} <= known
+        if program(service).startswith("flower-"):
+            known = set(re.findall(r"--[a-z-]+", help_of(program(service))))
+            assert {word.split("=")[0] for word in service.command if word.startswith("-")} <= known
             checked += 1
     assert checked
 
@@ -67,20 +75,20 @@ def test_every_option_is_one_of_the_installed_flower(name: str) -> None:
 @pytest.mark.parametrize("name", ["one", "server", "clients", "gpu"])
 def test_tls_and_authentication_are_on_unless_it_is_asked_otherwise(name: str) -> None:
     for service in layout(name).values():
-        program, options = service.command[0], {word.split("=")[0] for word in service.command[1:]}
+        options = {word.split("=")[0] for word in service.command[1:]}
         assert "--insecure" not in options
-        if program == "flower-superlink":
+        if program(service) == "flower-superlink":
             assert {"--enable-supernode-auth", "--ssl-certfile", "--superexec-auth-secret-file"} <= options
-        if program == "flower-supernode":
+        if program(service) == "flower-supernode":
             needed = {"--root-certificates", "--auth-supernode-private-key", "--ssl-certfile"}
             assert needed | {"--superexec-auth-secret-file"} <= options
-        if program == "flower-superexec":
+        if program(service) == "flower-superexec":
             assert {"--root-certificates", "--superexec-auth-secret-file"} <= options
 
 
 def test_the_insecure_overlay_leaves_no_part_half_secured() -> None:
     for service in layout("insecure").values():
-        if service.command[0].startswith("flower-"):
+        if program(service).startswith("flower-"):
             assert "--insecure" in service.command
             assert not [word for word in service.command if "ssl" in word or "auth" in word or "certificates" in word]
 
@@ -88,11 +96,11 @@ def test_the_insecure_overlay_leaves_no_part_half_secured() -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_addresses_and_ports_agree(name: str) -> None:
     services = layout(name)
-    port = option(load(ONE)["superlink"], "port")
+    port = option(layout("one")["superlink"], "port")
     for service in services.values():
-        if service.command[0] == "flower-supernode":
+        if program(service) == "flower-supernode":
             assert option(service, "superlink") == f"superlink:{port}"
-        if service.command[0] == "flower-superexec":
+        if program(service) == "flower-superexec":
             host, own = option(service, "runtime-api-address").split(":")
             assert option(services[host], "port") == own
             assert set(service.depends_on) == {host}
@@ -110,13 +118,53 @@ def test_nobody_sees_the_keys_of_others() -> None:
     for name in ("one", "server", "clients"):
         for service in layout(name, {**GIVEN, "SEMFED_KEYS": "/keys"}).values():
             seen = {mount.source for mount in service.mounts if mount.source.startswith("/keys")}
-            number = service.name.rsplit("-", 1)[-1]
-            if service.name == "keys":
-                assert seen == {"/keys"}
-            elif number.isdigit():
-                assert seen == {f"/keys/supernode-{number}"}
-            else:
-                assert seen == {"/keys/control" if service.name == "control" else "/keys/superlink"}
+            assert seen == {"/keys" if service.name == "keys" else f"/keys/{service.name}"}
+
+
+@pytest.mark.parametrize("name", ["one", "clients"])
+def test_apps_of_clients_reach_their_own_supernode_only(name: str) -> None:
+    services = layout(name)
+    networks = yaml.safe_load(LAYOUTS[name][0].read_text())["networks"]
+    for number in "123":
+        own = f"node-{number}"
+        assert services[f"superexec-{number}"].networks == (own,)
+        assert networks[own] == {"internal": True}
+        members = {other.name for other in services.values() if own in other.networks}
+        assert members == {f"superexec-{number}", f"supernode-{number}"}
+
+
+@pytest.mark.parametrize("name", ["one", "server"])
+def test_the_app_of_the_server_reaches_the_superlink_only(name: str) -> None:
+    services = layout(name)
+    assert yaml.safe_load(LAYOUTS[name][0].read_text())["networks"]["server"] == {"internal": True}
+    assert services["superexec"].networks == services["control"].networks == ("server",)
+    assert {other.name for other in services.values() if "server" in other.networks} == {
+        "superlink", "superexec", "control"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_container_can_do_as_little_as_possible(name: str) -> None:
+    for service in layout(name).values():
+        assert service.settings["user"] == "1000:1000"
+        assert service.settings["read_only"] is True
+        assert service.settings["cap_drop"] == ["ALL"]
+        assert service.settings["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_one_service_builds_the_image_and_no_other_pulls_it(name: str) -> None:
+    services = layout(name).values()
+    builds = [service.settings["build"] for service in services if "build" in service.settings]
+    assert builds == [load(ONE, GIVEN)["keys"].settings["build"]]
+    assert all(service.settings["pull_policy"] == "never" for service in services)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_no_folder_that_is_written_to_is_made_for_root(name: str) -> None:
+    written = {mount.target: mount.made for service in layout(name).values() for mount in service.mounts
+               if not (mount.read_only or mount.named or mount.source.endswith("/control"))}  # fmt: skip
+    assert written
+    assert not any(written.values())
 
 
 @pytest.mark.parametrize("name", ["one", "clients", "insecure"])
@@ -147,7 +195,7 @@ def test_one_variable_pins_the_version() -> None:
     for name in LAYOUTS:
         services = layout(name, {**GIVEN, "FLWR_VERSION": "9.9.9"}).values()
         assert {service.image for service in services} == {"semfed:9.9.9"}
-        assert all(s.settings["build"]["args"] == {"FLWR_VERSION": "9.9.9"} for s in services)
+        assert [s.settings["build"]["args"] for s in services if "build" in s.settings] == [{"FLWR_VERSION": "9.9.9"}]
 
 
 def test_every_client_process_gets_the_gpus_of_the_overlay() -> None:
@@ -156,9 +204,16 @@ def test_every_client_process_gets_the_gpus_of_the_overlay() -> None:
     assert with_gpu == {name for name in services if re.fullmatch(r"superexec-\d+", name)}
 
 
-def test_the_server_has_to_be_named_on_the_clients_machine() -> None:
-    with pytest.raises(ComposeError, match="SEMFED_SERVER is not set: the IP address of the server's machine"):
-        layout("clients", {})
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("SEMFED_SERVER", "SEMFED_SERVER is not set: the IP address of the server's machine"),
+        ("SEMFED_USER", "SEMFED_USER is not set: write SEMFED_USER=.* into .env beside the compose file"),
+    ],
+)
+def test_what_has_to_be_said_is_asked_for(missing: str, message: str) -> None:
+    with pytest.raises(ComposeError, match=message):
+        layout("clients", {name: value for name, value in GIVEN.items() if name != missing})
 
 
 def test_what_the_reader_does_not_understand_is_an_error(tmp_path: Path) -> None:
@@ -168,22 +223,35 @@ def test_what_the_reader_does_not_understand_is_an_error(tmp_path: Path) -> None
         load([file])
 
 
-def test_keys_are_made_once_and_certificates_name_their_service(tmp_path: Path) -> None:
-    for program in ("openssl", "ssh-keygen"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is needed")
-    make = ["sh", FOLDER / "make-keys.sh", tmp_path / "keys", "2"]
-    subprocess.run(make, check=True, capture_output=True)
-    first = {path: path.read_bytes() for path in (tmp_path / "keys").rglob("*") if path.is_file()}
-    subprocess.run(make, check=True, capture_output=True)
-    assert {path: path.read_bytes() for path in first} == first
+def test_the_image_is_made_of_the_package_and_nothing_else() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
+    assert (lines[0], lines[-1]) == ("*", "**/__pycache__")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {Path(folder).parts[0] for folder in project["tool"]["setuptools"]["package-dir"].values()}
+    needed |= {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+    assert set(lines[1:-1]) == {f"!{name}" for name in (*needed, "deployment/requirements.txt")}
 
-    for name in ("superlink", "supernode-1", "supernode-2"):
-        own = tmp_path / "keys" / name
-        verify = ["openssl", "verify", "-purpose", "sslserver", "-verify_hostname", name, "-CAfile", own / "ca.crt"]
-        subprocess.run([*verify, own / "server.crt"], check=True, capture_output=True)
-        assert subprocess.run([*verify[:5], "other", *verify[6:], own / "server.crt"], check=False).returncode
-        assert (own / "server.key").stat().st_mode & 0o077 == 0
-        assert not (own / "ca.key").exists()
-    secrets = [(tmp_path / "keys" / name / "superexec.secret").read_text() for name in ("superlink", "supernode-1")]
-    assert secrets[0] != secrets[1]
+
+def test_versions_in_the_image_are_exact_and_those_that_the_project_asks_for() -> None:
+    lines = (FOLDER / "requirements.txt").read_text().splitlines()
+    exact = {r.name: str(r.specifier) for r in (Requirement(line) for line in lines if not line.startswith("#"))}
+    assert all(re.fullmatch("==[^,*]+", specifier) for specifier in exact.values())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for wanted in map(Requirement, project["project"]["dependencies"] + project["build-system"]["requires"]):
+        if wanted.name != "flwr":  # FLWR_VERSION
+            assert wanted.specifier.contains(exact[wanted.name.lower()].removeprefix("==")), wanted
+
+
+def test_dependencies_are_installed_before_the_source_is_there() -> None:
+    steps = re.findall("^(COPY|RUN) (.*)", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    assert steps[0] == ("COPY", "deployment/requirements.txt /tmp/")
+    assert steps[1][1].startswith("pip install")
+    assert steps[2] == ("COPY", ". /tmp/semfed")
+    assert "--no-deps --no-build-isolation" in steps[3][1]
+
+
+def test_what_has_to_be_set_is_in_the_example() -> None:
+    shown = (FOLDER / "example.env").read_text()
+    asked = {name for file in FILES for name in re.findall(r"\$\{(\w+):\?", file.read_text())}
+    assert asked == {"SEMFED_SERVER", "SEMFED_USER"}
+    assert asked <= set(re.findall(r"^#? ?(\w+)=", shown, re.MULTILINE))

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deployment.rehearsal import HERE, Rehearsal
+from deployment.make_keys import make, make_node_key
+from deployment.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.long
 LIMIT_S = 1500.0
@@ -43,9 +43,7 @@ def test_a_supernode_that_is_killed_and_comes_back_costs_its_own_clients_only(on
 def test_a_supernode_that_is_not_registered_is_refused(one_machine: Rehearsal, tmp_path: Path) -> None:
     stranger = tmp_path / "keys"
     shutil.copytree(one_machine.keys / "supernode-2", stranger)
-    for name in ("node", "node.pub"):
-        (stranger / name).unlink()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", stranger / "node"], check=True)
+    make_node_key(stranger)
     one_machine.kill("supernode-2")
     before = len(one_machine.log("supernode-2"))
     one_machine.start("supernode-2", mounts={"/srv/keys": stranger})
@@ -58,7 +56,8 @@ def test_a_supernode_that_is_not_registered_is_refused(one_machine: Rehearsal, t
 
 def test_a_server_with_a_certificate_of_another_authority_is_refused(one_machine: Rehearsal, tmp_path: Path) -> None:
     """A SuperNode that trusts another authority does not talk to the SuperLink: it takes it for an impostor."""
-    subprocess.run(["sh", HERE / "make-keys.sh", tmp_path / "other", "1"], check=True, capture_output=True)
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "other", 1)
     wrong = tmp_path / "keys"
     shutil.copytree(one_machine.keys / "supernode-1", wrong)
     shutil.copy(tmp_path / "other" / "ca.crt", wrong / "ca.crt")

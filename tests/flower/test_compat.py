@@ -4,16 +4,13 @@ import ast
 import importlib
 import subprocess
 import sys
-import tomllib
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
 
-from semfed.flower import arrays, compat, preflight
-from semfed.scenario import Scenario
+from semfed.flower import arrays, compat
 
 ROOT = Path(__file__).parents[2]
 COMPAT = Path("semfed/flower/compat.py")
@@ -116,36 +113,6 @@ def test_the_servers_side_and_the_protocol_need_no_torch() -> None:
     code = f"import importlib, sys\nfor name in {names}:\n {check}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("installed", "fits"), [("1.41.0", True), ("1.41.7", True), ("1.42.0", False), ("1.40.9", False), ("2.0", False)]
-)
-def test_another_version_is_told_in_a_sentence(installed: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat, "version", lambda name: installed)
-    monkeypatch.setattr(compat, "requires", lambda name: ["flwr-datasets>=0.5", "flwr[simulation]<1.42,>=1.41"])
-    told = (
-        f"flwr {installed} has not been tested with semfed: if something fails, install 'flwr[simulation]>=1.41,<1.42'"
-    )
-    assert compat.untested_version() == (None if fits else told)
-
-
-def test_the_range_is_the_projects() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (declared,) = [text for text in project["dependencies"] if text.startswith("flwr")]
-    bounds = {part.strip() for part in declared.removeprefix("flwr[simulation]").split(",")}
-    assert all(part.startswith((">=", "<")) for part in bounds), "compat.untested_version knows these two signs"
-    assert metadata.version("flwr").startswith("1.")
-    assert compat.untested_version() is None
-
-
-def test_a_run_says_it_before_it_starts(
-    digits: Scenario, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(preflight, "untested_version", lambda: "flwr 9 has not been tested")
-    monkeypatch.setattr("flwr.common.logger.FLOWER_LOGGER.propagate", True)
-    preflight.check(digits, None)
-    assert [r.getMessage() for r in caplog.records if r.name == "flwr"] == ["flwr 9 has not been tested"]
 
 
 def test_messages_can_be_made_inside_and_get_numbers() -> None:

@@ -17,13 +17,13 @@ import semfed
 from semfed.cli import app
 from semfed.errors import SemfedError
 from semfed.flower import preflight
-from semfed.flower.client.cache import Worker
+from semfed.flower.client.cache import ProcessCache
 from semfed.scenario import Scenario, overrides
 
 from .bases import BASES, write_data
 from .mutations import KEYS, NUMBERS, SCALARS, SEEDS, TEXTS, VALUES, mutated, paths
 
-WORKER = Worker()
+WORKER = ProcessCache()
 SMALL = [make() for make in BASES.values()]
 
 
