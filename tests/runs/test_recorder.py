@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from semfed.experiment.recorder import without_secrets
 
 import semfed
+from semfed.runs.recorder import without_secrets
 
 
 @pytest.mark.parametrize(
