@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 RECORD, CONSTRAINTS = ROOT / "benchmarks" / "versions.json", ROOT / "constraints.txt"
 SUITE = (
-    "tests/test_scenario.py", "tests/test_overrides.py", "tests/test_plugins.py", "tests/channels", "tests/models",
-    "tests/flower", "tests/strategies", "tests/runs/test_cli.py", "tests/runs/test_api.py",
+    "tests/scenario", "tests/channels", "tests/models", "tests/flower", "tests/strategies",
+    "tests/runs/test_cli.py", "tests/runs/test_api.py",
     "tests/engine/ray/test_grid.py::test_any_number_of_workers_gives_the_same_numbers",
     "tests/engine/ray/test_grid.py::test_other_systems_give_the_same_numbers",
     "tests/engine/test_flower_simulation.py::test_the_same_numbers_as_in_process",

@@ -13,10 +13,10 @@ from flwr.serverapp.strategy import FedAdam
 from safetensors.numpy import load_file
 
 import semfed
-from semfed import overrides
 from semfed import scenario as scenarios
 from semfed.errors import CheckpointError
 from semfed.flower.server.resume import memory, require_word
+from semfed.scenario import overrides
 
 FLOWERS = "flwr.serverapp.strategy:"
 SAMPLED = {"fraction_train": 0.5, "fraction_evaluate": 0.5}

@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import semfed
-from semfed import overrides
 from semfed.cli import app
 from semfed.errors import SemfedError
 from semfed.flower import preflight
-from semfed.flower.client.cache import Worker
-from semfed.scenario import Scenario
+from semfed.flower.client.cache import ProcessCache
+from semfed.scenario import Scenario, overrides
 
 from .bases import BASES, write_data
 from .mutations import KEYS, NUMBERS, SCALARS, SEEDS, TEXTS, VALUES, mutated, paths
 
-WORKER = Worker()
+WORKER = ProcessCache()
 SMALL = [make() for make in BASES.values()]
 
 
