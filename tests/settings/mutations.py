@@ -8,8 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from semfed import plugins
-from semfed.scenario import Scenario, built_in, read
+from semfed.scenario import Scenario, built_in, plugins, read
 from semfed.scenario.settings import StrictModel
 
 from .bases import BASES
