@@ -162,6 +162,9 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings["fraction_train"] == 1.0
 
 
+PLAIN = bases.BASES["plain"]()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -185,6 +188,10 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
         ({"sweep": 5}, "sweep = 5: give PATH=VALUE,VALUE,..., or a mapping"),
         ({"sweep": {"channel.snr_db": 5}}, "sweep of channel.snr_db = 5: give several values"),
         ({"sweep": {"channel.snr_db": "5"}}, "sweep of channel.snr_db = '5': give several values"),
+        (
+            {"scenario": PLAIN | {"arms": [{"name": "a", "training": {"lr": None}}]}},
+            "training.lr is None, which no file",
+        ),
         ({"out": 5}, "out = 5: give a path"),
         ({"out": "a\0b"}, "out = 'a\\x00b': give a path"),
         ({"resume": 5}, "resume = 5: give a path"),
