@@ -190,7 +190,7 @@ PLAIN = bases.BASES["plain"]()
         ({"sweep": {"channel.snr_db": "5"}}, "sweep of channel.snr_db = '5': give several values"),
         (
             {"scenario": PLAIN | {"arms": [{"name": "a", "training": {"lr": None}}]}},
-            "training.lr is None, which no file",
+            "training.lr is None, which no",
         ),
         ({"out": 5}, "out = 5: give a path"),
         ({"out": "a\0b"}, "out = 'a\\x00b': give a path"),
