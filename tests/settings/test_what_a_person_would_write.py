@@ -45,6 +45,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"channel.uses": 100_000_000_000}, "less than or equal to 1000000"),
     ({"training.lr": float("inf")}, "training.lr = inf: Input should be a finite number"),
     ({"training.device": "mps"}, "training.device = 'mps': Apple's GPUs are not supported"),
+    ({"headline": "accuracy"}, "headline = 'accuracy': write the metric as the history does, such as"),
     ({"training.device": "gpu"}, "training.device = 'gpu': no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'"),
     ({"name": "Größe"}, "name = 'Größe': files are called by it: use the letters A to Z"),
     ({"learner": "split", "strategy": "fedavg"}, "learner 'split' has no method 'fit'"),
