@@ -90,11 +90,17 @@ def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     Raises
     ------
     RunFolderError
-        If it is not a run folder.
+        If it is not a run folder, or a damaged one.
     """
     if not os.path.isfile(folder / folders.SCENARIO):
         raise RunFolderError(f"'{folder}' is not a run folder: it holds no {folders.SCENARIO}")
-    scenario = read(folder / folders.SCENARIO)
+    try:
+        return _figures(folder, read(folder / folders.SCENARIO))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # of tables that are no scenario's
+        raise RunFolderError(f"'{folder}' is damaged ({error!r}): repeat the run") from error
+
+
+def _figures(folder: Path, scenario: Mapping[str, Any]) -> dict[str, Callable[[], Figure]]:
     metrics = folders.read_metrics(folder)
     summary = of_folder(folder)
     by_arm = curves(folders.each_record(folder), metrics)

@@ -1,10 +1,10 @@
 """What a scenario compares: its arms, and what they change."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from semfed.scenario.settings import StrictModel
 
@@ -26,10 +26,25 @@ class Arm(StrictModel):
 
     name: FileName
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        for path in _unset(self.changes):
+            raise ValueError(f"{path} is None, which no file of a scenario can hold: leave it out")
+        return self
+
     @property
     def changes(self) -> dict[str, Any]:
         """The tables that this arm replaces or amends."""
         return dict(self.model_extra or {})
+
+
+def _unset(value: Any, here: str = "") -> Iterator[str]:
+    """Yield the paths of what is None inside tables and lists."""
+    if value is None:
+        yield here.removeprefix(".")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in items:
+        yield from _unset(item, f"{here}.{key}")
 
 
 class Sweep(StrictModel):

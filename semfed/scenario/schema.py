@@ -31,7 +31,7 @@ class Scenario(StrictModel):
     description: str = ""
     rounds: int = Field(ge=1, le=10_000_000)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
-    headline: str = Field(default="", pattern=r"^([^/]+/[^/]+)?$")
+    headline: str = ""
     """The metric by which arms are compared: tables, figures and the display of progress show it. Unset, it is the one
     that is customary with the learner, such as ``accuracy/average``; a client that declares none has its loss."""
     timeout_s: float = Field(default=3600.0, gt=0)
@@ -55,6 +55,14 @@ class Scenario(StrictModel):
     sweep: Sweep | None = None
     _arms: "tuple[Scenario, ...]" = PrivateAttr(())
     """The arms' complete scenarios, made whenever a scenario is validated, so for every copy with other values too."""
+
+    @field_validator("headline")
+    @classmethod
+    def _is_a_metric(cls, value: str) -> str:
+        quantity, slash, part = value.partition("/")
+        if value and not (quantity and slash and part and "/" not in part):
+            raise ValueError("write the metric as the history does, such as 'accuracy/average'")
+        return value
 
     @field_validator("clients", mode="before")
     @classmethod

@@ -112,7 +112,7 @@ def test_any_image_folder(examples: int, tmp_path: Path) -> None:
     explore(check, examples)
 
 
-@amount(10, 400)
+@amount(6, 60)
 def test_any_run_folder(examples: int, tmp_path: Path) -> None:
     """A run folder that something has damaged is drawn, resumed, or refused."""
     changes = {"rounds": 1, "training": {"epochs": 1}}

@@ -45,6 +45,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"channel.uses": 100_000_000_000}, "less than or equal to 1000000"),
     ({"training.lr": float("inf")}, "training.lr = inf: Input should be a finite number"),
     ({"training.device": "mps"}, "training.device = 'mps': Apple's GPUs are not supported"),
+    ({"headline": "accuracy"}, "headline = 'accuracy': write the metric as the history does, such as"),
     ({"training.device": "gpu"}, "training.device = 'gpu': no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'"),
     ({"name": "Größe"}, "name = 'Größe': files are called by it: use the letters A to Z"),
     ({"learner": "split", "strategy": "fedavg"}, "learner 'split' has no method 'fit'"),
@@ -162,6 +163,9 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings["fraction_train"] == 1.0
 
 
+PLAIN = bases.BASES["plain"]()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -185,6 +189,10 @@ def test_a_stock_strategy_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> 
         ({"sweep": 5}, "sweep = 5: give PATH=VALUE,VALUE,..., or a mapping"),
         ({"sweep": {"channel.snr_db": 5}}, "sweep of channel.snr_db = 5: give several values"),
         ({"sweep": {"channel.snr_db": "5"}}, "sweep of channel.snr_db = '5': give several values"),
+        (
+            {"scenario": PLAIN | {"arms": [{"name": "a", "training": {"lr": None}}]}},
+            "training.lr is None, which no",
+        ),
         ({"out": 5}, "out = 5: give a path"),
         ({"out": "a\0b"}, "out = 'a\\x00b': give a path"),
         ({"resume": 5}, "resume = 5: give a path"),
