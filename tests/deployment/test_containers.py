@@ -212,7 +212,7 @@ def test_every_container_reads_its_own_keys(one: Machine, service: str, keys: st
 def reaches(machine: Machine, service: str, host: str, port: int) -> bool:
     program = f"import socket; socket.create_connection(({host!r}, {port}), 3)"
     out = machine.type(f"docker compose exec -T {service} python -c {shlex.quote(program)}", check=False)
-    assert not out or "Error" in out, out
+    assert not out or re.search("TimeoutError|ConnectionRefusedError|gaierror", out), out
     return not out
 
 
@@ -275,8 +275,7 @@ def test_a_warm_process_that_is_killed_in_a_run_is_started_again(
     assert one.type(f"docker compose exec -T superexec-1 python -c {shlex.quote(find)}").split() not in ([], pids)
 
 
-def test_the_last_command_leaves_no_container(one: Machine, reference: Callable[[int], Path]) -> None:
-    reference(1), reference(2)  # while the image is in use
+def test_the_last_command_leaves_no_container(one: Machine) -> None:
     _, (_, commands), *_ = blocks("One machine")
     assert commands.startswith("docker compose down")
     one.type(commands)
@@ -315,15 +314,13 @@ def test_the_commands_for_two_machines_give_the_same_run_folder(
 def test_the_superlink_is_restarted_in_the_middle_of_a_run(
     two: tuple[Machine, Machine], reference: Callable[[int], Path]
 ) -> None:
-    server, clients = two
+    server, _ = two
     compose = "docker compose -f server.yml"
     run = server.submit(compose, LONGER)
     server.await_round(run, 1)
-    before = len(clients.type("docker compose -f clients.yml logs supernode-1", folder="deployment"))
     server.type(f"{compose} restart superlink", folder="deployment")
     assert server.finish(compose, run) == "finished:completed"
     same(server.run_folder(run), reference(2))
-    assert before
 
 
 def test_a_supernode_that_is_not_registered_is_refused(two: tuple[Machine, Machine]) -> None:

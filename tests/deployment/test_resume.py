@@ -31,6 +31,7 @@ def test_a_killed_run_that_is_resumed_gives_the_numbers_of_an_undisturbed_one(
 def server_app(rehearsal: Rehearsal) -> psutil.Process:
     """Return the process in which a run's strategy lives: a fork of the warm one."""
     family = psutil.Process(rehearsal.processes["superexec"].pid).children(recursive=True)
-    (warm, *forked) = [process for process in family if any("warm/server.py" in word for word in process.cmdline())]
+    alive = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
+    (warm, *forked) = [process for process in alive if any("warm/server.py" in word for word in process.cmdline())]
     (found,) = [process for process in forked if process.ppid() == warm.pid]
     return found
