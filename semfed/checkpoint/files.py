@@ -21,7 +21,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 Tables = dict[str, Arrays]
 """Groups of arrays, such as the records of a client's state."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of everything that checkpoints write; another one is refused."""
 
 
