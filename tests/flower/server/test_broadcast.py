@@ -50,6 +50,7 @@ def test_the_median_of_what_the_clients_sent(tmp_path: Path, monkeypatch: pytest
     assert told == sorted((array.tobytes(), str(array.dtype)) for array in expected)
 
 
+@pytest.mark.flower
 @pytest.mark.parametrize("strategy", ["Median", "First"])
 def test_it_gives_the_same_numbers_on_ray(strategy: str, tmp_path: Path) -> None:
     one = run(strategy, tmp_path / "one", "rounds=2")
