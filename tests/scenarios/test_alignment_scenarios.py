@@ -11,6 +11,7 @@ import pytest
 
 import semfed
 from semfed import overrides
+from semfed.experiment.statistics import interval
 
 ROOT = Path(__file__).parents[2]
 ARMS = ("shared", "multi-link", "first-k", "top-k", "eigen-k", "own-latent", "unaligned")
@@ -98,6 +99,21 @@ def test_other_committed_tables_meet_their_bars(name: str, arm: str, bar: float)
 )
 def test_other_committed_tables_are_complete(name: str, values: tuple[int, ...]) -> None:
     assert {f"shared@{value}" for value in values} <= accuracy(name).keys()
+
+
+@pytest.mark.parametrize("name", ["scaled", "widely-linear", "widely-linear-scaled"])
+@pytest.mark.parametrize("other", ["shared", "eigen-k"])
+def test_what_the_options_beyond_the_paper_bring_is_as_the_readme_says(name: str, other: str) -> None:
+    with_it, without = accuracy(name), accuracy("compression")
+    cells = []
+    for uses in (1, 2, 4):
+        ours, theirs = with_it[f"shared@{uses}"], without[f"{other}@{uses}"]
+        leads = [100 * (ours[seed] - theirs[seed]) for seed in ours]
+        ends = interval(leads)
+        assert ends is not None
+        cells.append(f"{statistics.fmean(leads):.2f} (95 %: {ends[0]:.2f} to {ends[1]:.2f})")
+    readme = (ROOT / "scenarios" / "alignment-mnist" / "README.md").read_text()
+    assert f"| `{name}` - {other} | {' | '.join(cells)} |" in readme
 
 
 def paired(arms: dict[str, dict[str, float]], one: str, other: str) -> list[tuple[float, float]]:
