@@ -101,19 +101,29 @@ def test_other_committed_tables_are_complete(name: str, values: tuple[int, ...])
     assert {f"shared@{value}" for value in values} <= accuracy(name).keys()
 
 
+README = (ROOT / "scenarios" / "alignment-mnist" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["scaled", "widely-linear", "widely-linear-scaled"])
 @pytest.mark.parametrize("other", ["shared", "eigen-k"])
 def test_what_the_options_beyond_the_paper_bring_is_as_the_readme_says(name: str, other: str) -> None:
-    with_it, without = accuracy(name), accuracy("compression")
-    cells = []
-    for uses in (1, 2, 4):
-        ours, theirs = with_it[f"shared@{uses}"], without[f"{other}@{uses}"]
-        leads = [100 * (ours[seed] - theirs[seed]) for seed in ours]
-        ends = interval(leads)
-        assert ends is not None
-        cells.append(f"{statistics.fmean(leads):.2f} (95 %: {ends[0]:.2f} to {ends[1]:.2f})")
-    readme = (ROOT / "scenarios" / "alignment-mnist" / "README.md").read_text()
-    assert f"| `{name}` - {other} | {' | '.join(cells)} |" in readme
+    ours, theirs = accuracy(name), accuracy("compression")
+    cells = [difference(ours[f"shared@{uses}"], theirs[f"{other}@{uses}"]) for uses in (1, 2, 4)]
+    assert f"| `{name}` - {other} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("mode", ["bcd", "reference"])
+def test_what_the_modes_bring_is_as_the_readme_says(mode: str) -> None:
+    modes = accuracy("modes")
+    assert f"| ADMM - `{mode}` | {difference(modes['shared@admm'], modes[f'shared@{mode}'])} |" in README
+
+
+def difference(ours: dict[str, float], theirs: dict[str, float]) -> str:
+    """Write the mean of ours - theirs in points with its interval, paired by seed."""
+    leads = [100 * (ours[seed] - theirs[seed]) for seed in ours]
+    ends = interval(leads)
+    assert ends is not None
+    return f"{statistics.fmean(leads):.2f} (95 %: {ends[0]:.2f} to {ends[1]:.2f})"
 
 
 def paired(arms: dict[str, dict[str, float]], one: str, other: str) -> list[tuple[float, float]]:
