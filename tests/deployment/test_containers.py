@@ -319,6 +319,7 @@ def test_the_superlink_is_restarted_in_the_middle_of_a_run(
     run = server.submit(compose, LONGER)
     server.await_round(run, 1)
     server.type(f"{compose} restart superlink", folder="deployment")
+    until(lambda: "(healthy)" in server.type(f"{compose} ps superlink", folder="deployment"))
     assert server.finish(compose, run) == "finished:completed"
     same(server.run_folder(run), reference(2))
 
