@@ -134,8 +134,8 @@ class Scenario(StrictModel):
         elif len(measured) == len(arms) and self.headline not in some:
             learners = " and ".join(dict.fromkeys(repr(arm.learner.name) for arm in arms))
             raise ValueError(
-                f"headline = {self.headline!r} is not measured by learner {learners}; choose one of "
-                + ", ".join(map(repr, some))
+                f"headline = {self.headline!r} is not measured by learner {learners}; "
+                + ("choose one of " + ", ".join(map(repr, some)) if some else "it measures no score: leave it out")
             )
 
     def arm(self, name: str) -> "Scenario":
