@@ -27,7 +27,7 @@ from semfed.scenario import overrides
 from semfed.training.isolation import isolated
 
 CLIENTS = 5
-SETTINGS = [f'learner="echo_client:{EchoClient.__name__}"', f"clients.count={CLIENTS}", 'headline=""']
+SETTINGS = ['headline=""', f'learner="echo_client:{EchoClient.__name__}"', f"clients.count={CLIENTS}"]
 
 
 def trial() -> Trial:

@@ -127,15 +127,16 @@ class Scenario(StrictModel):
         arms = self._arms or (self,)
         named = [(arm, getattr(arm.learner.load(), "headlines", None)) for arm in arms]
         measured = [list(told(arm)) for arm, told in named if told is not None]
-        some = list(dict.fromkeys(metric for own in measured for metric in own))
+        some = list(dict.fromkeys(metric for own in measured for metric in own)) or ["loss/average"]  # Flower's own
         if not self.headline:
             everywhere = [metric for metric in some if all(metric in own for own in measured)]
-            object.__setattr__(self, "headline", [*everywhere, *some, "loss/average"][0])
+            object.__setattr__(self, "headline", [*everywhere, *some][0])
+            self.model_fields_set.discard("headline")  # an empty one has not been chosen
         elif len(measured) == len(arms) and self.headline not in some:
             learners = " and ".join(dict.fromkeys(repr(arm.learner.name) for arm in arms))
             raise ValueError(
-                f"headline = {self.headline!r} is not measured by learner {learners}; "
-                + ("choose one of " + ", ".join(map(repr, some)) if some else "it measures no score: leave it out")
+                f"headline = {self.headline!r} is not measured by learner {learners}; choose one of "
+                + ", ".join(map(repr, some))
             )
 
     def arm(self, name: str) -> "Scenario":

@@ -90,3 +90,12 @@ def test_a_headline_that_nobody_has_chosen_follows_from_the_arms_that_are_left()
     assert "headline" not in scenario.draft()
     chosen = overrides.load("digits", {"headline": scenario.headline})
     assert chosen.draft()["headline"] == scenario.headline
+
+
+def test_an_empty_headline_is_not_chosen_and_follows_from_the_arms_that_are_left() -> None:
+    """All arms of the file are compared by the accuracy on own classes; the arm that is left measures nothing."""
+    silent = "flwr.client:NumPyClient"
+    given = ['headline=""', f'arms.fedavg.learner="{silent}"', "arms.local.learner.global_test=never"]
+    assert overrides.load("fedcl-digits", given).headline == "accuracy/own-classes"
+    alone = overrides.load("fedcl-digits", given[:2], arms=["fedavg"])
+    assert alone.headline == "loss/average"
