@@ -23,9 +23,10 @@ from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
 from semfed.events.metrics import Metric
-from semfed.flower.client.base import PROXIMAL_MU, BaseLearner, proximal_mu
+from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.recent import Recent
 from semfed.flower.client.session import Session
+from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
 from semfed.models.layers.gaussian import draw
 from semfed.models.stochastic import build_stochastic
 from semfed.scenario import Scenario

@@ -14,8 +14,6 @@ from semfed.checkpoint.files import Arrays
 from semfed.errors import DataError
 from semfed.events.metrics import Metric, declared_by
 from semfed.flower.client.session import Session
-from semfed.flower.protocol import PROXIMAL_MU as PROXIMAL_MU
-from semfed.flower.protocol import proximal_mu as proximal_mu
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
 from semfed.training.optimizers import Optimizer, make_optimizer
