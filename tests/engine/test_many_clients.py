@@ -9,7 +9,6 @@ import ray
 import tomli_w
 
 import semfed
-from semfed import scenario as scenarios
 
 CLIENTS = 40
 CHANNEL = {"name": "awgn", "symbols": "complex", "uses": 8, "power": "sample", "snr_db": 0}
@@ -125,8 +124,8 @@ def numbers(scenario: Path, out: Path, **options: Any) -> dict[str, list[str]]:
 
 
 def test_every_strategy_is_compared() -> None:
-    compared = {scenarios.parse("strategies", arm["strategy"]).name for arm in ARMS.values()}
-    assert set(semfed.scenario.plugins.available("strategies")) <= compared
+    compared = {plugins.parse("strategies", arm["strategy"]).name for arm in ARMS.values()}
+    assert set(plugins.available("strategies")) <= compared
 
 
 @pytest.mark.flower

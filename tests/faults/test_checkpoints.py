@@ -81,8 +81,8 @@ def resealed(path: Path, **changes: Any) -> None:
 
 def test_another_version_is_refused(interrupted: Callable[..., Path]) -> None:
     folder = interrupted()
-    resealed(folder / MANIFEST, schema=2)
-    with pytest.raises(CheckpointError, match="has version 2, not 1: go on with the semfed that wrote it"):
+    resealed(folder / MANIFEST, schema=1)
+    with pytest.raises(CheckpointError, match="has version 1, not 2: go on with the semfed that wrote it"):
         semfed.run(resume=folder)
 
 
@@ -180,5 +180,5 @@ def test_without_checkpoints_a_finished_arm_still_counts(
 
 
 def test_safetensors_of_somebody_else_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="it has version None, not 1"):
+    with pytest.raises(CheckpointError, match="it has version None, not 2"):
         files.parse(save({}), "it")

@@ -79,6 +79,7 @@ def test_a_copy_with_other_values_has_arms_of_its_own(digits: Scenario) -> None:
 
 
 def test_seeds_of_an_arm_are_read_as_one_scenario(digits: Scenario) -> None:
+    from_json.cache_clear()
     first, second = (from_json(Trial(digits.arm("clustered"), "clustered", seed).to_json()) for seed in (0, 1))
     assert first.scenario is second.scenario
     assert first.scenario == digits.arm("clustered")
