@@ -9,6 +9,7 @@ import ray
 import tomli_w
 
 import semfed
+from semfed.scenario import plugins
 
 CLIENTS = 40
 CHANNEL = {"name": "awgn", "symbols": "complex", "uses": 8, "power": "sample", "snr_db": 0}
