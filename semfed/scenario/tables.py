@@ -53,8 +53,8 @@ class Task(StrictModel):
         return tuple(self.named) if self.rest is None else (self.rest, *self.named)
 
     def __hash__(self) -> int:
-        """Let a task be part of a key: a table of values, which has no hash, is told by its names."""
-        return hash((self.symbols, self.rest, self.missing))
+        """Let a task be part of a key: a table of values, which has no hash, is told by its length."""
+        return hash((len(self.values), self.rest, self.missing))
 
     @property
     def size(self) -> int:

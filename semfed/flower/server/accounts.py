@@ -114,7 +114,9 @@ class Bill:
         """Charge for a reply without an error, and for the channel uses that it tells of."""
         round_ = _round(message.content)
         self._charge(client, message, reply.content, "up", round_ is None or self._accounts.shares_in(round_))
-        for record in reply.content.metric_records.values():
+        for record in reply.content.values():
+            if not isinstance(record, MetricRecord):
+                continue
             for name, value in record.items():
                 if name in USES:
                     kind = "evaluation_" if _tests(message) else ""

@@ -244,7 +244,8 @@ class FederatedStrategy(Strategy):
         if not exchange.total:
             return None
         good = self.usable(server_round, exchange)
-        return average_metrics([record for reply in good for record in reply.content.metric_records.values()])
+        each = (record for reply in good for record in reply.content.values())
+        return average_metrics([record for record in each if isinstance(record, MetricRecord)])
 
     def _opened(self) -> Federation:
         if self.federation is None:
