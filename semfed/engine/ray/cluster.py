@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,10 @@ SETTINGS = {
 """Of a private cluster. Its object store forgets replies that were read sooner than after Ray's own second: it would
 grow by ten rounds of a small model, and every reply would land on memory that nobody has touched yet, which costs much
 more. Events of single tasks are not collected: nobody looks at them, and short ones notice."""
+
+
+CONNECT_S = 10.0
+"""How long the head of a cluster to join may take to answer."""
 
 
 def connect(address: str | None, workers: int | None) -> None:
@@ -66,10 +71,26 @@ def connect(address: str | None, workers: int | None) -> None:
                     **quiet,
                 )
             else:
+                _reach(address)
                 ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address!r} cannot be joined" if address else "Ray does not start"
         raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
+
+
+def _reach(address: str) -> None:
+    """Insist that somebody listens at a ``host:port``, for which Ray itself would wait for minutes.
+
+    Raises
+    ------
+    OSError
+        If the host is unknown, or nobody listens.
+    OverflowError
+        If there is no such port.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "://" not in address:  # others, such as "auto", are Ray's business
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 def room(nodes: Sequence[Mapping[str, Any]], gpus: float) -> int:

@@ -1,9 +1,11 @@
 """What a Ray cluster has room for, where its sockets go, and that a private one is private."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,7 @@ def test_under_uv_run_actors_do_not_get_the_project_s_folder(monkeypatch: pytest
     monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
     monkeypatch.setattr(ray, "init", init)
     connect(None, 1)
-    connect("127.0.0.1:1", None)
+    connect("auto", None)
     assert started == [False, False]
     assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is True
 
@@ -138,3 +140,11 @@ def test_every_error_of_ray_s_start_is_one_sentence(kind: type[Exception], monke
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(EngineError, match="Ray does not start .*: check --ray-address, or use --engine inprocess"):
         connect(None, None)
+
+
+@pytest.mark.parametrize("address", ["no-such-host.invalid:6379", "127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"])
+def test_a_cluster_that_nobody_answers_for_is_refused_at_once(address: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=rf"the cluster at '{re.escape(address)}' cannot be joined .*--ray-address"):
+        connect(address, None)
+    assert time.monotonic() - started < 60
