@@ -38,13 +38,13 @@ def kill_in_write(number: int) -> None:
     complete = files.write
     left = number
 
-    def write(path: Path, data: bytes, *, sync: bool = True) -> None:
+    def write(path: Path, data: bytes, **how: bool) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             path.with_name(f".{path.name}.{os.getpid()}").write_bytes(data[: len(data) // 2])
             kill()
-        complete(path, data, sync=sync)
+        complete(path, data, **how)
 
     files.write = write
 
