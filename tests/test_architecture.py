@@ -15,7 +15,7 @@ MODULES = sorted(
 )
 FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "clients/", "strategies/")
 FLOORS = (
-    ("errors", "paths", "seeding"),
+    ("errors", "seeding"),
     ("checkpoint", "events", "scenario"),
     ("channels", "data", "models"),
     ("algorithms", "training"),

@@ -18,13 +18,13 @@ from semfed.errors import CheckpointError, DataError, RunFolderError, ScenarioEr
 from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
-from semfed.paths import as_path
 from semfed.runs import folder as folders
 from semfed.runs import origins
 from semfed.runs.history import History
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
 from semfed.scenario.overrides import Overrides, load
+from semfed.scenario.paths import as_path
 from semfed.scenario.settings import suggest
 
 ENGINES = ("inprocess", "ray", "flower")

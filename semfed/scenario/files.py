@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from semfed.errors import ScenarioError
-from semfed.paths import as_path
+from semfed.scenario.paths import as_path
 from semfed.scenario.schema import LARGEST, Scenario
 from semfed.scenario.settings import explain, suggest
 

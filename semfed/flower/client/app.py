@@ -32,8 +32,8 @@ from semfed.flower.client.together import fit_together
 from semfed.flower.compat import CLIENT_RAISED, Mod
 from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
-from semfed.paths import as_path
 from semfed.scenario import overrides
+from semfed.scenario.paths import as_path
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
 

@@ -16,7 +16,7 @@ from semfed.checkpoint.files import Tables
 from semfed.errors import CheckpointError
 from semfed.events.spans import span
 from semfed.flower.trial import Trial
-from semfed.paths import as_path
+from semfed.scenario.paths import as_path
 
 
 class StateStore:

@@ -24,9 +24,9 @@ from semfed.flower import preflight
 from semfed.flower.compat import is_superlinks
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.run import run_trials
-from semfed.paths import as_path
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.overrides import load, parse_seeds
+from semfed.scenario.paths import as_path
 
 OWN_KEYS = frozenset({"scenario", "arms", "seeds", "set", "data-root", "out", "callbacks", "resume", "state-dir"})
 

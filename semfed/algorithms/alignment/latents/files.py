@@ -14,8 +14,8 @@ from torch import Tensor
 from semfed import seeding
 from semfed.algorithms.alignment.latents.base import Encode, LatentContext, LatentSource, ReadySettings
 from semfed.errors import DataError
-from semfed.paths import as_path
 from semfed.scenario import Scenario
+from semfed.scenario.paths import as_path
 
 NAMES = ("train", "train_labels", "test", "test_labels")
 
