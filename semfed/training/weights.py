@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from semfed.checkpoint.files import Arrays
 
+Packed = npt.NDArray[np.float32 | np.float64]
+
 
 def to_arrays(tensors: Mapping[str, Tensor], prefix: str = "") -> Arrays:
     """Copy named tensors into arrays.
@@ -77,8 +79,10 @@ def fill(tensors: Mapping[str, Tensor], arrays: Sequence[npt.NDArray[Any]]) -> N
             tensor.copy_(torch.from_numpy(np.array(array)))
 
 
-def pack(tensors: Mapping[str, Tensor], into: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+def pack(tensors: Mapping[str, Tensor], into: Packed | None = None) -> Packed:
     """Put tensors into one vector, one after the other; counts are exact up to 2 ** 24.
+
+    It is float32, float64 where one of them is.
 
     A message or a client's state pays for every array that it has; one costs a tenth of forty.
 
@@ -90,7 +94,9 @@ def pack(tensors: Mapping[str, Tensor], into: npt.NDArray[np.float32] | None = N
         there already.
     """
     if into is None:
-        parts = [tensor.detach().flatten().float() for tensor in tensors.values()]
+        wide = any(tensor.dtype == torch.float64 for tensor in tensors.values())
+        dtype = torch.float64 if wide else torch.float32
+        parts = [tensor.detach().flatten().to(dtype) for tensor in tensors.values()]
         return torch.cat(parts or [torch.empty(0)]).cpu().numpy()
     for part, tensor in zip(_parts(into, tensors), tensors.values(), strict=True):
         if part.data_ptr() != tensor.data_ptr():
@@ -98,7 +104,7 @@ def pack(tensors: Mapping[str, Tensor], into: npt.NDArray[np.float32] | None = N
     return into
 
 
-def unpack(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unpack(packed: Packed, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that `pack` put together, with the names, shapes, types and devices of others.
 
     Raises
@@ -112,5 +118,5 @@ def unpack(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> dict[
     }
 
 
-def _parts(packed: npt.NDArray[np.float32], like: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+def _parts(packed: Packed, like: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     return torch.split(torch.from_numpy(packed), [tensor.numel() for tensor in like.values()])

@@ -35,3 +35,13 @@ def test_a_vector_is_filled_again_with_what_was_changed_in_place_and_with_what_w
 def test_nothing_packs_into_nothing() -> None:
     assert weights.pack({}).shape == (0,)
     assert weights.pack({}, into=weights.pack({})).shape == (0,)
+
+
+def test_double_precision_is_kept_to_the_last_bit() -> None:
+    """Third parts in float64 are none in float32."""
+    given = {"decoder.weight": torch.full((2, 3), 1 / 3, dtype=torch.float64), "decoder.bias": torch.ones(3) / 3}
+    vector = weights.pack(given)
+    assert vector.dtype == np.float64
+    found = weights.unpack(vector, given)
+    assert all(found[name].dtype == tensor.dtype for name, tensor in given.items())
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items())
