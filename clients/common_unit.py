@@ -158,10 +158,8 @@ class CommonUnit:
         weights.restore(decoders, self.session.load("auxiliary") or weights.of(decoders))
         mean, log_variance = self.features(unit, self.session.images())
         c = sample(mean, log_variance, self.session.generator("evaluation", round_))
-        return {
-            name: (float(decision_loss(decoders[name](c), values[:, k])), error_rate(decoders[name](c), values[:, k]))
-            for k, name in enumerate(self.tasks)
-        }
+        decided = {name: (decoders[name](c), values[:, k]) for k, name in enumerate(self.tasks)}
+        return {name: (float(decision_loss(*told)), error_rate(*told)) for name, told in decided.items()}
 
     @torch.no_grad()
     def features(self, unit: Arrays, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,13 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from semfed import models, training
+from semfed import training
 from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
 from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
+from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
 from semfed.models.layers.dropout import draw_from
 from semfed.scenario import Scenario
@@ -101,10 +102,7 @@ class PersonalClient(BaseLearner):
 
     def build_encoder(self) -> nn.Module:
         """Make the client's encoder with its initial weights."""
-        choice, session = self.session.encoder_choice, self.session
-        stream = (session.trial.seed, "encoder", 0)
-        width = self.channel.settings.width
-        return models.build(choice, session.dataset.shape, outputs=width, stream=stream).to(self.device)
+        return SessionBuild(self.session, self.channel.settings.width).encoder()
 
     def build_decoder(self) -> nn.Module:
         """Make the decoder with its initial weights, the same as the server's."""

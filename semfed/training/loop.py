@@ -110,11 +110,9 @@ def repeat(
     step: Step, inputs: Tensor, targets: Tensor, *, settings: TrainingSettings, generator: torch.Generator
 ) -> float:
     """Take a step on every minibatch of every epoch: (inputs, targets) -> mean loss before it; the rest as in `fit`."""
-    total = torch.zeros((), device=inputs.device, dtype=torch.float64)
-    sizes = batch_sizes(len(inputs), settings.batch_size)
+    losses, sizes = list[Tensor](), batch_sizes(len(inputs), settings.batch_size)
     for _ in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
         for rows in torch.split(order, sizes):  # a shuffled copy of all inputs would cost far more
-            value = step(inputs.index_select(0, rows), targets.index_select(0, rows))
-            total.add_(value, alpha=len(rows))
-    return float(total) / (settings.epochs * len(inputs))
+            losses.append(step(inputs.index_select(0, rows), targets.index_select(0, rows)))
+    return mean_loss(losses, sizes * settings.epochs)

@@ -5,11 +5,10 @@ for its type, see `semfed.training.step`, and autograd otherwise.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from semfed.models.layers.dropout import draws
@@ -159,8 +158,7 @@ class Objective(ABC):
         return {"loss": mean_over(batch, self.loss(nets, batch, send))}
 
 
-@torch.no_grad()
-def add_up(scores: Iterator[Mapping[str, Total]]) -> dict[str, Total]:
+def add_up(scores: Iterable[Mapping[str, Total]]) -> dict[str, Total]:
     """Add the scores of batches, metric by metric."""
     totals: dict[str, Total] = {}
     for score in scores:

@@ -118,30 +118,18 @@ class BaseLearner(NumPyClient):
             )
 
     @contextmanager
-    def optimizer(
-        self,
-        networks: Sequence[nn.Module],
-        *,
-        mu: float = 0.0,
-        shared: Sequence[nn.Module] = (),
-        name: str = "optimizer",
-    ) -> Iterator[Optimizer]:
+    def optimizer(self, networks: Sequence[nn.Module], name: str = "optimizer") -> Iterator[Optimizer]:
         """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
 
         Parameters
         ----------
         networks : sequence of nn.Module
             What it changes; they hold the weights that training starts from.
-        mu : float, default 0
-            Weight of the proximal term.
-        shared : sequence of nn.Module
-            Which of the networks it holds back, to the weights that they have now.
         name : str
             Of the record of the client's state; a client with several optimisers tells them apart by it.
         """
         settings = self.session.scenario.training
-        trained, held = ([p for network in part for p in network.parameters()] for part in (networks, shared))
-        optimizer = make_optimizer(settings, trained, mu=mu, shared=held)
+        optimizer = make_optimizer(settings, [p for network in networks for p in network.parameters()])
         kept = settings.optimizer_state == "kept"
         saved = self.session.load(name) if kept else None
         if saved is not None:

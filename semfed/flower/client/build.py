@@ -20,15 +20,14 @@ class SessionBuild:
 
     def __init__(self, session: Session, width: int | None) -> None:
         self._session, self._width = session, width
-        self._features = None if width is None else (width,)
+        self._encoder: nn.Module | None = None
 
     def encoder(self) -> nn.Module:
         """Make the client's encoder; its initial weights are the same at every client, scheme and cluster of a seed."""
         session = self._session
         shape, stream = session.dataset.shape, (session.trial.seed, "encoder", 0)
         encoder = models.build(session.encoder_choice, shape, outputs=self._width, stream=stream).to(session.device)
-        with torch.no_grad():
-            self._features = tuple(encoder(torch.zeros(1, *shape, device=session.device)).shape[1:])
+        self._encoder = encoder
         return encoder
 
     def decoder(self, outputs: int, *, shared: bool = False, name: str = "decoder") -> nn.Module:
@@ -49,8 +48,10 @@ class SessionBuild:
             If the encoder, which decides how many numbers are sent, has not been made before.
         """
         session = self._session
-        if self._features is None:
+        if self._encoder is None:
             raise ScenarioError("the encoder decides how many numbers a decoder receives: make it first")
+        with torch.no_grad():
+            features = tuple(self._encoder(torch.zeros(1, *session.dataset.shape, device=session.device)).shape[1:])
         stream = (session.trial.seed, name, 0 if shared else session.client)
         choice = session.scenario.model.decoder
-        return models.build(choice, self._features, outputs=outputs, stream=stream).to(session.device)
+        return models.build(choice, features, outputs=outputs, stream=stream).to(session.device)

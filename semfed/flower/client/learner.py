@@ -148,6 +148,7 @@ class Learner(BaseLearner, Objective):
 
     # -- what a subclass may say otherwise --------------------------------------------------------------------
 
+    @torch.no_grad()
     def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
         """Score all test images through the noisy channel.
 

@@ -21,7 +21,7 @@ from typing import cast
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from semfed.flower import arrays as wire
-from semfed.flower.averaging import SummedReply
+from semfed.flower.averaging import SummedReply, metrics_of
 from semfed.flower.server.exchange import Envelope
 from semfed.flower.trial import Trial
 
@@ -114,9 +114,7 @@ class Bill:
         """Charge for a reply without an error, and for the channel uses that it tells of."""
         round_ = _round(message.content)
         self._charge(client, message, reply.content, "up", round_ is None or self._accounts.shares_in(round_))
-        for record in reply.content.values():
-            if not isinstance(record, MetricRecord):
-                continue
+        for record in metrics_of([reply]):
             for name, value in record.items():
                 if name in USES:
                     kind = "evaluation_" if _tests(message) else ""

@@ -14,7 +14,7 @@ from semfed import seeding
 from semfed.errors import FederationError
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
-from semfed.flower.averaging import average_metrics
+from semfed.flower.averaging import average_metrics, metrics_of
 from semfed.flower.server.accounts import ALL, unsent
 from semfed.flower.server.replies import Replies
 from semfed.flower.server.strategy import FederatedStrategy, StrategySettings, require_one_architecture
@@ -128,8 +128,7 @@ class BroadcastStrategy(FederatedStrategy):
 
 def _note_metrics(replies: Replies, told: list[MetricRecord]) -> Iterator[Message]:
     for reply in replies:
-        # Flower's `metric_records` would be made anew, which takes longer than looking.
-        told += [record for record in reply.content.values() if isinstance(record, MetricRecord)]
+        told += metrics_of([reply])
         yield reply
 
 

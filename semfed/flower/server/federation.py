@@ -166,7 +166,8 @@ class Federation(OuterGrid):
         FederationError
             If neither the strategy nor the learner declares it.
         """
-        if client is not None and self.measured.required(metric).role == "cost":
+        role = self.measured.required(metric).role
+        if client is not None and role == "cost":
             self._accounts.add(client, metric, value)
         else:
             self.measured.reported(metric, value, client)

@@ -66,8 +66,7 @@ class Measurements:
         return self._declared.require(metric, self._strategy)
 
     def reported(self, metric: str, value: float, client: int | None = None) -> None:
-        """Note what the strategy found: of all together, or of a client, as if that had told it; see `required`."""
-        self.required(metric)
+        """Note what the strategy found, which is `required`: of all together, or of a client, as if that told it."""
         if client is None:
             self._reported.append((metric, value))
         else:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -67,7 +67,7 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
     told: dict[int, ConfigRecord] = {}
     for answer in answers:
         hosted = {
-            int(n.removeprefix("client-")): r for n, r in answer.config_records.items() if n.startswith("client-")
+            int(name.removeprefix("client-")): _record(answer, name) for name in answer if name.startswith("client-")
         }
         for client, record in hosted.items():
             accounts.opened(client, record, len(text) / len(hosted))
@@ -80,7 +80,7 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
         hosts={client: nodes[client % count] for client in clients},
         properties={client: dict(told[client]) for client in clients},
         initial_arrays=next((a.array_records["initial"] for a in answers if "initial" in a), ArrayRecord()),
-        keeps=all(answer.config_records["node"].get("keeps") for answer in answers),
+        keeps=all(_record(answer, "node").get("keeps") for answer in answers),
     )
 
 
@@ -134,4 +134,8 @@ def _ask(grid: Grid, nodes: list[int], question: RecordDict, timeout: float) -> 
 
 
 def _integer(answer: RecordDict, key: str) -> int:
-    return int(str(answer.config_records["node"][key]))
+    return int(str(_record(answer, "node")[key]))
+
+
+def _record(answer: RecordDict, name: str) -> ConfigRecord:
+    return cast(ConfigRecord, answer[name])  # Flower's `config_records` makes a copy each time

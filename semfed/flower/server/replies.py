@@ -14,7 +14,7 @@ from flwr.app import Error, Message
 from semfed.events.callbacks import ExchangeProgress
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
-from semfed.flower.averaging import weight_of
+from semfed.flower.averaging import metrics_of, weight_of
 
 
 class Replies(Iterator[Message]):
@@ -65,7 +65,7 @@ class Replies(Iterator[Message]):
     def updates(self) -> Iterator[tuple[Arrays, float]]:
         """Yield the arrays of every reply that has some, and its ``num-examples``."""
         for reply in self:
-            (arrays,), (metrics,) = reply.content.array_records.values(), reply.content.metric_records.values()
+            (arrays,), (metrics,) = reply.content.array_records.values(), metrics_of([reply])
             yield wire.views(arrays), weight_of(metrics)
 
     def stacked(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:

@@ -16,7 +16,7 @@ from semfed.errors import FederationError
 from semfed.events.metrics import Metric
 from semfed.flower.arrays import Arrays as Arrays
 from semfed.flower.arrays import mismatch
-from semfed.flower.averaging import SummedReply, average_metrics
+from semfed.flower.averaging import SummedReply, average_metrics, metrics_of
 from semfed.flower.server.accounts import UNSENT
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.replies import Replies, sentence
@@ -244,8 +244,7 @@ class FederatedStrategy(Strategy):
         if not exchange.total:
             return None
         good = self.usable(server_round, exchange)
-        each = (record for reply in good for record in reply.content.values())
-        return average_metrics([record for record in each if isinstance(record, MetricRecord)])
+        return average_metrics(metrics_of(good))
 
     def _opened(self) -> Federation:
         if self.federation is None:
