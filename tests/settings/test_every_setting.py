@@ -1,7 +1,7 @@
 """Every setting has an effect: on numbers or files, or it is refused with a sentence."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ Outcome = Callable[[str, dict[str, Any]], str]
 
 
 @pytest.fixture(scope="session")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Run a base with changes and return a fingerprint of all that it leaves behind, or the refusal's sentence."""
     root, known = tmp_path_factory.mktemp("data"), dict[str, str]()
     bases.write_data(root)
@@ -31,15 +31,15 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         if key not in known:
             out = tmp_path_factory.mktemp("run") / "run"
             try:
-                done = semfed.run(bases.BASES[base](), overrides=changes, out=out)
+                with pytest.MonkeyPatch.context() as patch:  # other tests of the session have data of their own
+                    patch.setenv("SEMFED_DATA", str(root))
+                    done = semfed.run(bases.BASES[base](), overrides=changes, out=out)
                 known[key] = fingerprint(done.folder, name=changes.get("name"), text=changes.get("description"))
             except SemfedError as error:
                 known[key] = str(error)
         return known[key]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEMFED_DATA", str(root))
-        yield run
+    return run
 
 
 def fingerprint(folder: Path, **told: Any) -> str:
