@@ -133,6 +133,14 @@ def run(
     cohort: Annotated[
         int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Engine inprocess: arms and seeds that run side by side; all cores by default, if it pays."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Engines inprocess and ray: keep trials here, and run none that is here."),
+    ] = None,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
     with _told_clearly(debug=debug):
@@ -156,6 +164,8 @@ def run(
             gpus_per_worker=gpus_per_worker,
             state_memory_mb=state_memory,
             cohort=cohort,
+            jobs=jobs,
+            cache=cache,
         )
         names = [client.name for client in done.scenario.clients]
         tables.show(done.summary, folder.read_metrics(done.folder), console, names)

@@ -64,7 +64,7 @@ def load(
     effects.refuse_idle(file if written is None else scenarios.validate(spread(tree, written, file)))
     tree, given = apply(tree, asked, file)
     complete = scenarios.validate(tree) if asked else file
-    sweep = written if sweep is None else sweep
+    sweep = written if sweep is None or (isinstance(sweep, list | tuple) and not sweep) else sweep
     if arms is not None or seeds is not None or sweep is not None:
         tree = complete.draft()
         if arms is not None:
@@ -83,7 +83,7 @@ def load(
 def _choose(wanted: Sequence[str], scenario: Scenario) -> dict[str, Any]:
     """Return the tables of the arms that are chosen; of a sweep, that of which all points are."""
     points = scenario.sweep.points() if scenario.sweep is not None else {}
-    known = {*scenario.arm_names, *(point.arm for point in points.values())}
+    known = [*scenario.arm_names, *(point.arm for point in points.values())]
     for arm in wanted:
         if arm not in known:
             hint = suggest(str(arm), known)

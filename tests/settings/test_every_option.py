@@ -123,6 +123,28 @@ def _cohort(shell: Shell) -> tuple[str, str]:
     return shell.run(), shell.run("--cohort", "2")
 
 
+def _jobs(shell: Shell) -> tuple[str, str]:
+    """The folder is the same, so what differs is what is said: a line a trial instead of a line a round."""
+    alone, beside = (
+        shell("run", shell.file, "--seeds", "0", "--out", str(shell.folder / f"run-jobs-{jobs}"), "--jobs", jobs)
+        for jobs in ("1", "2")
+    )
+    assert "one, seed 0, round 1" in alone
+    assert "2 trials side by side: as asked for" in beside
+    assert "one, seed 0: 1 rounds in" in beside
+    return alone, beside
+
+
+def _cache(shell: Shell) -> tuple[str, str]:
+    """Kept trials are told again by what they took then."""
+    kept = shell.folder / "kept"
+    shell("run", shell.file, "--out", str(shell.folder / "run-kept"), "--cache", str(kept))
+    shell("run", shell.file, "--out", str(shell.folder / "run-kept-again"), "--cache", str(kept))
+    before, after = ((shell.folder / name / "timing.jsonl").read_text() for name in ("run-kept", "run-kept-again"))
+    assert before == after
+    return "", str(len(list(kept.iterdir())))
+
+
 def _profile(shell: Shell, *words: str) -> str:
     said = shell("profile", shell.file, *words)
     return "\n".join(line for line in said.splitlines() if "mean of" in line or "error" in line)
@@ -203,6 +225,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --state-memory": _state_memory,
     "run --debug": _debug,
     "run --cohort": _cohort,
+    "run --jobs": _jobs,
+    "run --cache": _cache,
     "profile scenario": _profile_scenario,
     "profile --arm": _profile_arm,
     "profile --engine": _profile_engine,
@@ -245,6 +269,10 @@ ELSEWHERE = [
         ("--engine", "ray", "--gpus-per-worker", "-0.5"),
         "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
     ),
+    (("--jobs", "0"), "jobs = 0: Input should be greater than or equal to 1"),
+    (("--jobs", "2", "--engine", "ray"), "jobs = 2 has no effect with engine 'ray': it is an option of inprocess"),
+    (("--cache", "kept", "--engine", "flower"), "has no effect with engine 'flower': it is an option of inprocess and"),
+    (("--cache", __file__), "cannot be made (File exists): give another one"),
     (("--seeds", "0-3000000000"), "more than 10000; write fewer"),
     (("--seeds", "0", "--set", "seeds=[1]"), "override 'seeds=[1]': 'seeds=0' replaces it; leave one of them out"),
     (("--arms", "two", "--set", "training.lr=0.5"), "every arm that runs sets training.lr itself"),
