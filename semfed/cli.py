@@ -107,7 +107,11 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
     overrides: Overrides = None,
     sweep: Annotated[
-        str | None, typer.Option(metavar="PATH=V,V,...", help="Run every arm with every value of a setting.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=V,V,...",
+            help="Run every arm with every value of a setting, or of a range FIRST:LAST:STEP; repeated: the product.",
+        ),
     ] = None,
     data_root: DataRoot = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,
@@ -128,6 +132,14 @@ def run(
     ] = False,
     cohort: Annotated[
         int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Engine inprocess: arms and seeds that run side by side; all cores by default, if it pays."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Engines inprocess and ray: keep trials here, and run none that is here."),
     ] = None,
 ) -> None:
     """Run a scenario, show the result, and leave a run folder behind."""
@@ -152,6 +164,8 @@ def run(
             gpus_per_worker=gpus_per_worker,
             state_memory_mb=state_memory,
             cohort=cohort,
+            jobs=jobs,
+            cache=cache,
         )
         names = [client.name for client in done.scenario.clients]
         tables.show(done.summary, folder.read_metrics(done.folder), console, names)

@@ -21,6 +21,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 Tables = dict[str, Arrays]
 """Groups of arrays, such as the records of a client's state."""
 
+SCRATCH = ".{}.{}"
+"""How a file is called while it is written: with the number of the process."""
 SCHEMA = 2
 """Version of everything that checkpoints write; another one is refused."""
 
@@ -43,7 +45,7 @@ def write(path: Path, data: bytes, *, sync: bool = True, private: bool = False) 
     OSError
         As the system has it; the old file is as it was.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(SCRATCH.format(path.name, os.getpid()))
     try:
         with open(scratch, "wb", opener=partial(os.open, mode=0o600 if private else 0o666)) as file:
             file.write(data)
@@ -54,6 +56,13 @@ def write(path: Path, data: bytes, *, sync: bool = True, private: bool = False) 
     except OSError:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what processes have left in a folder, and in those in it, that were killed while they wrote a file."""
+    for parent in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+        for path in parent.glob(SCRATCH.format("*", "[0-9]*")):
+            path.unlink()
 
 
 def sync_all(paths: Iterable[Path]) -> None:

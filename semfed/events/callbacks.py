@@ -53,6 +53,29 @@ class ExchangeProgress:
     answered: int = 0
 
 
+@dataclass(frozen=True)
+class TrialsProgress:
+    """How far the trials of a run have come that run side by side.
+
+    Attributes
+    ----------
+    jobs : int
+        How many do.
+    why : str
+        Why so many.
+    trials, trials_done : int
+    rounds, rounds_done : int
+        Of all trials.
+    """
+
+    jobs: int
+    why: str
+    trials: int
+    trials_done: int
+    rounds: int
+    rounds_done: int
+
+
 def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes: equal for equal parameters only."""
     digest = hashlib.sha256()
@@ -77,6 +100,12 @@ class Callback:
 
     def on_exchanges(self, tally: ExchangeProgress) -> None:
         """Take the tally of an exchange that begins, to look at it at any time; only where the server runs here."""
+
+    def on_trials(self, progress: TrialsProgress) -> None:
+        """Take, again and again, how far trials are that run side by side.
+
+        They are told one by one nevertheless, in the order of the grid, each when it is complete.
+        """
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Take the records of a finished round; round 0 is what comes before the first."""

@@ -21,11 +21,13 @@ from semfed.flower.client.cache import ProcessCache
 from semfed.runs import folder as folders
 from semfed.runs import origins
 from semfed.runs.history import History
+from semfed.runs.kept import KeptTrials
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
 from semfed.scenario.overrides import Overrides, load
 from semfed.scenario.paths import as_path
 from semfed.scenario.settings import suggest
+from semfed.scenario.sweeps import Swept
 
 ENGINES = ("inprocess", "ray", "flower")
 OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
@@ -38,6 +40,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
         "state_memory_mb",
     ),
     "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
+    "jobs": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "jobs"),
+    "cache": (("inprocess", "ray"), TypeAdapter(str | Path), "cache"),
 }
 """Options by the engines that have them, with what they may be, and what the engine calls them."""
 
@@ -68,7 +72,7 @@ def run(
     arms: str | Sequence[str] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     overrides: Overrides = (),
-    sweep: str | Mapping[str, Any] | None = None,
+    sweep: Swept | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -78,6 +82,8 @@ def run(
     gpus_per_worker: float | None = None,
     state_memory_mb: float | None = None,
     cohort: int | None = None,
+    jobs: int | None = None,
+    cache: str | Path | None = None,
 ) -> Run:
     """Run a scenario and return what it left behind.
 
@@ -110,6 +116,12 @@ def run(
     cohort : int, optional
         Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can. The
         numbers are then the same up to float rounding only. It pays on a GPU; on a CPU it hardly does.
+    jobs : int, optional
+        Engine ``inprocess``: how many trials, which are arms with a seed, run side by side in processes; the run folder
+        is the same. Unset, as many as there are cores, if the first round says that it pays, and that memory suffices.
+    cache : str or Path, optional
+        Engines ``inprocess`` and ``ray``: a folder that keeps trials by a hash of all that decides their numbers.
+        Those that are there are not run again; see `semfed.runs.kept.KeptTrials`.
 
     Raises
     ------
@@ -123,7 +135,10 @@ def run(
         gpus_per_worker=gpus_per_worker,
         state_memory_mb=state_memory_mb,
         cohort=cohort,
+        jobs=jobs,
+        cache=cache,
     )
+    jobs, kept = options.pop("jobs", None), options.pop("cache", None)
     root = find_data_root(data_root)
     out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
     if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
@@ -146,8 +161,9 @@ def run(
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
     if data_root is not None:
         _require_reader(resolved, data_root)
-    cache = ProcessCache()
-    sizes = preflight.check(resolved, root, cache)
+    opened = ProcessCache()
+    sizes = preflight.check(resolved, root, opened)
+    store = None if kept is None else KeptTrials(as_path(kept, "cache").resolve(), resolved, root, opened)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
@@ -162,10 +178,16 @@ def run(
         else:
             from semfed.engine.local import local_grid
             from semfed.flower.server.run import run_trials
+            from semfed.runs.grid import TrialGrid
 
             states = folder / FOLDER / CLIENTS
-            with local_grid(engine, sizes, root, states, cache=cache, **options) as grid:
-                run_trials(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
+            here = {"jobs": jobs, "options": options} if engine == "inprocess" else {"jobs": 1}
+            with (
+                TrialGrid(folder, resolved, root, opened, kept=store, **here) as trials,
+                local_grid(engine, sizes, root, states, cache=opened, **options) as grid,
+            ):
+                told = [Recorder(folder, engine=engine), trials, *callbacks]
+                run_trials(grid, resolved, told, resume=checkpoint, obtain=trials.obtain)
     except BaseException as error:
         if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
             with suppress(OSError, RunFolderError), folders.lock(folder):
@@ -175,7 +197,9 @@ def run(
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
         if (folder / folders.ERRORS).exists():
             error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
-        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root)}")
+        error.add_note(
+            f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root, jobs, kept)}"
+        )
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
 
@@ -225,10 +249,10 @@ def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
     )
 
 
-def _same(engine: str, data_root: str | Path | None) -> str:
+def _same(engine: str, data_root: str | Path | None, jobs: int | None, kept: str | Path | None) -> str:
     """Return the options that a run goes on with and that its folder does not know."""
-    given = "" if data_root is None else f" --data-root {shlex.quote(str(data_root))}"
-    return given if engine == "inprocess" else f" --engine {engine}{given}"
+    given = {"engine": None if engine == "inprocess" else engine, "data-root": data_root, "jobs": jobs, "cache": kept}
+    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
 
 
 def find_data_root(given: str | Path | None) -> Path | None:

@@ -8,6 +8,8 @@
     metrics.jsonl     one record a line              plots/         PNG and PDF
     outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
     timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
+
+While trials run side by side, those that are not told yet are below ``trials/``, each as a run folder of its own.
 """
 
 import fcntl
@@ -31,6 +33,7 @@ from semfed.scenario import Scenario, read, validate
 SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.jsonl"
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
 HISTORY = (METRICS, TIMING, OUTCOMES)
+ARRAYS = ("parameters", "samples")
 DECLARED = "metrics.json"
 LOCK = ".lock"
 ERRORS = "errors.log"

@@ -8,7 +8,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from semfed.checkpoint import Checkpoint
-from semfed.events.callbacks import Callback, ExchangeProgress, Outcome
+from semfed.events.callbacks import Callback, ExchangeProgress, Outcome, TrialsProgress
 from semfed.events.metrics import FAILURE, FRAMEWORK, Metrics
 from semfed.events.records import Record
 from semfed.runs import folder as folders
@@ -28,7 +28,8 @@ class ClientsColumn(ProgressColumn):
 class Progress(Callback):
     """One bar over all rounds of all arms and seeds: clients of this exchange, seconds a round, time left, headline.
 
-    Without a terminal, as in the log of a batch system, it is a line a round.
+    Without a terminal, as in the log of a batch system, it is a line a round, or a line a trial if trials run side by
+    side.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ class Progress(Callback):
         )
         self._before = Checkpoint("")
         self._headline, self._metrics = "", Metrics(FRAMEWORK)
+        self._trials: TrialsProgress | None = None
+        self._seconds, self._rounds, self._last = 0.0, 0, ""
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -70,7 +73,26 @@ class Progress(Callback):
 
     def on_arm_start(self, arm: str, seed: int) -> None:
         """Say what runs now."""
-        self._bars.update(self._all, description=f"{arm}, seed {seed}")
+        self._seconds, self._rounds, self._last = 0.0, 0, ""
+        if self._trials is None:
+            self._bars.update(self._all, description=f"{arm}, seed {seed}")
+
+    def on_trials(self, progress: TrialsProgress) -> None:
+        """Show how far all trials are together; say once how many run side by side, and why."""
+        if self._trials is None:
+            many = "1 trial at a time" if progress.jobs == 1 else f"{progress.jobs} trials side by side"
+            self.console.print(f"{many}: {progress.why}", soft_wrap=True)
+        if progress.jobs == 1:
+            return
+        self._trials = progress
+        self._bars.update(
+            self._all,
+            description=f"{progress.trials_done}/{progress.trials} trials, {progress.jobs} at a time",
+            total=progress.rounds,
+            completed=progress.rounds_done,
+            last="",
+            tally=None,
+        )
 
     def on_exchanges(self, tally: ExchangeProgress) -> None:
         """Show how many clients have answered."""
@@ -90,6 +112,9 @@ class Progress(Callback):
             metric = self._metrics.of(self._headline)
             value = metric.scale * metric.over(found)
             last = f", {self._headline} {value:{metric.spec(value, 1)}} {metric.shown_unit}".rstrip()
+        self._seconds, self._rounds, self._last = self._seconds + seconds, self._rounds + 1, last
+        if self._trials is not None:
+            return
         shown = f"{seconds:.2f} s/round{last}"
         self._bars.update(self._all, advance=1, last=shown)
         if not self.console.is_terminal:  # a log: bars leave no trace there
@@ -103,7 +128,11 @@ class Progress(Callback):
             )
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
-        """Nothing to show: the table at the end has it."""
+        """In a log of trials that run side by side, say how it ended; else the table at the end has it."""
+        if self._trials is not None and not self.console.is_terminal:
+            self.console.print(
+                f"{arm}, seed {seed}: {self._rounds} rounds in {self._seconds:.1f} s{self._last}", soft_wrap=True
+            )
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Take the bar away."""

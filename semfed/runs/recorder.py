@@ -72,6 +72,7 @@ class Recorder(Callback):
         self._digest = scenario.digest
         described = {**environment(self.engine, self._digest), origins.KEY: origins.plugin_folders(scenario)}
         if self._resume is not None:
+            files.remove_scratch(self.folder)
             self._history.cut(self._resume)
             if path.is_file():
                 first = folders.read_json(path)
@@ -106,7 +107,7 @@ class Recorder(Callback):
         arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays.items()}
         samples = {name: np.ascontiguousarray(array) for name, array in outcome.samples.items()}
         with told_clearly(self.folder):
-            for kind, kept in (("parameters", arrays), ("samples", samples)):
+            for kind, kept in zip(folders.ARRAYS, (arrays, samples), strict=True):
                 if kept:
                     (self.folder / kind).mkdir(exist_ok=True)
                     files.write(self.folder / kind / f"{arm}-seed{seed}.safetensors", save(kept))

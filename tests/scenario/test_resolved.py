@@ -82,7 +82,17 @@ def test_seeds_of_an_arm_are_read_as_one_scenario(digits: Scenario) -> None:
     from_json.cache_clear()
     first, second = (from_json(Trial(digits.arm("clustered"), "clustered", seed).to_json()) for seed in (0, 1))
     assert first.scenario is second.scenario
-    assert first.scenario == digits.arm("clustered")
+    expected = digits.arm("clustered")
+    assert first.scenario == expected.model_copy(update={"seeds": (0,), "description": ""})
+
+
+def test_a_trial_is_the_same_in_every_run(digits: Scenario) -> None:
+    """Its digest names it, and its text is charged: neither may depend on what else is run, or on how it is called."""
+    told = overrides.load(digits, {"description": "of other seeds"}, seeds=range(100, 110))
+    one, other = (Trial(scenario.arm("clustered"), "clustered", 7) for scenario in (digits, told))
+    assert one.to_json() == other.to_json()
+    assert one.digest != Trial(digits.arm("clustered"), "clustered", 8).digest
+    assert one.digest != Trial(digits.arm("individual"), "individual", 7).digest
 
 
 def test_a_headline_that_nobody_has_chosen_follows_from_the_arms_that_are_left() -> None:

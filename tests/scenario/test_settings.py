@@ -48,8 +48,7 @@ def inside(value: Any) -> Iterator[StrictModel]:
 def examples() -> dict[type[StrictModel], StrictModel]:
     """One instance of every class, out of the built-in scenarios or with plain values where there is no default."""
     found: dict[type[StrictModel], StrictModel] = {}
-    for name in built_in():
-        whole = overrides.load(name)
+    for whole in (*map(overrides.load, built_in()), overrides.load("digits", sweep="channel.snr_db=0,5")):
         for scenario in (*map(whole.arm, whole.arm_names), whole):
             for settings in inside(scenario):
                 found.setdefault(type(settings), settings)

@@ -123,6 +123,28 @@ def _cohort(shell: Shell) -> tuple[str, str]:
     return shell.run(), shell.run("--cohort", "2")
 
 
+def _jobs(shell: Shell) -> tuple[str, str]:
+    """The folder is the same, so what differs is what is said: a line a trial instead of a line a round."""
+    alone, beside = (
+        shell("run", shell.file, "--seeds", "0", "--out", str(shell.folder / f"run-jobs-{jobs}"), "--jobs", jobs)
+        for jobs in ("1", "2")
+    )
+    assert "one, seed 0, round 1" in alone
+    assert "2 trials side by side: as asked for" in beside
+    assert "one, seed 0: 1 rounds in" in beside
+    return alone, beside
+
+
+def _cache(shell: Shell) -> tuple[str, str]:
+    """Kept trials are told again by what they took then."""
+    kept = shell.folder / "kept"
+    shell("run", shell.file, "--out", str(shell.folder / "run-kept"), "--cache", str(kept))
+    shell("run", shell.file, "--out", str(shell.folder / "run-kept-again"), "--cache", str(kept))
+    before, after = ((shell.folder / name / "timing.jsonl").read_text() for name in ("run-kept", "run-kept-again"))
+    assert before == after
+    return "", str(len(list(kept.iterdir())))
+
+
 def _profile(shell: Shell, *words: str) -> str:
     said = shell("profile", shell.file, *words)
     return "\n".join(line for line in said.splitlines() if "mean of" in line or "error" in line)
@@ -203,6 +225,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --state-memory": _state_memory,
     "run --debug": _debug,
     "run --cohort": _cohort,
+    "run --jobs": _jobs,
+    "run --cache": _cache,
     "profile scenario": _profile_scenario,
     "profile --arm": _profile_arm,
     "profile --engine": _profile_engine,
@@ -245,6 +269,10 @@ ELSEWHERE = [
         ("--engine", "ray", "--gpus-per-worker", "-0.5"),
         "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
     ),
+    (("--jobs", "0"), "jobs = 0: Input should be greater than or equal to 1"),
+    (("--jobs", "2", "--engine", "ray"), "jobs = 2 has no effect with engine 'ray': it is an option of inprocess"),
+    (("--cache", "kept", "--engine", "flower"), "has no effect with engine 'flower': it is an option of inprocess and"),
+    (("--cache", __file__), "cannot be made (File exists): give another one"),
     (("--seeds", "0-3000000000"), "more than 10000; write fewer"),
     (("--seeds", "0", "--set", "seeds=[1]"), "override 'seeds=[1]': 'seeds=0' replaces it; leave one of them out"),
     (("--arms", "two", "--set", "training.lr=0.5"), "every arm that runs sets training.lr itself"),
@@ -253,6 +281,10 @@ ELSEWHERE = [
     (("--set", "snr_db=1", "--set", 'channel={name="awgn", uses=4}'), "override 'snr_db=1': 'channel="),
     (("--set", "snr_db=1", "--sweep", "snr_db=2,3"), "override 'snr_db=1': every arm that runs sets channel.snr_db"),
     (("--sweep", "snr_db=2,2"), "2 stands there twice"),
+    (("--sweep", "snr_db=2,2.0"), "2 stands there twice"),
+    (("--sweep", "snr_db=2,3", "--sweep", "channel.snr_db=4"), "sweep 'channel.snr_db' replaces 'channel.snr_db'"),
+    (("--sweep", "snr_db=2,,3"), "sweep 'snr_db=2,,3': write PATH=VALUE,VALUE"),
+    (("--sweep", "snr_db=0:1:1e-9"), "0:1:1e-9 has more than 10000 values; write fewer"),
     (("--sweep", "lr=2,3", "--set", "arms.two.training.lr=1"), "'arms.two.training.lr=1': the sweep replaces it"),
 ]
 
@@ -272,7 +304,6 @@ def test_options_without_effect_are_refused_in_one_sentence(
 @pytest.mark.parametrize(
     "words",
     [
-        ("--sweep", "snr_db=1,2", "--sweep", "uses=2,3"),
         ("--arms", "one", "--arms", "two"),
         ("--seeds", "0", "--seeds", "1"),
         ("--engine", "ray", "--engine", "inprocess"),

@@ -1,7 +1,7 @@
 """The server's side of a run: every arm with every seed, one after the other, over one grid."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -28,7 +28,12 @@ OPENING_S = 120.0
 
 
 def run_trials(
-    grid: Grid, scenario: Scenario, callbacks: Sequence[Callback], *, resume: Checkpoint | None = None
+    grid: Grid,
+    scenario: Scenario,
+    callbacks: Sequence[Callback],
+    *,
+    resume: Checkpoint | None = None,
+    obtain: Callable[..., object] | None = None,
 ) -> None:
     """Run all arms of a scenario with all its seeds and tell the callbacks.
 
@@ -42,6 +47,8 @@ def run_trials(
     callbacks : sequence of Callback
     resume : Checkpoint, optional
         What to go on from: what was done before it is not done again.
+    obtain : callable, optional
+        Runs a trial, or knows it from elsewhere; `run_arm` by default.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def run_trials(
     midway = None if before.round is None else before
     with told_of_run(callbacks, scenario, resume) as told:
         for seed, arm in before.remaining(scenario):
-            run_arm(grid, Trial(scenario.arm(arm), arm, seed), told, run=before.run, resume=midway)
+            (obtain or run_arm)(grid, Trial(scenario.arm(arm), arm, seed), told, run=before.run, resume=midway)
             midway = None
 
 

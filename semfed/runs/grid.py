@@ -1,0 +1,258 @@
+"""The grid of trials: which of them are run here, beside this process, or not at all because they are there already."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from flwr.serverapp import Grid
+
+from semfed.checkpoint import Checkpoint
+from semfed.errors import EngineError
+from semfed.events.callbacks import Callback, TrialsProgress
+from semfed.events.records import Record
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.server.run import run_arm
+from semfed.flower.trial import Trial
+from semfed.runs import folder as folders
+from semfed.runs import trials
+from semfed.runs.kept import KeptTrials
+from semfed.runs.worker import FAILED
+from semfed.scenario import Scenario
+from semfed.training import pick_device
+
+WORTH_S = 30.0
+"""Seconds of training that the other trials must be expected to take before processes are started unasked."""
+POLL_S, TELL_S = 0.05, 0.25
+END_S = 10.0
+"""How long processes have to end by themselves."""
+
+
+class TrialGrid(Callback):
+    """Runs the trials of a run, in the grid's order for all who are told: a context and a callback after the recorder.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    scenario : Scenario
+    data_root : Path or None
+    cache : ProcessCache
+        With data that this process has opened.
+    jobs : int, optional
+        Trials side by side; unset, it is decided after the first round: as many as there are cores, trials and room in
+        memory, if that saves time, and one where a GPU is used.
+    kept : KeptTrials, optional
+        Trials of earlier runs.
+    options : mapping
+        Of the engine `inprocess`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: Scenario,
+        data_root: Path | None,
+        cache: ProcessCache,
+        *,
+        jobs: int | None = None,
+        kept: KeptTrials | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.scenario = folder, scenario
+        self._root, self._cache, self._options = data_root, cache, dict(options or {})
+        self._jobs, self._why, self._kept = jobs, "as asked for", kept
+        self._told: Sequence[Callback] = ()
+        self._before = Checkpoint("")
+        self._left: list[tuple[str, int]] = []
+        self._rounds = {arm: scenario.arm(arm).rounds for arm in scenario.arm_names}
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._due = 0.0
+
+    # -- as a callback: when to start processes -----------------------------------------------------------
+
+    def on_resume(self, checkpoint: Checkpoint) -> None:
+        """Take note of what is done already."""
+        self._before = checkpoint
+
+    def on_run_start(self, scenario: Scenario) -> None:
+        """Look at what is left."""
+        self._left = [(arm, seed) for seed, arm in self._before.remaining(scenario)]
+        for one in self._left:
+            (trials.folder_of(self.folder, *one) / trials.FAILED).unlink(missing_ok=True)
+
+    def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
+        """After the first round that is run here, decide how many trials run side by side."""
+        if self._jobs is None and round_ > 0:
+            self._decide(seconds)
+        if self._workers:
+            self._tell(round_)
+
+    def on_arm_end(self, *_: object) -> None:
+        """Cross the trial off."""
+        self._left = self._left[1:]
+
+    # -- the trials ---------------------------------------------------------------------------------------
+
+    def obtain(
+        self, grid: Grid, trial: Trial, told: Sequence[Callback], *, run: str = "", resume: Checkpoint | None = None
+    ) -> None:
+        """Run a trial as `semfed.flower.server.run.run_arm`, or tell of it what another process, or run, has found.
+
+        Raises
+        ------
+        SemfedError
+            What ended the trial, here or there.
+        EngineError
+            If a process beside this one was killed.
+        """
+        self._told = told
+        if self._workers or (self._jobs or 1) > 1 < len(self._left):
+            self._start()
+        source = self._found(trial, resume)
+        if source is None:
+            run_arm(grid, trial, told, run=run, resume=resume)
+            return
+        errors = source / folders.ERRORS
+        if errors.is_file():
+            with (self.folder / folders.ERRORS).open("a", encoding="utf-8") as file:
+                file.write(errors.read_text(encoding="utf-8"))
+        trials.replay(source, trial, told, run=run, resume=resume)
+        problem = trials.failure(source)
+        if problem is not None:
+            raise problem
+
+    def _found(self, trial: Trial, resume: Checkpoint | None) -> Path | None:
+        """Wait for a trial that is run beside this process; None if it is to be run here."""
+        kept = self._kept.find(trial) if self._kept is not None else None
+        if kept is not None:
+            return kept
+        folder = trials.folder_of(self.folder, trial.arm, trial.seed)
+        while not trials.has_ended(folder):
+            for worker in self._workers:
+                if worker.poll() not in (None, 0, FAILED):
+                    raise EngineError(
+                        f"a process beside this one ended with status {worker.returncode}, for want of memory perhaps: "
+                        "go on with fewer --jobs"
+                    )
+            if all(worker.poll() is not None for worker in self._workers):
+                if resume is not None or not folder.is_dir():
+                    return None
+                lock = trials.claim(folder)
+                if lock is not None:
+                    with lock:  # an earlier run has left it underway
+                        trials.perform(
+                            folder, self.scenario, trial.arm, trial.seed, self._root, self._cache, self._options
+                        )
+            self._tell()
+            time.sleep(POLL_S)
+        return folder
+
+    # -- the processes ------------------------------------------------------------------------------------
+
+    def _decide(self, seconds: float) -> None:
+        """Choose how many trials run side by side, from the time and the memory that a round takes here."""
+        others = self._left[1:]
+        if seconds * sum(self._rounds[arm] for arm, _ in others) < WORTH_S:
+            return
+        cores, memory = _cores(), psutil.Process().memory_info().rss
+        free = psutil.virtual_memory().available
+        self._jobs = min(cores, 1 + len(others), 1 + int(free / memory))
+        self._why = (
+            f"{cores} cores, and a trial takes {memory / 1e6:,.0f} MB of memory, of which {free / 1e6:,.0f} MB are free"
+        )
+        if _is_bound_to_this_process(self.scenario):
+            self._jobs, self._why = 1, "a GPU, or code of this session, is used; ask for more with --jobs"
+        self._tell()
+        self._start(here=1)
+
+    def _start(self, here: int = 0) -> None:
+        """Start the processes that are missing; `here` trials are run by this one meanwhile."""
+        wanted = [one for one in self._left[here:] if self._kept is None or not self._kept.has(*one)]
+        count = min((self._jobs or 1) - here, len(wanted))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),  # relative folders would mean others there
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+        orders = {"run": str(self.folder), "data_root": str(self._root or ""), "trials": wanted,
+                  "options": self._options}  # fmt: skip
+        while len(self._workers) < count:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "semfed.runs.worker"],
+                stdin=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is this process's to pass on
+            )
+            self._workers.append(worker)
+            assert worker.stdin is not None
+            with suppress(BrokenPipeError):  # its status says more
+                worker.stdin.write(json.dumps(orders).encode() + b"\n")
+                worker.stdin.flush()
+        if count:
+            self._tell()
+
+    def _tell(self, round_: int = 0) -> None:
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + TELL_S
+        progress = self._progress(round_)
+        for callback in self._told:
+            callback.on_trials(progress)
+
+    def _progress(self, round_: int = 0) -> TrialsProgress:
+        """Count what is done: of the trials that are left, by the lines of their folders."""
+        pairs = [(arm, seed) for seed in self.scenario.seeds for arm in self.scenario.arm_names]
+        total = {one: self._rounds[one[0]] for one in pairs}
+        done = {one: total[one] for one in pairs if one not in self._left}
+        for one in self._left:
+            path = trials.folder_of(self.folder, *one) / folders.TIMING
+            done[one] = max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
+        if self._left:
+            done[self._left[0]] = max(round_, done[self._left[0]])
+        finished = sum(done[one] == total[one] for one in pairs)
+        return TrialsProgress(self._jobs or 1, self._why, len(pairs), finished, sum(total.values()), sum(done.values()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes; where all is well, take away what they left."""
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            try:
+                worker.wait(END_S)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+            assert worker.stdin is not None
+            with suppress(BrokenPipeError):
+                worker.stdin.close()
+        if error is None:
+            if self._kept is not None:
+                self._kept.keep(self.folder)
+            shutil.rmtree(self.folder / trials.TRIALS, ignore_errors=True)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _is_bound_to_this_process(scenario: Scenario) -> bool:
+    """Whether trials side by side would share one GPU, or name code that only this session has."""
+    devices = {pick_device(scenario.arm(arm).training.device).type for arm in scenario.arm_names}
+    return devices != {"cpu"} or "__main__:" in scenario.to_toml()
