@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
-from flwr.serverapp import Grid
 
 from semfed.checkpoint import Checkpoint
 from semfed.errors import EngineError
@@ -103,7 +102,7 @@ class TrialGrid(Callback):
     # -- the trials ---------------------------------------------------------------------------------------
 
     def obtain(
-        self, grid: Grid, trial: Trial, told: Sequence[Callback], *, run: str = "", resume: Checkpoint | None = None
+        self, grid: Any, trial: Trial, told: Sequence[Callback], *, run: str = "", resume: Checkpoint | None = None
     ) -> None:
         """Run a trial as `semfed.flower.server.run.run_arm`, or tell of it what another process, or run, has found.
 
