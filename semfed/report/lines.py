@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from semfed.events.metrics import NUMBER, Metric, Metrics
 from semfed.report.chart import Chart, place, written
 from semfed.report.style import look
 from semfed.runs.summary import Curves, names_of
-from semfed.scenario import Sweep
+from semfed.scenario import Point, Sweep
 from semfed.scenario.labels import label
 
 
@@ -76,53 +76,43 @@ def _added_up(by_round: Mapping[int, float]) -> dict[int, float]:
 
 
 @dataclass(frozen=True)
-class Swept:
-    """An arm at a point of a sweep.
+class Sweeping:
+    """Summary and points of a sweep, of which its figures are made; without a sweep, every arm is a point of its own.
 
     Attributes
     ----------
-    name : str
-        Of the arm at this point, as it is recorded.
-    arm : str
-        Its name without the point.
-    values : mapping of str to value
-        Of every swept setting.
+    summary : mapping
+    points : mapping of str to Point
+        By the arms' names.
+    labels : mapping of str to str
+        Of the swept settings.
     """
 
-    name: str
-    arm: str
-    values: Mapping[str, Any]
-
-
-def swept(tree: Mapping[str, Any]) -> list[Swept]:
-    """Return the arms of a scenario's tables with their points; none without a sweep."""
-    if "sweep" not in tree:
-        return []
-    sweep = Sweep.model_validate(tree["sweep"])
-    each = ((arm, value) for value in sweep.values for arm in sweep.arms)
-    return [Swept(made["name"], arm, {sweep.setting: v}) for made, (arm, v) in zip(tree["arms"], each, strict=True)]
-
-
-@dataclass(frozen=True)
-class Sweeping:
-    """What a sweep's figures are made from: summary, points, and labels of the swept settings by their paths."""
-
     summary: Mapping[str, Any]
-    points: Sequence[Swept]
+    points: Mapping[str, Point]
     labels: Mapping[str, str]
 
-    def panels(self, setting: str) -> dict[str, list[Swept]]:
-        """Return the points for every combination of the other settings' values, which are written in the title."""
-        found: dict[str, list[Swept]] = {}
-        for point in self.points:
-            found.setdefault(self.title(point, but=setting), []).append(point)
-        return found
+    @classmethod
+    def of(cls, summary: Mapping[str, Any], scenario: Mapping[str, Any], labels: Mapping[str, str]) -> Self:
+        """Read a scenario's tables; a setting without a label is called by its name."""
+        if "sweep" not in scenario:
+            return cls(summary, {arm: Point(arm, {}) for arm in summary["arms"]}, {})
+        sweep = Sweep.model_validate(scenario["sweep"])
+        found = {axis.setting: labels.get(axis.setting) or label(axis.setting) for axis in sweep.axes}
+        return cls(summary, sweep.points(), found)
 
-    def title(self, point: Swept, but: str = "") -> str:
+    @property
+    def arms(self) -> list[str]:
+        """The arms that were swept."""
+        return list(dict.fromkeys(point.arm for point in self.points.values()))
+
+    def titles(self, but: str = "") -> list[str]:
+        """Return the combinations of values that there are, other than those of one setting, as `title` writes them."""
+        return list(dict.fromkeys(self.title(point, but) for point in self.points.values()))
+
+    def title(self, point: Point, but: str = "") -> str:
         """Write the values of a point, each with its label and unit, other than that of one setting."""
-        return ", ".join(
-            quantity(self.labels.get(name, label(name)), value) for name, value in point.values.items() if name != but
-        )
+        return ", ".join(quantity(self.labels[name], value) for name, value in point.values.items() if name != but)
 
 
 def quantity(called: str, value: Any) -> str:
@@ -138,21 +128,19 @@ def quantity(called: str, value: Any) -> str:
 
 
 def against_setting(sweeping: Sweeping, setting: str, metric: Metric, name: str) -> Figure:
-    """Draw the final value of a metric against a swept setting, in a panel for every point of the other ones."""
-    panels = sweeping.panels(setting)
-    arms = list(dict.fromkeys(point.arm for point in sweeping.points))
-    x = sweeping.labels.get(setting, label(setting))
-    chart = Chart(x, metric.label(name), lines=len(arms), panels=list(panels))
-    values = unique(point.values[setting] for point in sweeping.points)
-    for panel, points in enumerate(panels.values()):
-        places = place(chart.panels[panel], values)
-        for index, arm in enumerate(arms):
-            told = {
-                places[values.index(point.values[setting])]: _finals(sweeping.summary, point.name, metric, name)
-                for point in points
-                if point.arm == arm
-            }
-            chart.line(index, arm, {x: seeds for x, seeds in told.items() if seeds}, panel=panel)
+    """Draw the final value of a metric against a swept setting, in a panel for every combination of the other ones."""
+    titles, arms = sweeping.titles(but=setting), sweeping.arms
+    chart = Chart(sweeping.labels[setting], metric.label(name), lines=len(arms), panels=titles)
+    values = unique(point.values[setting] for point in sweeping.points.values())
+    places = place(chart.axes, values)
+    told: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for made, point in sweeping.points.items():
+        found = _finals(sweeping.summary, made, metric, name)
+        if found:
+            line = told.setdefault((sweeping.title(point, but=setting), point.arm), {})
+            line[places[values.index(point.values[setting])]] = found
+    for (title, arm), points in told.items():
+        chart.line(arms.index(arm), arm, points, panel=titles.index(title))
     if name in sweeping.summary["baselines"]:
         chart.reference(metric.scale * sweeping.summary["baselines"][name], metric.baseline)
     return chart.finish()
@@ -181,29 +169,27 @@ def both(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> list[s
     return [p for p in parts if all(f"{m}/{p}" in final for final in finals for m in (metric.name, metric.against))]
 
 
-def against_metric(
-    summary: Mapping[str, Any], points: Sequence[Swept], metric: Metric, price: Metric, part: str
-) -> Figure:
+def against_metric(sweeping: Sweeping, metric: Metric, price: Metric, part: str) -> Figure:
     """Draw every arm's final value, such as its error, against that of another metric, such as its rate.
 
-    There is a marker a seed. Of a sweep, a line joins the means over seeds in the order of the sweep's points.
+    There is a marker a seed. Of a sweep, a line joins the means over seeds in the order of the first setting's values,
+    in a panel for every combination of the other ones.
     """
     x_name, y_name = f"{price.name}/{part}", f"{metric.name}/{part}"
-    names: dict[str, list[str]] = {}
-    for point in points or [Swept(arm, arm, {}) for arm in summary["arms"]]:
-        names.setdefault(point.arm, []).append(point.name)
-    chart = Chart(price.label(x_name), metric.label(y_name), lines=len(names))
-    counts = set()
-    for index, (arm, told) in enumerate(names.items()):
-        finals = [summary["arms"][name]["final"] for name in told]
-        xs, ys = ([final[name] for final in finals] for name in (x_name, y_name))
-        x, y = (np.array([v for entry in found for v in entry["values"].values()]) for found in (xs, ys))
-        looks = look(index)
-        chart.axes.plot(price.scale * x, metric.scale * y, **(looks | {"linestyle": "none"}), label=arm)
-        means = ([m.scale * entry["mean"] for entry in found] for m, found in ((price, xs), (metric, ys)))
-        chart.axes.plot(*means, **(looks | {"marker": None}))
-        counts |= {len(entry["values"]) for entry in ys}
-    return chart.finish("a marker a seed" + ", line: means over seeds" * (bool(points) and max(counts) > 1))
+    first = next(iter(sweeping.labels), "")
+    titles, arms = sweeping.titles(but=first), sweeping.arms
+    chart = Chart(price.label(x_name), metric.label(y_name), lines=len(arms), panels=titles)
+    lines: dict[tuple[str, str], list[Any]] = {}
+    for made, point in sweeping.points.items():
+        final = sweeping.summary["arms"][made]["final"]
+        lines.setdefault((sweeping.title(point, but=first), point.arm), []).append((final[x_name], final[y_name]))
+    for (title, arm), found in lines.items():
+        axes, looks = chart.panels[titles.index(title)], look(arms.index(arm))
+        x, y = ([v for pair in found for v in pair[side]["values"].values()] for side in (0, 1))
+        axes.plot(price.scale * np.array(x), metric.scale * np.array(y), **(looks | {"linestyle": "none"}), label=arm)
+        means = ([m.scale * pair[side]["mean"] for pair in found] for side, m in ((0, price), (1, metric)))
+        axes.plot(*means, **(looks | {"marker": None}))
+    return chart.finish("a marker a seed" + ", line: means over seeds" * bool(first))
 
 
 def family(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> dict[float, str]:
@@ -217,15 +203,15 @@ def against_number(sweeping: Sweeping, metric: Metric, members: Mapping[float, s
 
     Every point of a sweep has a panel.
     """
-    summary = sweeping.summary
-    points = sweeping.points or [Swept(arm, arm, {}) for arm in summary["arms"]]
-    panels, arms = unique(map(sweeping.title, points)), list(dict.fromkeys(point.arm for point in points))
+    titles, arms = sweeping.titles(), sweeping.arms
     y = metric.label(next(iter(members.values())))
-    chart = Chart(metric.against or "number", y, lines=len(arms), panels=panels)
-    for panel in chart.panels:
-        places = place(panel, list(members))
-    for point in points:
-        told = {x: _finals(summary, point.name, metric, name) for x, name in zip(places, members.values(), strict=True)}
-        shown = {x: values for x, values in told.items() if values}
-        chart.line(arms.index(point.arm), point.arm, shown, panel=panels.index(sweeping.title(point)))
+    chart = Chart(metric.against or "number", y, lines=len(arms), panels=titles)
+    places = place(chart.axes, list(members))
+    for made, point in sweeping.points.items():
+        told = {
+            x: found
+            for x, name in zip(places, members.values(), strict=True)
+            if (found := _finals(sweeping.summary, made, metric, name))
+        }
+        chart.line(arms.index(point.arm), point.arm, told, panel=titles.index(sweeping.title(point)))
     return chart.finish()

@@ -24,7 +24,6 @@ from semfed.report.lines import (
     against_setting,
     both,
     family,
-    swept,
 )
 from semfed.report.similarity import similarity_map
 from semfed.report.style import METADATA, STYLE
@@ -108,9 +107,9 @@ def figures(folder: Path) -> Makers:
 def _figures(folder: Path, scenario: Mapping[str, Any]) -> Makers:
     metrics = folders.read_metrics(folder)
     summary = of_folder(folder)
-    sweeping = Sweeping(summary, swept(scenario), folders.read_labels(folder))
-    by_arm = {} if sweeping.points else curves(folders.each_record(folder), metrics)
-    found = _of_sweep(sweeping, metrics) if sweeping.points else _of_rounds(by_arm, summary, metrics)
+    sweeping = Sweeping.of(summary, scenario, folders.read_labels(folder))
+    by_arm = {} if sweeping.labels else curves(folders.each_record(folder), metrics)
+    found = _of_sweep(sweeping, metrics) if sweeping.labels else _of_rounds(by_arm, summary, metrics)
     for metric in metrics:
         members = family(summary, metrics, metric)
         if members:
@@ -119,8 +118,8 @@ def _figures(folder: Path, scenario: Mapping[str, Any]) -> Makers:
         for part in both(summary, metrics, metric):
             price = metrics.of(metric.against)
             file = f"{metric.name}-{part}-vs-{metric.against}"
-            found[file] = partial(against_metric, summary, sweeping.points, metric, price, part)
-    if not sweeping.points:
+            found[file] = partial(against_metric, sweeping, metric, price, part)
+    if not sweeping.labels:
         symbols = Task.model_validate(scenario["tasks"][scenario["clients"][0]["task"]]).symbols
         shown = features_of(folder, list(summary["arms"]), scenario["seeds"][0])
         if shown:
@@ -164,7 +163,7 @@ def _of_sweep(sweeping: Sweeping, metrics: Metrics) -> Makers:
     return {
         f"{name.replace('/', '-')}-vs-{setting}": partial(against_setting, sweeping, setting, metrics.of(name), name)
         for name in shown_names(sweeping.summary, metrics)
-        for setting in sweeping.points[0].values
+        for setting in sweeping.labels
     }
 
 

@@ -43,7 +43,7 @@ def labels(scenario: Scenario) -> dict[str, str]:
         for path, table in tables(scenario.arm(arm))
         for name in type(table).model_fields
     }
-    return {setting: label(setting, titles.get(setting)) for setting in (scenario.sweep.setting,)}
+    return {axis.setting: label(axis.setting, titles.get(axis.setting)) for axis in scenario.sweep.axes}
 
 
 def _title(table: type[StrictModel], name: str) -> str | None:
