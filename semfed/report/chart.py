@@ -2,29 +2,28 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from semfed.report.style import COLUMN, PAGE, look
+from semfed.report.ticks import PlainLog
 from semfed.runs.statistics import CONFIDENCE, interval, mean_of
 
 FEW = 5
-"""Lines that bands, and a legend inside of the axes, do not crowd; more have bars, and a legend below."""
-SAID = f"{100 * CONFIDENCE:g} % interval"
+"""Lines whose bands can be told from each other; more have bars."""
 MARKED = 12
 """Markers of a line at most, so that they can be told from each other."""
 MOST_PANELS = 24
 """Panels that fit on a page."""
+FLAT = 1e-5
+"""Relative range below which values are constant but for rounding."""
 CHARACTER, HANDLE, ROW = 0.056, 0.42, 0.145
 """What a legend takes in inches: a character, the line before a label, and a row."""
-TICKS = 45
-"""Characters that stand side by side below an axis."""
 
 
 class Chart:
@@ -38,6 +37,8 @@ class Chart:
         How many lines a panel gets at most.
     panels : sequence of str
         Titles of panels side by side, which share their axes; a single one needs none.
+    percent : bool
+        Whether values lie between 0 and 100, beyond which there is nothing to be seen, though an interval may go on.
     log : bool
         Whether the values are drawn on a logarithmic axis: then the mean is the geometric one, its interval that of
         the logarithms, and values that are not above 0 are left out.
@@ -48,7 +49,9 @@ class Chart:
         If there are more panels than fit on a page.
     """
 
-    def __init__(self, x: str, y: str, *, lines: int = 1, panels: Sequence[str] = ("",), log: bool = False) -> None:
+    def __init__(
+        self, x: str, y: str, *, lines: int = 1, panels: Sequence[str] = ("",), percent: bool = False, log: bool = False
+    ) -> None:
         if len(panels) > MOST_PANELS:
             raise ValueError(f"{len(panels)} panels do not fit on a page: sweep fewer values, or draw them yourself")
         columns = min(4, len(panels))
@@ -63,7 +66,9 @@ class Chart:
             axes.set_title(title)
             if log:
                 axes.set_yscale("log")
-        self.log, self._crowded = log, lines > FEW
+                axes.yaxis.set_major_formatter(PlainLog())
+                axes.yaxis.set_minor_formatter(PlainLog())
+        self.log, self._percent, self._crowded = log, percent, lines > FEW
         self._counts, self._kinds = set[int](), dict[str, None]()
         if single:
             self.axes.set_xlabel(x)
@@ -125,17 +130,14 @@ class Chart:
         said : str, optional
             What is to be said instead of what the bands are.
         """
-        legend(self.figure, self.panels, said or self._said())
+        if not self.log:
+            self.axes.set_ylim(limits(*self.axes.get_ylim(), percent=self._percent))
+        legend(
+            self.figure,
+            self.panels,
+            said or what_is_shown("geometric mean" if self.log else "mean", " and ".join(self._kinds), self._counts),
+        )
         return self.figure
-
-    def _said(self) -> str:
-        if not self._counts:
-            return ""
-        few, most = min(self._counts), max(self._counts)
-        if most == 1:
-            return "one seed, no interval"
-        count = f"n = {most}" if few == most else f"n = {few} to {most}"
-        return f"{'geometric mean' if self.log else 'mean'}, {' and '.join(self._kinds)}: {SAID}, {count}"
 
     def _summary(self, values: Sequence[float]) -> tuple[float, float, float]:
         """Return mean and interval of the values of seeds; NaN for what there is not."""
@@ -149,78 +151,51 @@ class Chart:
         return math.exp(mean_of(logs)), math.exp(low), math.exp(high)
 
 
+def what_is_shown(mean: str, kind: str, counts: Collection[int]) -> str:
+    """Say what the marks of a figure are, from the numbers of seeds that they stand for.
+
+    Examples
+    --------
+    >>> what_is_shown("mean", "bands", {5}), what_is_shown("mean", "bars", {2, 3}), what_is_shown("mean", "", {1})
+    ('mean, bands: 95 % interval, n = 5', 'mean, bars: 95 % interval, n = 2 to 3', 'one seed, no interval')
+    """
+    if not counts:
+        return ""
+    if max(counts) == 1:
+        return "one seed, no interval"
+    count = f"n = {max(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
+    return f"{mean}, {kind}: {100 * CONFIDENCE:g} % interval, {count}"
+
+
 def legend(figure: Figure, panels: Sequence[Axes], title: str = "") -> None:
-    """Explain what has a label: inside of the only panel if that is little, or else below, where there is made room."""
+    """Explain what has a label, below the panels, where it covers nothing: room is made for it."""
     named: dict[str, Artist] = {}
     for axes in panels:
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(text, handle)
-    if not named:
+    if not named and not title:
         return
     width = figure.get_figwidth()
     texts = [textwrap.fill(text, int((width - HANDLE) / CHARACTER)) for text in named]
-    longest = max(len(line) for text in texts for line in text.split("\n"))
+    longest = max((len(line) for text in texts for line in text.split("\n")), default=0)
     handles = list(named.values())
-    if len(panels) == 1 and len(texts) <= FEW and longest * CHARACTER + HANDLE < width / 2:
-        panels[0].legend(handles, texts, loc="best", title=title, alignment="left")
-        return
     columns = max(1, min(len(texts), int(width / (longest * CHARACTER + HANDLE))))
     rows = math.ceil(len(texts) / columns) + bool(title) + sum(text.count("\n") for text in texts)
     figure.set_figheight(figure.get_figheight() + ROW * rows)
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, title=title, frameon=False)
 
 
-def place(axes: Axes, values: Sequence[object]) -> list[float]:
-    """Lay a sweep's values out on an x axis, and return their places on it.
-
-    Numbers stand where they belong, on a logarithmic axis if they are spaced like that; where a value is none, or has
-    no end, all values stand side by side in their order.
-    """
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
-    if len(numbers) < len(values):
-        places = [float(index) for index in range(len(values))]
-        texts = [written(value) for value in values]
-        turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, texts)) > TICKS else {}
-        axes.set_xticks(places, texts, **turned)
-        axes.set_xlim(-0.5, len(values) - 0.5)
-        return places
-    if geometric(numbers):
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_locator(FixedLocator(sorted(numbers)))
-        axes.xaxis.set_major_formatter(lambda value, _: written(value))
-    elif all(number.is_integer() for number in numbers):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return numbers
-
-
-def geometric(numbers: Sequence[float]) -> bool:
-    """Whether numbers are spaced by about equal factors, as 1, 2, 5, 10 are, and not by equal steps.
+def limits(low: float, high: float, *, percent: bool) -> tuple[float, float]:
+    """Return the ends of an axis: no rounding errors are magnified, and percentages end where they end.
 
     Examples
     --------
-    >>> geometric([0.001, 0.01, 0.1]), geometric([1, 2, 5, 10]), geometric([5, 10, 15]), geometric([0, 1, 10])
-    (True, True, False, False)
+    >>> limits(0.99999999, 1.00000001, percent=False), limits(-20.0, 120.0, percent=True)
+    ((0.9, 1.1), (-2.0, 102.0))
     """
-    ordered = np.unique(numbers)
-    if len(ordered) < 3 or ordered[0] <= 0:
-        return False
-    steps, factors = np.diff(ordered), np.diff(np.log(ordered))
-    return bool(factors.max() < 1.5 * factors.min() and steps.max() >= 1.5 * steps.min())
-
-
-def written(value: object) -> str:
-    """Write a swept value as a person would.
-
-    Examples
-    --------
-    >>> written(0.001), written(float("inf")), written(True), written("adam")
-    ('0.001', '∞', 'true', 'adam')
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return ", ".join(written(item) if key == "name" else f"{key} {written(item)}" for key, item in value.items())
-    if isinstance(value, int | float):
-        return f"{value:g}".replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
-    return str(value)
+    if percent:
+        return max(low, -2.0), min(high, 102.0)
+    middle = (low + high) / 2
+    if high - low < FLAT * abs(middle):
+        return round(0.9 * middle, 6), round(1.1 * middle, 6)
+    return low, high

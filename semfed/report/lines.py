@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from semfed.events.metrics import NUMBER, Metric, Metrics
-from semfed.report.chart import Chart, place, written
+from semfed.report.chart import Chart
+from semfed.report.dots import dots
 from semfed.report.style import look
+from semfed.report.ticks import place, written
 from semfed.runs.summary import Curves, names_of
 from semfed.scenario import Point, Sweep
 from semfed.scenario.labels import label
@@ -23,17 +25,28 @@ def common_rounds(seeds: Mapping[int, Mapping[int, float]]) -> list[int]:
 def against_round(
     by_arm: Curves, metric: Metric, name: str, baselines: Mapping[str, float], *, log: bool = False
 ) -> Figure:
-    """Draw a metric against the round; of what adds up over rounds, the total so far."""
+    """Draw a metric against the round; of what adds up over rounds, the total so far.
+
+    What all arms have measured once only is no curve, but a dot an arm.
+    """
     so_far = metric.over_rounds == "sum"
-    chart = Chart("communication round", metric.label(name) + " so far" * so_far, lines=len(by_arm), log=log)
-    for index, (arm, told) in enumerate(by_arm.items()):
+    lines: dict[str, dict[float, list[float]]] = {}
+    for arm, told in by_arm.items():
         seeds = told.get(name, {})
         if so_far:
             seeds = {seed: _added_up(values) for seed, values in seeds.items()}
-        points = {float(r): [metric.scale * values[r] for values in seeds.values()] for r in common_rounds(seeds)}
+        lines[arm] = {r: [metric.scale * values[r] for values in seeds.values()] for r in common_rounds(seeds)}
+    reference = (metric.scale * baselines[name], metric.baseline) if name in baselines else None
+    y = metric.label(name) + " so far" * so_far
+    rounds = {round_ for points in lines.values() for round_ in points}
+    if len(rounds) == 1:
+        once = {arm: seeds for arm, points in lines.items() for seeds in points.values()}
+        return dots(once, f"{y} after round {rounds.pop():g}", percent=metric.fraction, reference=reference)
+    chart = Chart("communication round", y, lines=len(by_arm), percent=metric.fraction, log=log)
+    for index, (arm, points) in enumerate(lines.items()):
         chart.line(index, arm, points)
-    if name in baselines:
-        chart.reference(metric.scale * baselines[name], metric.baseline)
+    if reference is not None:
+        chart.reference(*reference)
     chart.rounds()
     return chart.finish()
 
@@ -53,7 +66,7 @@ def against_cost(by_arm: Curves, metric: Metric, name: str, costs: Sequence[Metr
         What the sum is called, in the unit that comes from multiplying it with `scale`.
     scale : float
     """
-    chart = Chart(x, metric.label(name), lines=len(by_arm))
+    chart = Chart(x, metric.label(name), lines=len(by_arm), percent=metric.fraction)
     for index, (arm, told) in enumerate(by_arm.items()):
         seeds = told.get(name, {})
         spent = [
@@ -130,7 +143,7 @@ def quantity(called: str, value: Any) -> str:
 def against_setting(sweeping: Sweeping, setting: str, metric: Metric, name: str) -> Figure:
     """Draw the final value of a metric against a swept setting, in a panel for every combination of the other ones."""
     titles, arms = sweeping.titles(but=setting), sweeping.arms
-    chart = Chart(sweeping.labels[setting], metric.label(name), lines=len(arms), panels=titles)
+    chart = Chart(sweeping.labels[setting], metric.label(name), lines=len(arms), panels=titles, percent=metric.fraction)
     values = unique(point.values[setting] for point in sweeping.points.values())
     places = place(chart.axes, values)
     told: dict[tuple[str, str], dict[float, list[float]]] = {}
@@ -178,7 +191,7 @@ def against_metric(sweeping: Sweeping, metric: Metric, price: Metric, part: str)
     x_name, y_name = f"{price.name}/{part}", f"{metric.name}/{part}"
     first = next(iter(sweeping.labels), "")
     titles, arms = sweeping.titles(but=first), sweeping.arms
-    chart = Chart(price.label(x_name), metric.label(y_name), lines=len(arms), panels=titles)
+    chart = Chart(price.label(x_name), metric.label(y_name), panels=titles, percent=metric.fraction)
     lines: dict[tuple[str, str], list[Any]] = {}
     for made, point in sweeping.points.items():
         final = sweeping.summary["arms"][made]["final"]
@@ -205,7 +218,7 @@ def against_number(sweeping: Sweeping, metric: Metric, members: Mapping[float, s
     """
     titles, arms = sweeping.titles(), sweeping.arms
     y = metric.label(next(iter(members.values())))
-    chart = Chart(metric.against or "number", y, lines=len(arms), panels=titles)
+    chart = Chart(metric.against or "number", y, lines=len(arms), panels=titles, percent=metric.fraction)
     places = place(chart.axes, list(members))
     for made, point in sweeping.points.items():
         told = {

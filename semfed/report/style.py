@@ -23,6 +23,7 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 7,
     "legend.title_fontsize": 6.5,
     "axes.grid": True,
+    "axes.formatter.useoffset": False,
     "axes.linewidth": 0.6,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.5,
