@@ -70,12 +70,11 @@ class Chart:
                 axes.yaxis.set_minor_formatter(PlainLog())
         self.log, self._percent, self._crowded = log, percent, lines > FEW
         self._counts, self._kinds = set[int](), dict[str, None]()
-        if single:
-            self.axes.set_xlabel(x)
-            self.axes.set_ylabel(y)
-        else:
-            self.figure.supxlabel(x, fontsize=8)
-            self.figure.supylabel(y, fontsize=8)
+        for axes in self.panels[::columns]:
+            axes.set_ylabel(y)
+        for axes in self.panels[-columns:]:  # below which there is none, or a gap
+            axes.set_xlabel(x)
+            axes.tick_params(labelbottom=True)
 
     @property
     def axes(self) -> Axes:

@@ -42,7 +42,7 @@ def against_round(
     if len(rounds) == 1:
         once = {arm: seeds for arm, points in lines.items() for seeds in points.values()}
         return dots(once, f"{y} after round {rounds.pop():g}", percent=metric.fraction, reference=reference)
-    chart = Chart("communication round", y, lines=len(by_arm), percent=metric.fraction, log=log)
+    chart = Chart("communication round", y, lines=sum(map(bool, lines.values())), percent=metric.fraction, log=log)
     for index, (arm, points) in enumerate(lines.items()):
         chart.line(index, arm, points)
     if reference is not None:

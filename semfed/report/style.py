@@ -25,6 +25,7 @@ STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.formatter.useoffset": False,
     "axes.linewidth": 0.6,
+    "axes.xmargin": 0.06,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.5,
     "axes.spines.top": False,
