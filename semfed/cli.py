@@ -107,7 +107,11 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="These seeds: 0-4 or 0,2,5.")] = None,
     overrides: Overrides = None,
     sweep: Annotated[
-        str | None, typer.Option(metavar="PATH=V,V,...", help="Run every arm with every value of a setting.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=V,V,...",
+            help="Run every arm with every value of a setting, or of a range FIRST:LAST:STEP; repeated: the product.",
+        ),
     ] = None,
     data_root: DataRoot = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ by default.")] = None,

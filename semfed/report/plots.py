@@ -21,7 +21,7 @@ from semfed.report.feature_map import feature_map, features_of
 from semfed.runs import folder as folders
 from semfed.runs.summary import Curves, curves, headline_names, names_of, of_folder, other_scores
 from semfed.scenario import Task, merge, read
-from semfed.scenario.arms import Sweep
+from semfed.scenario.arms import Sweep, called
 
 STYLE: dict[str, Any] = {
     "figure.figsize": (3.5, 2.6),
@@ -109,7 +109,7 @@ def _figures(folder: Path, scenario: Mapping[str, Any]) -> dict[str, Callable[[]
     for name in [*headline_names(summary, metrics), *other_scores(summary, metrics)]:
         metric, file = metrics.of(name), name.replace("/", "-")
         if sweep is not None:
-            found[f"{file}-vs-{sweep.setting}"] = partial(against_setting, summary, sweep, metric, name)
+            found[f"{file}-vs-{sweep.axes[0].setting}"] = partial(against_setting, summary, sweep, metric, name)
             continue
         found[f"{file}-vs-round"] = partial(against_round, by_arm, metric, name, summary["baselines"])
         if name == summary["headline"]:
@@ -171,20 +171,30 @@ def against_bytes(by_arm: Curves, metric: Metric, name: str) -> Figure:
 
 
 def against_setting(summary: Mapping[str, Any], sweep: Sweep, metric: Metric, name: str) -> Figure:
-    """Draw the final value of a metric against the setting that a sweep varied."""
-    figure, axes = _axes(sweep.setting, metric.label(name))
-    for index, arm in enumerate(sweep.arms):
+    """Draw the final value of a metric against the first setting that a sweep varied; the others tell lines apart."""
+    axis, lines = sweep.axes[0], swept_lines(sweep)
+    figure, axes = _axes(axis.setting, metric.label(name))
+    for index, (label, names) in enumerate(lines.items()):
         points = [
-            (value, list(summary["arms"][swept]["final"][name]["values"].values()))
-            for value, swept in zip(sweep.values, _swept(sweep, arm, summary), strict=True)
+            (value if axis.numeric else called(value), list(summary["arms"][swept]["final"][name]["values"].values()))
+            for value, swept in zip(axis.values, names, strict=True)
             if name in summary["arms"][swept]["final"]
         ]
         if points:
             values = metric.scale * np.array([x for _, x in points]).T
-            _line(axes, index, arm, np.array([v for v, _ in points]), values, arms=len(sweep.arms))
+            _line(axes, index, label, np.array([v for v, _ in points]), values, arms=len(lines))
     _baseline(axes, metric, name, summary["baselines"])
     _legend(axes)
     return figure
+
+
+def swept_lines(sweep: Sweep) -> dict[str, list[str]]:
+    """Return the lines of a sweep's figures by their labels: the arms' names in the order of the first axis."""
+    lines: dict[str, list[str]] = {}
+    for name, point in sweep.points().items():
+        values = [f"{axis.setting} = {called(point.values[axis.setting])}" for axis in sweep.axes[1:]]
+        lines.setdefault(", ".join([point.arm, *values]), []).append(name)
+    return lines
 
 
 def both(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> list[str]:
@@ -203,9 +213,8 @@ def against_metric(summary: Mapping[str, Any], sweep: Sweep | None, metric: Metr
     """
     x_name, y_name = f"{price.name}/{part}", f"{metric.name}/{part}"
     figure, axes = _axes(price.label(x_name), metric.label(y_name))
-    arms = list(summary["arms"]) if sweep is None else sweep.arms
-    for index, arm in enumerate(arms):
-        names = [arm] if sweep is None else _swept(sweep, arm, summary)
+    lines = {arm: [arm] for arm in summary["arms"]} if sweep is None else swept_lines(sweep)
+    for index, (arm, names) in enumerate(lines.items()):
         finals = [summary["arms"][name]["final"] for name in names]
         xs, ys = ([final[name] for final in finals] for name in (x_name, y_name))
         x, y = (np.array([v for entry in found for v in entry["values"].values()]) for found in (xs, ys))
@@ -215,11 +224,6 @@ def against_metric(summary: Mapping[str, Any], sweep: Sweep | None, metric: Metr
         axes.plot(*means, color=colour)
     _legend(axes)
     return figure
-
-
-def _swept(sweep: Sweep, arm: str, summary: Mapping[str, Any]) -> list[str]:
-    """Return an arm's names in the order of the sweep's values."""
-    return [name for name in summary["arms"] if name.rpartition("@")[0] == arm][: len(sweep.values)]
 
 
 def family(summary: Mapping[str, Any], metrics: Metrics, metric: Metric) -> dict[float, str]:

@@ -26,6 +26,7 @@ from semfed.scenario import Scenario
 from semfed.scenario.overrides import Overrides, load
 from semfed.scenario.paths import as_path
 from semfed.scenario.settings import suggest
+from semfed.scenario.sweeps import Swept
 
 ENGINES = ("inprocess", "ray", "flower")
 OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
@@ -68,7 +69,7 @@ def run(
     arms: str | Sequence[str] | None = None,
     seeds: int | str | Iterable[int] | None = None,
     overrides: Overrides = (),
-    sweep: str | Mapping[str, Any] | None = None,
+    sweep: Swept | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,

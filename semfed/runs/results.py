@@ -8,7 +8,7 @@ from semfed.events.metrics import Metric, Metrics
 from semfed.runs import folder as folders
 from semfed.runs.statistics import paired, spread
 from semfed.runs.summary import curves
-from semfed.scenario import Scenario, read, validate
+from semfed.scenario import Point, Scenario, Sweep, read, validate
 
 RECIPE = ("description", "command", "reference", "at_rounds", "figures")
 """What a results file asks for; the rest is made from the run."""
@@ -105,14 +105,14 @@ def differences(
     ValueError
         If there is no such arm.
     """
-    swept = scenario.sweep is not None
-    names = [name.rpartition("@")[0] if swept else name for name in arms]
+    points = scenario.sweep.points() if scenario.sweep is not None else {name: Point(name, {}) for name in arms}
+    names = [points[arm].arm for arm in arms]
     chosen = reference or names[0]
     if chosen not in names:
         raise ValueError(f"reference = {chosen!r} is no arm of the run: take one of {sorted(set(names))}")
     found: dict[str, Any] = {}
     for arm, name in zip(arms, names, strict=True):
-        against = f"{chosen}@{arm.rpartition('@')[2]}" if swept else chosen
+        against = Sweep.name(chosen, points[arm].values)
         if name == chosen or against not in arms:
             continue
         found[arm] = {"reference": against}

@@ -1,7 +1,10 @@
 """What a scenario compares: its arms, and what they change."""
 
+import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -47,12 +50,84 @@ def _unset(value: Any, here: str = "") -> Iterator[str]:
         yield from _unset(item, f"{here}.{key}")
 
 
-class Sweep(StrictModel):
-    """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
+class Axis(StrictModel):
+    """A setting that a sweep varies: its dotted path, and its values in their order, each as TOML can hold it."""
 
     setting: str
-    values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
-    arms: tuple[str, ...]
+    values: tuple[Any, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        names = [called(value) for value in self.values]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"sweep of {self.setting}: {twice[0]} stands there twice; write it once")
+        return self
+
+    @property
+    def numeric(self) -> bool:
+        """Whether all values are finite numbers, so that they have a place on an axis of a figure."""
+        return all(type(value) in (int, float) and math.isfinite(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What an arm of a sweep is: one of the arms that were swept, and the value that every swept setting has."""
+
+    arm: str
+    values: Mapping[str, Any]
+
+
+class Sweep(StrictModel):
+    """What a sweep made of the arms: every one of `arms` occurs at every point of the product of `axes`.
+
+    Written by a person, it is a table from settings to values, which `semfed.scenario.overrides.load` spreads.
+    """
+
+    axes: tuple[Axis, ...] = Field(min_length=1)
+    arms: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one_axis(cls, value: Any) -> Any:
+        """Take what runs of earlier versions hold, which knew one axis only."""
+        if isinstance(value, Mapping) and set(value) == {"setting", "values", "arms"}:
+            return {"axes": [{"setting": value["setting"], "values": value["values"]}], "arms": value["arms"]}
+        return value
+
+    def points(self) -> dict[str, Point]:
+        """Return what the arms are, by their names, in the order of the scenario."""
+        settings = [axis.setting for axis in self.axes]
+        combined = itertools.product(*(axis.values for axis in self.axes))
+        points = [dict(zip(settings, values, strict=True)) for values in combined]
+        return {self.name(arm, values): Point(arm, values) for values in points for arm in self.arms}
+
+    @staticmethod
+    def name(arm: str, values: Mapping[str, Any]) -> str:
+        """Return what an arm is called at a point: ``<arm>@<value>``, one value an axis.
+
+        Examples
+        --------
+        >>> Sweep.name("mtoc", {"channel.snr_db": -5.0, "training.lr": 0.1})
+        'mtoc@-5@0.1'
+        """
+        return "@".join([arm, *map(called, values.values())])
+
+
+def called(value: Any) -> str:
+    """Return a value as a part of a file's name.
+
+    Examples
+    --------
+    >>> [called(value) for value in (10, 10.0, 0.5, True, "t1", [0.2, 0.8], {"name": "rayleigh", "uses": 4})]
+    ['10', '10', '0.5', 'true', 't1', '0.2_0.8', 'rayleigh_uses-4']
+    """
+    if isinstance(value, Mapping):
+        return "_".join(called(item) if key == "name" else f"{key}-{called(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "_".join(map(called, value))
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return re.sub(r"[^A-Za-z0-9_.@+-]+", "-", text.removesuffix(".0") if isinstance(value, float) else text)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,11 +100,11 @@ def require(scenario: Scenario, given: Sequence[Given], by_arm: ByArm) -> None:
         for later in given[number + 1 :]:
             if one.path[: len(later.path)] == later.path:
                 raise ScenarioError(f"override {one.text!r}: {later.text!r} replaces it; leave one of them out")
-    swept = _swept(scenario)
     for arm in scenario.arms:
         for path, reason in by_arm[arm.name].items():
-            if swept[: len(path)] == path:
-                raise ScenarioError(_sentence(("arms", arm.name, *swept), _at(arm.changes, swept), reason))
+            for swept in _swept(scenario):
+                if swept[: len(path)] == path:
+                    raise ScenarioError(_sentence(("arms", arm.name, *swept), _at(arm.changes, swept), reason))
     base = {key: item for key, item in scenario.tree().items() if key != "arms"}
     for one in given:
         arms = _reached(scenario, base, one.path)
@@ -159,7 +159,7 @@ def _sentence(path: Keys, value: Any, reason: str) -> str:
 def _unreached(path: Keys, scenario: Scenario) -> str:
     name = ".".join(path)
     if path[0] == "arms":
-        if _swept(scenario) == path[2:]:
+        if path[2:] in _swept(scenario):
             return "the sweep replaces it; leave one of them out"
         return f"arm {path[1]!r} does not run; choose it with --arms"
     return f"every arm that runs sets {name} itself; write arms.<arm>.{name}=... for one of them"
@@ -177,15 +177,16 @@ def _reached(scenario: Scenario, base: Mapping[str, Any], path: Keys) -> list[st
     if not scenario.arms:
         return list(scenario.arm_names)
     if path[0] == "arms":
-        own = [path[1]] if scenario.sweep is None else [n for n in scenario.arm_names if n.startswith(f"{path[1]}@")]
-        return [] if _swept(scenario) == path[2:] else [name for name in own if name in scenario.arm_names]
+        points = scenario.sweep.points() if scenario.sweep is not None else {}
+        own = [path[1], *(name for name, point in points.items() if point.arm == path[1])]
+        return [] if path[2:] in _swept(scenario) else [name for name in own if name in scenario.arm_names]
     mark = _Mark()
     marked = _marked(base, path, mark)
     return [arm.name for arm in scenario.arms if _holds(merge(marked, arm.changes), mark)]
 
 
-def _swept(scenario: Scenario) -> Keys:
-    return () if scenario.sweep is None else tuple(scenario.sweep.setting.split("."))
+def _swept(scenario: Scenario) -> list[Keys]:
+    return [] if scenario.sweep is None else [tuple(axis.setting.split(".")) for axis in scenario.sweep.axes]
 
 
 def _marked(node: Any, path: Keys, mark: _Mark) -> Any:

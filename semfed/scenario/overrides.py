@@ -5,7 +5,6 @@ A path may leave out tables in between as long as it means one setting only: ``m
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,12 +13,16 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from semfed import scenario as scenarios
 from semfed.errors import ScenarioError
-from semfed.scenario import effects, plugins
+from semfed.scenario import effects, plugins, sweeps
+from semfed.scenario.arms import Sweep
 from semfed.scenario.effects import Given
 from semfed.scenario.schema import MOST_SEEDS, Scenario
-from semfed.scenario.settings import Keys, suggest
+from semfed.scenario.settings import Keys, explain, suggest
+from semfed.scenario.sweeps import Swept, keys, value_of
 
 Overrides = str | Sequence[str] | Mapping[str, Any]
 
@@ -30,7 +33,7 @@ def load(
     *,
     arms: str | Sequence[str] | None = None,
     seeds: int | str | Iterable[int] | None = None,
-    sweep: str | Mapping[str, Any] | None = None,
+    sweep: Swept | None = None,
 ) -> Scenario:
     """Read a scenario, lay overrides over it, and choose what is to run.
 
@@ -41,11 +44,13 @@ def load(
     overrides : str, sequence of str, or mapping
         ``PATH=VALUE`` each, with values written as in TOML; bare words are strings. Or a mapping from paths to values.
     arms : str or sequence of str, optional
-        Keep only these arms; a string may name several, separated by commas.
+        Keep only these arms; a string may name several, separated by commas. The name of an arm that is swept stands
+        for all of its points.
     seeds : int, str or iterable of int, optional
         These seeds instead of the scenario's; a string as in `parse_seeds`.
-    sweep : str or mapping, optional
-        ``PATH=VALUE,VALUE,...``, or a mapping from one path to its values: run every arm with every value.
+    sweep : str, sequence of str, or mapping, optional
+        Settings and their values, see `semfed.scenario.sweeps.parse`: run every arm with every combination, instead of
+        what the file says under ``[sweep]``.
 
     Raises
     ------
@@ -54,30 +59,43 @@ def load(
     """
     asked = parse_overrides(overrides)
     tree = _tree(source)
+    written = tree.pop("sweep") if sweeps.is_written(tree.get("sweep")) else None
     file = source if isinstance(source, Scenario) else scenarios.validate(tree)
-    effects.refuse_idle(file)
+    effects.refuse_idle(file if written is None else scenarios.validate(spread(tree, written, file)))
     tree, given = apply(tree, asked, file)
     complete = scenarios.validate(tree) if asked else file
-    wanted = None if arms is None else _arms(arms)
-    for arm in wanted or ():
-        if arm not in complete.arm_names:
-            hint = suggest(str(arm), complete.arm_names)
-            raise ScenarioError(f"arm {arm!r}: not in scenario {complete.name!r}; {hint}")
-    if wanted is not None or seeds is not None or sweep is not None:
+    sweep = written if sweep is None else sweep
+    if arms is not None or seeds is not None or sweep is not None:
         tree = complete.draft()
-        if wanted is not None:
-            tree["arms"] = [arm for arm in tree["arms"] if arm["name"] in wanted]
-            if not wanted:
-                raise ScenarioError("arms: none is chosen; name one, or leave the choice out")
+        if arms is not None:
+            tree |= _choose(_arms(arms), complete)
         if seeds is not None:
             given += [Given(f"seeds={seeds}", ("seeds",), None)]
             tree["seeds"] = _seeds(seeds)
         if sweep is not None:
-            tree = spread(tree, *parse_sweep(sweep), complete)
+            tree = spread(tree, sweep, complete)
         complete = scenarios.validate(tree)
     by_arm = effects.idle_by_arm(complete)
     effects.require(complete, given, by_arm)
     return effects.settled(complete, by_arm)
+
+
+def _choose(wanted: Sequence[str], scenario: Scenario) -> dict[str, Any]:
+    """Return the tables of the arms that are chosen; of a sweep, that of which all points are."""
+    points = scenario.sweep.points() if scenario.sweep is not None else {}
+    known = {*scenario.arm_names, *(point.arm for point in points.values())}
+    for arm in wanted:
+        if arm not in known:
+            hint = suggest(str(arm), known)
+            raise ScenarioError(f"arm {arm!r}: not in scenario {scenario.name!r}; {hint}")
+    if not wanted:
+        raise ScenarioError("arms: none is chosen; name one, or leave the choice out")
+    chosen = [n for n in scenario.arm_names if n in wanted or (n in points and points[n].arm in wanted)]
+    tables = [arm for arm in scenario.draft()["arms"] if arm["name"] in chosen]
+    if scenario.sweep is None:
+        return {"arms": tables}
+    kept = scenario.sweep.model_copy(update={"arms": list(dict.fromkeys(points[name].arm for name in chosen))})
+    return {"arms": tables, "sweep": kept.model_dump(mode="json") if list(kept.points()) == chosen else None}
 
 
 def _tree(source: str | Path | Mapping[str, Any] | Scenario) -> dict[str, Any]:
@@ -133,86 +151,63 @@ def parse_overrides(overrides: Overrides) -> list[Given]:
     """
     if isinstance(overrides, Mapping):
         return [
-            Given(f"{key}={value}", _keys(str(key)), value, amends=isinstance(value, Mapping) and "name" not in value)
+            Given(f"{key}={value}", keys(str(key)), value, amends=isinstance(value, Mapping) and "name" not in value)
             for key, value in overrides.items()
         ]
     found = []
     remedy = "give PATH=VALUE, several of them, or a mapping from paths to values"
     for text in [overrides] if isinstance(overrides, str) else _listed("overrides", overrides, remedy):
         path_text, equals, value = str(text).partition("=")
-        path = _keys(path_text)
+        path = keys(path_text)
         if not equals or not all(path):
             raise ScenarioError(f"override {text!r}: write PATH=VALUE, such as channel.snr_db=5")
-        found.append(Given(str(text), path, _value(value.strip())))
+        found.append(Given(str(text), path, value_of(value.strip())))
     return found
 
 
-def _keys(path: str) -> Keys:
-    return tuple(part.strip() for part in path.strip().split("."))
-
-
-def parse_sweep(sweep: str | Mapping[str, Any]) -> tuple[Keys, dict[str, Any]]:
-    """Return the path and the values of a sweep, by what they are called.
-
-    Raises
-    ------
-    ScenarioError
-        If it is written in another way.
-
-    Examples
-    --------
-    >>> parse_sweep("channel.snr_db=0,5")
-    (('channel', 'snr_db'), {'0': 0, '5': 5})
-    """
-    if isinstance(sweep, Mapping):
-        if len(sweep) != 1:
-            raise ScenarioError(f"sweep {dict(sweep)!r}: one setting can be swept at a time")
-        ((path_text, values),) = sweep.items()
-        values = _listed(f"sweep of {path_text}", values, "give several values")
-        called = {str(value).lower() if isinstance(value, bool) else str(value): value for value in values}
-        return _keys(str(path_text)), called
-    if not isinstance(sweep, str):
-        raise ScenarioError(f"sweep = {sweep!r}: give PATH=VALUE,VALUE,..., or a mapping from one path to its values")
-    path_text, equals, values_text = sweep.partition("=")
-    texts = [value.strip() for value in values_text.split(",")]
-    if not equals or not all(texts):
-        raise ScenarioError(f"sweep {sweep!r}: write PATH=VALUE,VALUE,..., such as channel.snr_db=0,5,10")
-    twice = [text for text in texts if texts.count(text) > 1]
-    if twice:
-        raise ScenarioError(f"sweep {sweep!r}: {twice[0]} stands there twice; write it once")
-    return _keys(path_text), {text: _value(text) for text in texts}
-
-
-def spread(tree: Mapping[str, Any], asked: Keys, values: Mapping[str, Any], scenario: Scenario) -> dict[str, Any]:
-    """Make of every arm one arm per value of a setting, named ``<arm>@<value>``.
+def spread(tree: Mapping[str, Any], sweep: Swept, scenario: Scenario) -> dict[str, Any]:
+    """Make of every arm one arm per point of a sweep; see `semfed.scenario.arms.Sweep.name`.
 
     Parameters
     ----------
     tree : mapping
         A complete scenario's tables.
-    asked : tuple of str
-        Path of the setting, perhaps shortened.
-    values : mapping
-        By what they are called.
+    sweep : str, sequence of str, or mapping
+        Its paths may be shortened.
     scenario : Scenario
         With the settings of the tree.
 
     Raises
     ------
     ScenarioError
-        If the setting is unknown, or one of a single client.
+        If a setting is unknown, one of a single client, or swept twice.
     """
-    path = _resolve(asked, tree, scenario)
-    if path[0] in ("arms", "clients", "seeds", "name", "description"):
-        raise ScenarioError(f"sweep {'.'.join(asked)!r}: only settings that arms can differ in can be swept")
-    arms = tree.get("arms") or [{"name": tree["name"]}]
-    made = [
-        {**_set(arm, path, value), "name": f"{arm['name']}@{called}"}
-        for called, value in values.items()
-        for arm in arms
-    ]
-    names = [arm["name"] for arm in arms]
-    return {**tree, "arms": made, "sweep": {"setting": ".".join(path), "values": list(values.values()), "arms": names}}
+    if scenario.sweep is not None:
+        names = ", ".join(axis.setting for axis in scenario.sweep.axes)
+        raise ScenarioError(f"sweep {sweep!r}: the arms of this scenario are swept over {names} already")
+    axes: list[dict[str, Any]] = []
+    paths: list[Keys] = []
+    for asked, values in sweeps.parse(sweep):
+        path = _resolve(asked, tree, scenario)
+        if path[0] in ("arms", "clients", "seeds", "name", "description", "headline", "sweep"):
+            raise ScenarioError(f"sweep {'.'.join(asked)!r}: only settings that arms can differ in can be swept")
+        for before in paths:
+            if before[: len(path)] == path:
+                raise ScenarioError(f"sweep {'.'.join(path)!r} replaces {'.'.join(before)!r}: write it once, or first")
+        paths.append(path)
+        axes.append({"setting": ".".join(path), "values": values})
+    arms = {arm["name"]: arm for arm in tree.get("arms") or [{"name": tree["name"]}]}
+    try:
+        made = Sweep.model_validate({"axes": axes, "arms": list(arms)})
+    except ValidationError as error:
+        raise ScenarioError(explain(error)) from error
+    tables = []
+    for name, point in made.points().items():
+        table = arms[point.arm]
+        for path, value in zip(paths, point.values.values(), strict=True):
+            table = _set(table, path, value)
+        tables.append({**table, "name": name})
+    return {**tree, "arms": tables, "sweep": {"axes": axes, "arms": list(arms)}}
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -272,13 +267,6 @@ def apply(tree: dict[str, Any], asked: Sequence[Given], scenario: Scenario) -> t
         given.append(replace(one, path=path))
         renewed = renewed and isinstance(one.value, int | float)  # a number brings no other settings along
     return tree, given
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # no TOML, or none that Python reads: then it has to make sense as text
-        return text
 
 
 def _resolve(parts: Keys, tree: Mapping[str, Any], scenario: Scenario) -> Keys:

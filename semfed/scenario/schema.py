@@ -95,6 +95,10 @@ class Scenario(StrictModel):
                 raise ValueError(
                     f"client {client.name!r} has the unknown task {client.task!r}; {suggest(client.task, self.tasks)}"
                 )
+        if self.sweep is not None and list(self.sweep.points()) != [arm.name for arm in self.arms]:
+            raise ValueError(
+                "sweep: its arms and values make other arms than there are; write [sweep] setting = values"
+            )
         self._arms = tuple(self._resolve(arm) for arm in self.arms)
         for _, table in () if self.arms else tables(self):
             check = getattr(table, "check", None)

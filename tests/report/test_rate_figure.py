@@ -5,7 +5,7 @@ from semfed.clients.cooperative import CooperativeClient
 
 from semfed.events.metrics import Metrics
 from semfed.report.plots import against_metric, both
-from semfed.scenario import Sweep
+from semfed.scenario import Axis, Sweep
 
 
 def entry(*values: float) -> dict[str, object]:
@@ -24,7 +24,7 @@ SUMMARY = {
 @pytest.mark.parametrize("swept", [True, False])
 def test_one_label_an_arm_and_one_marker_a_seed(swept: bool) -> None:
     arms = ("iopm", "gaussian-prior")
-    sweep = Sweep(setting="lambda_eff", values=(0.1, 0.2), arms=arms) if swept else None
+    sweep = Sweep(axes=(Axis(setting="lambda_eff", values=(0.1, 0.2)),), arms=arms) if swept else None
     metrics = Metrics(CooperativeClient.metrics)
     assert both({**SUMMARY, "headline": "error/average"}, metrics, metrics.of("error")) == ["t1"]
     (axes,) = against_metric(SUMMARY, sweep, metrics.of("error"), metrics.of("rate"), "t1").axes

@@ -108,8 +108,8 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "seeds": Try("fedavg", [1]),
     "strategy": Try("plain", {"name": "clustered", "clusters": "individual"}),
     "sweep.arms": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
-    "sweep.setting": Elsewhere("tests/report/test_rate_figure.py", "sweep"),
-    "sweep.values": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
+    "sweep.axes.setting": Elsewhere("tests/scenario/test_sweeps.py", "test_several_settings_make_the_product"),
+    "sweep.axes.values": Elsewhere("tests/scenario/test_sweeps.py", "test_several_settings_make_the_product"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(
         "plain",

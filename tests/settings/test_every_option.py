@@ -253,6 +253,10 @@ ELSEWHERE = [
     (("--set", "snr_db=1", "--set", 'channel={name="awgn", uses=4}'), "override 'snr_db=1': 'channel="),
     (("--set", "snr_db=1", "--sweep", "snr_db=2,3"), "override 'snr_db=1': every arm that runs sets channel.snr_db"),
     (("--sweep", "snr_db=2,2"), "2 stands there twice"),
+    (("--sweep", "snr_db=2,2.0"), "2 stands there twice"),
+    (("--sweep", "snr_db=2,3", "--sweep", "channel.snr_db=4"), "sweep 'channel.snr_db' replaces 'channel.snr_db'"),
+    (("--sweep", "snr_db=2,,3"), "sweep 'snr_db=2,,3': write PATH=VALUE,VALUE"),
+    (("--sweep", "snr_db=0:1:1e-9"), "0:1:1e-9 has more than 10000 values; write fewer"),
     (("--sweep", "lr=2,3", "--set", "arms.two.training.lr=1"), "'arms.two.training.lr=1': the sweep replaces it"),
 ]
 
@@ -272,7 +276,6 @@ def test_options_without_effect_are_refused_in_one_sentence(
 @pytest.mark.parametrize(
     "words",
     [
-        ("--sweep", "snr_db=1,2", "--sweep", "uses=2,3"),
         ("--arms", "one", "--arms", "two"),
         ("--seeds", "0", "--seeds", "1"),
         ("--engine", "ray", "--engine", "inprocess"),

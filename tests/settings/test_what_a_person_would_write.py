@@ -179,7 +179,10 @@ PLAIN = bases.BASES["plain"]()
         ({"overrides": {"rouns": 2}}, "did you mean 'rounds'?"),
         ({"overrides": {"channel": {"snr_bd": 2}}}, "did you mean 'snr_db'?"),
         ({"overrides": "rounds"}, "write PATH=VALUE"),
-        ({"sweep": {"rounds": [1, 2], "seeds": [1]}}, "one setting can be swept at a time"),
+        (
+            {"sweep": {"rounds": [1, 2], "seeds": [1]}},
+            "sweep 'seeds': only settings that arms can differ in can be swept",
+        ),
         ({"seeds": 1.5}, "seeds = 1.5: give a number, numbers, or a text such as 0-4"),
         ({"seeds": True}, "seeds = True: give a number"),
         ({"arms": 5}, "arms = 5: give a name, or several"),
@@ -188,7 +191,10 @@ PLAIN = bases.BASES["plain"]()
         ({"overrides": {"channel": None}}, "channel: give a plugin's name"),
         ({"sweep": 5}, "sweep = 5: give PATH=VALUE,VALUE,..., or a mapping"),
         ({"sweep": {"channel.snr_db": 5}}, "sweep of channel.snr_db = 5: give several values"),
-        ({"sweep": {"channel.snr_db": "5"}}, "sweep of channel.snr_db = '5': give several values"),
+        (
+            {"sweep": {"channel.snr_db": "0:5:0"}},
+            "sweep 'channel.snr_db=0:5:0': 0:5:0 never ends; write FIRST:LAST:STEP",
+        ),
         (
             {"scenario": PLAIN | {"arms": [{"name": "a", "training": {"lr": None}}]}},
             "training.lr is None, which no",
