@@ -175,9 +175,8 @@ def points_of(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the swept values of every arm of a scenario's tables; nothing without a sweep."""
     if "sweep" not in tree:
         return {}
-    sweep = Sweep.model_validate(tree["sweep"])
-    each = ((value, arm) for value in sweep.values for arm in sweep.arms)
-    return {arm["name"]: {sweep.setting: value} for arm, (value, _) in zip(tree["arms"], each, strict=True)}
+    points = Sweep.model_validate(tree["sweep"]).points()
+    return {name: dict(point.values) for name, point in points.items()}
 
 
 def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:
