@@ -70,6 +70,11 @@ def spread(values: Mapping[int, float]) -> dict[str, Any]:
     }
 
 
+def half_width(entry: Mapping[str, Any]) -> float | None:
+    """Return half the interval of what `spread` told, which stands behind ±; None where there is none."""
+    return None if entry["ci95"] is None else (entry["ci95"][1] - entry["ci95"][0]) / 2
+
+
 def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any] | None:
     """Describe the difference to a reference over the seeds that both have; what seeds have in common cancels.
 
