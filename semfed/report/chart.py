@@ -69,7 +69,7 @@ class Chart:
                 axes.yaxis.set_major_formatter(PlainLog())
                 axes.yaxis.set_minor_formatter(PlainLog())
         self.log, self._percent, self._crowded = log, percent, lines > FEW
-        self._counts, self._kinds = set[int](), dict[str, None]()
+        self._counts, self._kinds, self._gaps = set[int](), dict[str, None](), False
         for axes in self.panels[::columns]:
             axes.set_ylabel(y)
         for axes in self.panels[-columns:]:  # below which there is none, or a gap
@@ -98,6 +98,7 @@ class Chart:
         x = np.array(sorted(points), dtype=float)
         mean, low, high = np.array([self._summary(points[place]) for place in x]).T
         self._counts |= {len(values) for values in points.values()}
+        self._gaps |= bool(np.isnan(mean).any())
         axes, looks, step = self.panels[panel], look(index), math.ceil(len(x) / MARKED)
         start = index % step  # markers of different arms stand beside each other, not upon each other
         axes.plot(x, mean, label=label, markevery=(start, step), **looks)
@@ -115,7 +116,7 @@ class Chart:
     def reference(self, value: float, label: str) -> None:
         """Draw what holds everywhere, such as what a trivial decision reaches."""
         for axes in self.panels:
-            axes.axhline(value, color="0.45", linestyle=(0, (1, 1.5)), linewidth=1, label=label)
+            axes.axhline(value, color="0.5", linestyle=(0, (1, 1.5)), linewidth=1, label=label)
 
     def rounds(self) -> None:
         """Count whole rounds on the x axis."""
@@ -131,11 +132,9 @@ class Chart:
         """
         if not self.log:
             self.axes.set_ylim(limits(*self.axes.get_ylim(), percent=self._percent))
-        legend(
-            self.figure,
-            self.panels,
-            said or what_is_shown("geometric mean" if self.log else "mean", " and ".join(self._kinds), self._counts),
-        )
+        shown = what_is_shown("geometric mean" if self.log else "mean", " and ".join(self._kinds), self._counts)
+        gaps = f"; {'0' if self.log else '∞'} not drawn" if self._gaps else ""
+        legend(self.figure, self.panels, said or shown + gaps)
         return self.figure
 
     def _summary(self, values: Sequence[float]) -> tuple[float, float, float]:

@@ -36,7 +36,8 @@ def departures(scenario: Mapping[str, Any]) -> tuple[Markup | None, Sheet | None
     section = re.search(
         rf"^## {HEADING}\n(.*?)(?=^## |\Z)", readme.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
-    table = MarkdownIt("commonmark", {"html": False}).enable("table").render(section[1]) if section else ""
+    text = MarkdownIt("commonmark", {"html": False}).enable("table").render(section[1]) if section else ""
+    table = re.sub(r'<a href="(?!https?:)[^"]*">(.*?)</a>', r"\1", text)  # other files are not part of the page
     found = differing([validate(read(path)).tree(), scenario])
     rows = [Row([setting, *(value or "–" for value in values)]) for setting, values in found.items()]
     changed = Sheet("settings that differ from the built-in scenario", ["setting", "built in", "here"], rows)

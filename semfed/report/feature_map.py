@@ -75,4 +75,5 @@ def feature_map(shown: Mapping[str, Features], names: Sequence[str]) -> Figure:
         [drawn[name] for name in ordered], ordered, loc="outside lower center", ncols=5 * columns, markerscale=1.5,
         frameon=False, handlelength=1, columnspacing=1,
     )  # fmt: skip
+    figure.set_label("received features in the plane (t-SNE)")
     return figure

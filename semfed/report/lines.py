@@ -1,5 +1,6 @@
 """What is drawn as lines: metrics against rounds, costs, swept settings, each other, and numbers in their names."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from matplotlib.figure import Figure
 
+from semfed.channels.meter import LIMIT_DB
 from semfed.events.metrics import NUMBER, Metric, Metrics
 from semfed.report.chart import Chart
 from semfed.report.dots import dots
@@ -22,6 +24,12 @@ def common_rounds(seeds: Mapping[int, Mapping[int, float]]) -> list[int]:
     return sorted(set.intersection(*(set(values) for values in seeds.values()))) if seeds else []
 
 
+def drawn(metric: Metric, value: float) -> float:
+    """Return where a value stands on an axis; a ratio of powers without noise, or without signal, stands nowhere."""
+    endless = metric.over_clients == "power-mean" and abs(value) >= LIMIT_DB
+    return math.nan if endless else metric.scale * value
+
+
 def against_round(
     by_arm: Curves, metric: Metric, name: str, baselines: Mapping[str, float], *, log: bool = False
 ) -> Figure:
@@ -35,7 +43,7 @@ def against_round(
         seeds = told.get(name, {})
         if so_far:
             seeds = {seed: _added_up(values) for seed, values in seeds.items()}
-        lines[arm] = {r: [metric.scale * values[r] for values in seeds.values()] for r in common_rounds(seeds)}
+        lines[arm] = {r: [drawn(metric, values[r]) for values in seeds.values()] for r in common_rounds(seeds)}
     reference = (metric.scale * baselines[name], metric.baseline) if name in baselines else None
     y = metric.label(name) + " so far" * so_far
     rounds = {round_ for points in lines.values() for round_ in points}
@@ -76,7 +84,7 @@ def against_cost(by_arm: Curves, metric: Metric, name: str, costs: Sequence[Metr
             for seed, last in ((seed, max(values)) for seed, values in seeds.items())
         ]
         points = {
-            scale * float(np.mean([so_far[r] for so_far in spent])): [metric.scale * v[r] for v in seeds.values()]
+            scale * float(np.mean([so_far[r] for so_far in spent])): [drawn(metric, v[r]) for v in seeds.values()]
             for r in common_rounds(seeds)
         }
         chart.line(index, arm, points)
@@ -161,7 +169,7 @@ def against_setting(sweeping: Sweeping, setting: str, metric: Metric, name: str)
 
 def _finals(summary: Mapping[str, Any], arm: str, metric: Metric, name: str) -> list[float]:
     entry = summary["arms"][arm]["final"].get(name, {"values": {}})
-    return [metric.scale * value for value in entry["values"].values()]
+    return [drawn(metric, value) for value in entry["values"].values()]
 
 
 def unique(values: Iterable[Any]) -> list[Any]:

@@ -175,7 +175,7 @@ def _pictures(makers: plots.Makers, summary: Mapping[str, Any], run: str) -> lis
         for name in ordered:
             try:
                 figure = plots.made(makers[name])
-                description = svg.described(figure) or name.replace("-", " ")
+                description = svg.described(figure)
                 graphic = svg.inline(figure, f"{run}-{name}", description)
                 drawn.append(Picture(description, graphic, page=figure.get_figwidth() > COLUMN))
             except Exception as error:

@@ -1,5 +1,6 @@
 """Tables without a medium: what the terminal shows as rich's tables, a page shows as HTML."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from semfed.events.metrics import Metric
 from semfed.report.lines import quantity
 from semfed.scenario.labels import label
 
+NUMBER = re.compile(r"[-+<−–∞]? ?\d|[-–]?$|no noise|no signal|never|one seed")
+"""How what stands in a column of numbers begins."""
 LONG = 40
 """Rows from which on a table is folded."""
 
@@ -31,6 +34,11 @@ class Sheet:
     caption: str
     headings: Sequence[str]
     rows: Sequence[Row]
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers, which stand on the right."""
+        cells = [row.cells[column] for row in self.rows if column < len(row.cells)]
+        return column > 0 and bool(self.headings) and all(NUMBER.match(cell) for cell in cells)
 
     @property
     def long(self) -> bool:

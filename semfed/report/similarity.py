@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from semfed.report.style import COLOURS, COLUMN
 from semfed.scenario import merge
 
+DARK = "#111111"
+"""On the map's light colours, whatever the colour of the page's text."""
 FEW = 12
 """Clients whose names and numbers can be read in a column."""
 
@@ -26,7 +28,7 @@ def similarity_map(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> F
     if few:
         size = 7 if len(names) <= 6 else 5
         for (row, column), value in np.ndenumerate(matrix):
-            colour = "white" if value > 0.6 else "black"
+            colour = "white" if value > 0.6 else DARK
             axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=size)
         ticks = [textwrap.shorten(name, 16, placeholder="…") for name in names]
         turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, ticks)) > 30 else {}
@@ -46,6 +48,7 @@ def similarity_map(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> F
         joined = ", ".join("{" + ", ".join(names[client] for client in cluster) + "}" for cluster in found)
         lines += textwrap.wrap(joined, 52)
     axes.set_title("\n".join(lines))
+    figure.set_label("semantic similarity of the clients' tasks")
     return figure
 
 

@@ -10,12 +10,14 @@ from semfed.report.style import METADATA
 
 
 def described(figure: Figure) -> str:
-    """Say what a figure shows, from the labels of its axes."""
+    """Say what a figure shows: its own label, or what those of its axes and lines make."""
+    if figure.get_label():
+        return str(figure.get_label())
     axes = figure.axes[0]
     x, y = axes.get_xlabel(), axes.get_ylabel()
     arms = list(dict.fromkeys(text for panel in figure.axes for text in panel.get_legend_handles_labels()[1]))
     shown = f"{y} against {x}" if x and y else x or y
-    return f"{shown}: {', '.join(arms)}" if shown and arms else shown
+    return f"{shown}: {', '.join(arms)}" if arms else shown
 
 
 def inline(figure: Figure, name: str, description: str) -> Markup:
