@@ -38,7 +38,7 @@ class CommonUnitSettings(StrictModel):
     """The first so many rounds train it; then it is frozen."""
     epochs: int = Field(default=20, ge=1)
     """In each of these rounds."""
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0, title="learning rate of the common unit")
     outputs: int = Field(default=128, ge=1)
     """Width of c."""
 

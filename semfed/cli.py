@@ -1,4 +1,4 @@
-"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot`` and ``plugins``."""
+"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot``, ``report``, ``plugins``."""
 
 import sys
 from collections import Counter
@@ -248,6 +248,21 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
         for path in drawing.draw(folder):
             console.print(str(path), soft_wrap=True)
+
+
+@app.command(cls=Once)
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are set side by side.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="The page; report.html in the folder of one run by default."),
+    ] = None,
+) -> None:
+    """Write one HTML page about runs, complete in itself: tables, figures, scenario, environment."""
+    with _told_clearly():
+        from semfed.report import drawing
+
+        console.print(str(drawing.write_page(runs, out)), soft_wrap=True)
 
 
 @app.command(cls=Once)

@@ -43,7 +43,7 @@ class FedCL(SplitStrategy):
         """Of the cosine similarities."""
         scg_steps: Annotated[int, Field(ge=0)] = 5
         """Full-batch steps after every round."""
-        scg_lr: Annotated[float, Field(gt=0)] = 0.001
+        scg_lr: Annotated[float, Field(gt=0, title="learning rate of the centroid generator")] = 0.001
         """Learning rate of the generator's Adam."""
 
         def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:

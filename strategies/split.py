@@ -41,7 +41,7 @@ Batch = tuple[Tensor, Tensor]
 class SplitSettings(StrategySettings):
     """What strategies of split training can be told."""
 
-    lambda_ms: Annotated[float, Field(ge=0)]
+    lambda_ms: Annotated[float, Field(ge=0, title="weight λ of the centroids")]
     """Weight of the pull towards global centroids, on the mean square over the features."""
     downlink: ChannelChoice | None = None
     """Channel of the gradients, such as ``{name = "awgn", symbols = "complex", snr_db = 10}``; without errors if

@@ -32,13 +32,13 @@ MOST_USES = 1_000_000
 class ChannelSettings(StrictModel):
     """What every channel can be told."""
 
-    snr_db: Decibel = 10.0
+    snr_db: Decibel = Field(default=10.0, title="SNR (dB)")
     """Signal-to-noise ratio in dB; ``inf`` for no noise."""
     power: Normalisation = "sample"
     """Scale every sample or the whole batch to unit average power, or send the encoder's output as it is."""
     symbols: Literal["real", "complex"] = "real"
     """Whether a channel use carries one real number or a pair of them."""
-    uses: int | None = Field(default=None, ge=1, le=MOST_USES)
+    uses: int | None = Field(default=None, ge=1, le=MOST_USES, title="channel uses per sample")
     """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
 
     @property

@@ -163,9 +163,10 @@ def _cost(what: str, unit: str, text: str) -> Metric:
 
 BYTES = (_cost("bytes_up", "bytes", "up"), _cost("bytes_down", "bytes", "down"))
 """What the scheme sends."""
+CHANNEL_USES = (_cost("channel_uses", "channel uses", "channel uses"),)
 COSTS = (
     *BYTES,
-    _cost("channel_uses", "channel uses", "channel uses"),
+    *CHANNEL_USES,
     _cost("channel_uses_down", "channel uses", ""),
     _cost("simulation_bytes_up", "bytes", "simulated"),
     _cost("simulation_bytes_down", "bytes", "simulated"),

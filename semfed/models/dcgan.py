@@ -19,7 +19,7 @@ class DCGAN:
     class Settings(StrictModel):
         """Width."""
 
-        nf: Annotated[int, Field(ge=1)] = 16
+        nf: Annotated[int, Field(ge=1, title="feature maps of the first layer")] = 16
         """Feature maps of the first layer: 16 is small enough for a CPU, 64 is full size."""
         outputs: Annotated[int, Field(ge=1)] | None = None
         """Real numbers that come out; left to the channel as a rule."""

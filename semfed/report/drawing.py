@@ -1,19 +1,37 @@
-"""Figures of a run, whatever the user's session has told matplotlib."""
+"""Figures and pages of runs, whatever the user's session has told matplotlib."""
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def _without_backend() -> Iterator[None]:
+    """Let matplotlib be imported, which looks for a backend then.
+
+    Jupyter names it by an environment variable that other interpreters cannot follow.
+    """
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
 
 
 def draw(folder: Path) -> list[Path]:
     """Draw all figures of a run; see `semfed.report.plots.plot`.
 
-    Matplotlib takes a second to import, so nobody does before there is something to draw. It looks for a backend then,
-    which Jupyter names by an environment variable that other interpreters cannot follow.
+    Matplotlib takes a second to import, so nobody does before there is something to draw.
     """
-    backend = os.environ.pop("MPLBACKEND", None)
-    try:
+    with _without_backend():
         from semfed.report import plots
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
     return plots.plot(folder)
+
+
+def write_page(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the page about some runs; see `semfed.report.page.write`."""
+    with _without_backend():
+        from semfed.report import page
+    return page.write(runs, out)

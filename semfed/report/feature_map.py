@@ -1,15 +1,20 @@
 """Received features in the plane: one t-SNE panel an arm, as papers on semantic communication show them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
+from threadpoolctl import threadpool_limits
+
+from semfed.report.style import COLUMN, PAGE, look
 
 PERPLEXITY = 30.0
+MOST_COLUMNS = 4
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 """Features, shape (images, features), and their labels."""
 
@@ -43,18 +48,32 @@ def feature_map(shown: Mapping[str, Features], names: Sequence[str]) -> Figure:
     """
     from sklearn.manifold import TSNE  # takes a second to import, which most runs need not wait for
 
-    figure = Figure(figsize=(2.3 * len(shown), 2.6))
-    colours = colormaps["tab10"]
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, (arm, (features, labels)) in zip(panels, shown.items(), strict=True):
+    columns = min(MOST_COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    width = COLUMN if columns == 1 else PAGE
+    legend_rows = math.ceil(len(names) / (5 * columns))
+    figure = Figure(figsize=(width, rows * (width / columns * 0.9 + 0.2) + 0.15 * legend_rows + 0.1))
+    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for spare in panels[len(shown) :]:
+        spare.remove()
+    drawn: dict[str, Artist] = {}
+    for axes, (arm, (features, labels)) in zip(panels, shown.items(), strict=False):
         perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-        plane = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+        with threadpool_limits(1):  # so few points are no work for many threads, which wait for each other
+            plane = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
         for label in np.unique(labels):
-            points = plane[labels == label]
-            axes.scatter(*points.T, s=4, color=colours(label % 10), label=names[label], linewidths=0)
+            looks = look(int(label))
+            points = plane[labels == label].T
+            drawn[names[label]] = axes.scatter(
+                *points, s=9, color=looks["color"], marker=looks["marker"], linewidths=0, alpha=0.8
+            )
         axes.set(title=arm, xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set_visible(True)
-    handles, texts = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="lower center", ncols=5, markerscale=2, bbox_to_anchor=(0.5, -0.16))
+    ordered = [name for name in names if name in drawn]
+    figure.legend(
+        [drawn[name] for name in ordered], ordered, loc="outside lower center", ncols=5 * columns, markerscale=1.5,
+        frameon=False, handlelength=1, columnspacing=1,
+    )  # fmt: skip
+    figure.set_label("received features in the plane (t-SNE)")
     return figure

@@ -1,5 +1,6 @@
 """The table that a run ends with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from semfed.events.metrics import Metric, Metrics
 from semfed.report import drawing
 from semfed.runs import folder as folders
 from semfed.runs import terminal
-from semfed.runs.results import quoted
-from semfed.runs.summary import best_arm, headline_names, other_scores
+from semfed.runs.statistics import half_width
+from semfed.runs.summary import headline_names, other_scores
 from semfed.scenario import Scenario
 
 LARGE = {"bytes": (1e6, "MB"), "channel uses": (1e6, "million")}
 """Units of costs that are shown by the million, and what is said of them then."""
+BEST, ALIKE, UNTESTED = "*", "≈", "?"
+"""Marks of arms; see `legend`."""
 
 
 def written(entry: Mapping[str, Any] | None, metric: Metric) -> str:
@@ -29,19 +32,16 @@ def written(entry: Mapping[str, Any] | None, metric: Metric) -> str:
         return "-"
     if metric.over_clients == "power-mean" and abs(entry["mean"]) >= LIMIT_DB:
         return "no noise" if entry["mean"] > 0 else "no signal"
-    return quoted(entry, metric)
+    mean, half = metric.scale * entry["mean"], half_width(entry)
+    spec = metric.spec(mean)
+    return f"{mean:{spec}}" if half is None else f"{mean:{spec}} ± {metric.scale * half:{spec}}"
 
 
 def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
-    """Return arms against tasks: the headline's metric at the end, mean and deviation over seeds, and baselines.
-
-    The best arm of a column is bold.
-    """
+    """Return arms against tasks: the headline's metric at the end, mean and interval over seeds, and baselines."""
     names, metric = headline_names(summary, metrics), metrics.of(summary["headline"])
-    counts = [len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()]
-    seeds = max(counts, default=0)
     quantity = f"{metric.words} in {metric.shown_unit}" if metric.shown_unit else metric.words
-    table = _table(f"{summary['scenario']}: test {quantity} after the last round, {seeds} seed{'s' * (seeds != 1)}")
+    table = _table(f"{summary['scenario']}: test {quantity} after the last round, {over_seeds(summary)}")
     for name in names:
         table.add_column(metric.part(name), justify="right", no_wrap=True)
     _add_rows(table, summary, dict.fromkeys(names, metric))
@@ -51,8 +51,10 @@ def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
     for label, known in rows.items():
         told = [summary["baselines"].get(known[name]) for name in names]
         if any(value is not None for value in told):
-            entries = [None if value is None else {"mean": value, "sd": None} for value in told]
-            table.add_row(label, *(written(entry, metric) for entry in entries), style="dim")
+            entries = [None if value is None else {"mean": value, "ci95": None} for value in told]
+            pads = ["  " if marks(summary, name) else "" for name in names]
+            cells = [written(entry, metric) + pad for entry, pad in zip(entries, pads, strict=True)]
+            table.add_row(label, *cells, style="dim")
     return table
 
 
@@ -63,14 +65,85 @@ def _table(title: str) -> Table:
 
 
 def _add_rows(table: Table, summary: Mapping[str, Any], columns: Mapping[str, Metric]) -> None:
-    """Add a row an arm; the best one of a column is bold, if there are others."""
-    best = {name: best_arm(summary, metric, name) for name, metric in columns.items() if len(summary["arms"]) > 1}
-    for arm, told in summary["arms"].items():
-        cells = [
-            Text(written(told["final"].get(name), metric), style="bold" if best.get(name) == arm else "")
-            for name, metric in columns.items()
-        ]
-        table.add_row(arm, *cells)
+    """Add a row an arm, with the marks of every column; see `legend`."""
+    told = {name: marks(summary, name) for name in columns}
+    seeds = max_seeds(summary)
+    for arm, kinds in summary["arms"].items():
+        cells, counts = [], {entry["n"] for name, entry in kinds["final"].items() if name in columns}
+        for name, metric in columns.items():
+            mark = told[name].get(arm, " ")
+            text = written(kinds["final"].get(name), metric) + (f" {mark}" if told[name] else "")
+            cells.append(Text(text, style="bold" if mark == BEST else ""))
+        fewer = ", ".join(map(str, sorted(counts - {seeds})))
+        table.add_row(f"{arm} (n = {fewer})" if fewer else arm, *cells)
+
+
+def marks(summary: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return how the arms stand to the best one in a metric, for every point of a sweep; nothing if that is unknown."""
+    found: dict[str, str] = {}
+    for group in summary["comparisons"].get(name, ()):
+        found |= {group["reference"]: BEST} | dict.fromkeys(group["indistinguishable"], ALIKE)
+        found |= dict.fromkeys(group["untested"], UNTESTED)
+    return found
+
+
+def legend(summary: Mapping[str, Any]) -> str:
+    """Explain the marks of a summary's tables; empty if there are none."""
+    groups = [group for told in summary["comparisons"].values() for group in told]
+    used = {mark for name in summary["comparisons"] for mark in marks(summary, name).values()}
+    lines = [f"{BEST} best mean{' at a point of the sweep' if any(group['point'] for group in groups) else ''}"]
+    if ALIKE in used:
+        lines.append(f"{ALIKE} not distinguishable from it (p ≥ 0.05)")
+    if UNTESTED in used:
+        reasons = dict.fromkeys(group["arms"][arm]["t"]["reason"] for group in groups for arm in group["untested"])
+        lines.append(f"{UNTESTED} not tested: {'; '.join(reasons)}")
+    families = dict.fromkeys(group["family"] for group in groups if len(group["untested"]) < len(group["arms"]))
+    if families:
+        lines.append(f"paired t-test over seeds, Holm's correction over {'; '.join(families)}")
+    return "; ".join(lines) if groups else ""
+
+
+def max_seeds(summary: Mapping[str, Any]) -> int:
+    """Return over how many seeds the arms are averaged, at most."""
+    return max((entry["n"] for arm in summary["arms"].values() for entry in arm["final"].values()), default=0)
+
+
+def over_seeds(summary: Mapping[str, Any]) -> str:
+    """Say what is told of how many seeds."""
+    seeds = max_seeds(summary)
+    return f"mean ± 95 % interval, n = {seeds} seeds" if seeds > 1 else f"{seeds} seed{'s' * (seeds != 1)}"
+
+
+def reach_table(summary: Mapping[str, Any], metrics: Metrics, share: float = 0.95) -> Table | None:
+    """Return what the arms take to come near the best one; None where none is compared with it.
+
+    Parameters
+    ----------
+    summary : mapping
+    metrics : Metrics
+    share : float, default 0.95
+        Of the best arm's final mean, one of `semfed.runs.reaching.SHARES`.
+    """
+    groups = [group for group in summary["reach"] if group["share"] == share and len(group["arms"]) > 1]
+    if not groups:
+        return None
+    metric = metrics.of(summary["headline"])
+    table = _table(f"to reach {100 * share:g} % of the best arm's {metric.label(summary['headline'])}: medians")
+    prices = {"rounds": ("rounds", 1.0), "bytes": ("MB exchanged", 1e6), "channel_uses": ("million channel uses", 1e6)}
+    for heading in ("target", "seeds that do", *(heading for heading, _ in prices.values())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in groups:
+        target = metric.scale * group["target"]
+        for arm, told in group["arms"].items():
+            cells = [_median(told.get(price), scale) for price, (_, scale) in prices.items()]
+            table.add_row(arm, f"{target:{metric.spec(target)}}", f"{told['reached']} of {told['n']}", *cells)
+    return table
+
+
+def _median(entry: Mapping[str, Any] | None, scale: float) -> str:
+    if entry is None:
+        return "-"
+    return "never" if math.isinf(entry["median"]) else f"{entry['median'] / scale:.4g}"
 
 
 def cost_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
@@ -114,7 +187,12 @@ def signal_table(summary: Mapping[str, Any], metrics: Metrics) -> Table | None:
 def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: list[str]) -> None:
     """Print the tables, and the clusters with the clients' names."""
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
-    for made in (score_table(summary, metrics), others, cost_table(summary, metrics), signal_table(summary, metrics)):
+    console.print(score_table(summary, metrics))
+    explained = legend(summary)
+    if explained:
+        console.print(Text(explained, style="dim"))
+    rest = (reach_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
+    for made in (others, *rest):
         if made is not None:
             console.print(made)
     if summary["clusters"]:

@@ -6,8 +6,9 @@
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
     metrics.json      declarations of the metrics    samples/       what clients showed of their last test
     metrics.jsonl     one record a line              plots/         PNG and PDF
-    outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
-    timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
+    labels.json       what swept settings are called checkpoint/    what `--resume` goes on from
+    outcomes.jsonl    clusters and the like          errors.log     tracebacks, if code of somebody's raised
+    timing.jsonl      seconds per round
 
 While trials run side by side, those that are not told yet are below ``trials/``, each as a run folder of its own.
 """
@@ -29,12 +30,13 @@ from semfed.events import strict_json
 from semfed.events.metrics import Metrics, declared_in
 from semfed.events.records import Record
 from semfed.scenario import Scenario, read, validate
+from semfed.scenario.labels import labels
 
 SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.jsonl"
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
 HISTORY = (METRICS, TIMING, OUTCOMES)
 ARRAYS = ("parameters", "samples")
-DECLARED = "metrics.json"
+DECLARED, LABELS = "metrics.json", "labels.json"
 LOCK = ".lock"
 ERRORS = "errors.log"
 
@@ -176,9 +178,11 @@ def declarations(scenario: Scenario) -> Metrics:
     return declared_in(*map(scenario.arm, scenario.arm_names))
 
 
-def write_metrics(folder: Path, metrics: Metrics) -> None:
-    """Write the declarations that the history is read with."""
-    write_atomically(folder / DECLARED, strict_json.dumps(metrics.to_table(), indent=2) + "\n")
+def describe(folder: Path, scenario: Scenario) -> None:
+    """Write what the history is read with: the declarations of the metrics, and the labels of swept settings."""
+    for name, table in ((DECLARED, declarations(scenario).to_table()), (LABELS, labels(scenario))):
+        if table:
+            write_atomically(folder / name, strict_json.dumps(table, indent=2) + "\n")
 
 
 def read_metrics(folder: Path) -> Metrics:
@@ -196,3 +200,18 @@ def read_metrics(folder: Path) -> Metrics:
         return Metrics.from_table(read_json(path))
     except (ValueError, TypeError, AttributeError) as error:
         raise RunFolderError(f"'{path}' holds no declarations of metrics that this version knows: {error}") from error
+
+
+def read_labels(folder: Path) -> dict[str, str]:
+    """Return what the swept settings of a run are called, by their paths; nothing if it has not kept that.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is damaged.
+    """
+    path = folder / LABELS
+    found = read_json(path) if path.is_file() else {}
+    if not all(isinstance(text, str) for text in found.values()):
+        raise RunFolderError(f"'{path}' is damaged: a label is no text")
+    return found

@@ -79,7 +79,7 @@ class Recorder(Callback):
                 again = {name: described[name] for name in ("started", "engine", "command", "packages")}
                 described = {**first, "resumed": [*first.get("resumed", []), again]}
         folders.write_atomically(self.folder / folders.SCENARIO, scenario.to_toml())
-        folders.write_metrics(self.folder, folders.declarations(scenario))
+        folders.describe(self.folder, scenario)
         folders.write_atomically(path, strict_json.dumps(described, indent=2) + "\n", private=True)
         self._history.append(folders.METRICS, [])
         self._scenario = scenario  # from here on there is something to summarise

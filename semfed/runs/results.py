@@ -48,7 +48,11 @@ def condense(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     arms: dict[str, Any] = {}
     for arm, kinds in summary["arms"].items():
         arms[arm] = {
-            kind: {name: entry for name, entry in sorted(kinds[kind].items()) if metrics.of(name).role != "loss"}
+            kind: {
+                name: spread(_by_seed(entry))
+                for name, entry in sorted(kinds[kind].items())
+                if metrics.of(name).role != "loss"
+            }
             for kind in ("final", "round_mean")
         }
         if recipe.get("at_rounds"):

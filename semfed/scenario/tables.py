@@ -98,7 +98,7 @@ class TrainingSettings(StrictModel):
     epochs: int = Field(default=1, ge=1, le=100_000)
     batch_size: int = Field(default=100, ge=1)
     optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(default=0.01, gt=0)
+    lr: float = Field(default=0.01, gt=0, title="learning rate")
     momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     optimizer_state: Literal["fresh", "kept"] = "fresh"

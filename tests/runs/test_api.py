@@ -47,7 +47,7 @@ def test_the_summary_has_what_scripts_read(done: Any) -> None:
     for arm in summary["arms"].values():
         assert wanted <= set(arm["final"])
         assert wanted <= set(arm["round_mean"])
-        assert set(arm["final"]["accuracy/t1"]) == {"mean", "sd", "ci95", "values"}
+        assert set(arm["final"]["accuracy/t1"]) == {"n", "mean", "sd", "ci95", "values", "missing"}
         assert set(arm["final"]["accuracy/t1"]["values"]) == {"0", "1"}
     assert summary["clusters"]["clustered"] == [[0, 1], [2]]
     assert summary["threshold"] == pytest.approx(summary["similarity"][0][1] / 2)

@@ -49,7 +49,7 @@ class RateSettings(StrictModel):
     """Of the implicit prior; see `semfed.algorithms.bottleneck.priors.implicit`."""
     alpha: Annotated[priors.Alpha, only_when(prior="log-uniform")] = "paper"
     """Of the log-uniform prior; see `semfed.algorithms.bottleneck.priors.log_uniform`."""
-    lambda_eff: float = Field(default=0.01, ge=0)
+    lambda_eff: float = Field(default=0.01, ge=0, title="weight λ of the rate")
     """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
     multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
     dre: RatioSettings = RatioSettings()

@@ -16,8 +16,8 @@ class WaysShots(Partition):
     class Settings(StrictModel):
         """Classes and images."""
 
-        m: int = Field(ge=1)
-        q: int | None = Field(default=None, ge=1)
+        m: int = Field(ge=1, title="classes per client")
+        q: int | None = Field(default=None, ge=1, title="images per class")
         per_client: int | None = Field(default=None, ge=1)
         """Images of a client instead of `q`, to vary `m` at a constant amount; what `m` leaves over is not used."""
 
