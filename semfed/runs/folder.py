@@ -5,9 +5,10 @@
     scenario.toml     the resolved scenario          summary.json   figures of merit over seeds
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
     metrics.json      declarations of the metrics    samples/       what clients showed of their last test
-    metrics.jsonl     one record a line              plots/         PNG and PDF
-    outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
-    timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
+    metrics.jsonl     one record a line              models/        trained networks, see `semfed.runs.networks`
+    outcomes.jsonl    clusters and the like          plots/         PNG and PDF
+    timing.jsonl      seconds per round              checkpoint/    what `--resume` goes on from
+                                                     errors.log     tracebacks, if code of somebody's raised
 """
 
 import fcntl

@@ -18,6 +18,7 @@ from semfed.events.interruption import Interruption
 from semfed.events.metrics import Metric, declared_in
 from semfed.flower.server.checkpoints import Checkpoints
 from semfed.flower.server.federation import Federation
+from semfed.flower.server.networks import collect
 from semfed.flower.server.strategy import FederatedStrategy
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
@@ -173,6 +174,10 @@ def run_arm(
             for name, array in own.items()
         },
     )
+    if scenario.keeps_models:
+        for networks in collect(federation, strategy, scenario.rounds, result.arrays or points.arrays):
+            for callback in callbacks:
+                callback.on_networks(arm, seed, networks)
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
     points.after_arm()

@@ -1,0 +1,152 @@
+"""The part of a run folder that holds trained networks, a folder of ``models/`` a trial.
+
+::
+
+    index.json               which client has what, of which round, and the SHA-256 of the files
+    part-<n>.safetensors     weights: ``client-<k>/<network>.<...>``, and ``shared-<n>/<...>`` for what several have
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from semfed.checkpoint import files
+from semfed.checkpoint.files import Arrays
+from semfed.errors import RunFolderError
+from semfed.events import strict_json
+from semfed.events.callbacks import TrainedNetworks, array_digest
+from semfed.runs import folder as folders
+
+INDEX = "index.json"
+SCHEMA = 1
+PART_BYTES = 64 * 1024 * 1024
+"""From this size on, weights go to another file: neither many files nor all weights in memory at once."""
+
+
+def place(folder: Path, arm: str, seed: int) -> Path:
+    """Return where a run folder has the networks of a trial."""
+    return folder / "models" / f"{arm}-seed{seed}"
+
+
+class NetworksWriter:
+    """Writes the networks of one trial, client by client.
+
+    Parameters
+    ----------
+    folder : Path
+        See `place`; what was there before is removed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._part: Arrays = {}
+        self._bytes = 0
+        self._shared: dict[str, str] = {}
+        self._last: tuple[Mapping[str, npt.NDArray[Any]], str] = {}, ""
+        self._systems: dict[str, int] = {}
+        self._index: dict[str, Any] = {"schema": SCHEMA, "clients": {}, "systems": [], "tables": {}, "files": {}}
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+    def add(self, networks: TrainedNetworks) -> None:
+        """Take the networks of a client."""
+        entry: dict[str, Any] = {}
+        self._index["clients"][str(networks.client)] = entry
+        if networks.problem:
+            entry["problem"] = networks.problem
+            return
+        if networks.own:
+            entry["own"] = self._put(f"client-{networks.client}", networks.own)
+        system = {"round": networks.round, "config": dict(networks.config), "images": dict(networks.images)}
+        if networks.received:
+            if networks.shared is not self._last[0]:  # clients that have the same come one after the other, as a rule
+                self._last = networks.shared, array_digest(networks.shared)
+            digest = self._last[1]
+            if digest not in self._shared:
+                self._shared[digest] = self._put(f"shared-{len(self._shared)}", networks.shared)
+            system |= {"shared": self._shared[digest], "received": dict(networks.received)}
+        entry["system"] = self._systems.setdefault(strict_json.dumps(system), len(self._systems))
+        if entry["system"] == len(self._index["systems"]):
+            self._index["systems"].append(system)
+
+    def close(self) -> None:
+        """Write what is left, and the index: without it there is nothing to read."""
+        self._flush()
+        folders.write_atomically(self._folder / INDEX, strict_json.dumps(self._index, indent=1) + "\n")
+
+    def _put(self, table: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+        self._part |= {f"{table}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        self._index["tables"][table] = self._file
+        self._bytes += sum(array.nbytes for array in arrays.values())
+        if self._bytes >= PART_BYTES:
+            self._flush()
+        return table
+
+    @property
+    def _file(self) -> str:
+        return f"part-{len(self._index['files'])}.safetensors"
+
+    def _flush(self) -> None:
+        if self._part:
+            data, name = save(self._part), self._file
+            files.write(self._folder / name, data)
+            self._index["files"][name] = files.digest(data)
+            self._part, self._bytes = {}, 0
+
+
+def read(folder: Path, client: int) -> tuple[Arrays, dict[str, Any]]:
+    """Return the weights of a client and what is to be known about them.
+
+    Parameters
+    ----------
+    folder : Path
+        See `place`.
+    client : int
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+        By names as in `semfed.training.objective.Networks`.
+    about : dict
+        ``round``, ``config`` and ``images``; see `semfed.events.callbacks.TrainedNetworks`.
+
+    Raises
+    ------
+    RunFolderError
+        If there are none, or files are missing or damaged.
+    """
+    if not (folder / INDEX).is_file():
+        raise RunFolderError(f"'{folder}' holds no networks: the run did not keep any, or the trial has not ended")
+    index = folders.read_json(folder / INDEX)
+    if index.get("schema") != SCHEMA:
+        raise RunFolderError(
+            f"'{folder / INDEX}' has version {index.get('schema')}, not {SCHEMA}: load it with that one"
+        )
+    entry = index["clients"].get(str(client), {"problem": "it is no client of the run"})
+    if "problem" in entry:
+        raise RunFolderError(f"the networks of client {client} were not kept: {entry['problem']}")
+    about = index["systems"][entry["system"]]
+    weights = _table(folder, index, entry["own"]) if "own" in entry else {}
+    if "shared" in about:
+        shared = _table(folder, index, about["shared"])
+        weights |= {name: shared[told] for name, told in about["received"].items()}
+    return weights, about
+
+
+def _table(folder: Path, index: Mapping[str, Any], table: str) -> Arrays:
+    name, prefix = index["tables"][table], f"{table}/"
+    path = folder / name
+    try:
+        data = path.read_bytes()
+        if files.digest(data) != index["files"][name]:
+            raise RunFolderError(f"'{path}' is damaged: its SHA-256 is not what {INDEX} says")
+        arrays = load(data)
+    except (OSError, SafetensorError) as error:
+        raise RunFolderError(f"'{path}' cannot be read ({error}): the networks of the run are lost") from error
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
