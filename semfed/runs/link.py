@@ -20,6 +20,7 @@ from semfed.events.callbacks import array_digest
 from semfed.flower import trial as trials
 from semfed.flower.client.networks import without_data
 from semfed.flower.trial import Trial
+from semfed.runs.link_export import export
 from semfed.scenario.paths import as_path
 from semfed.training import weights as named
 from semfed.training.losses import decide, probabilities
@@ -173,6 +174,10 @@ class Link(nn.Module):
             files.write(target, save(arrays, metadata={KEY: json.dumps(about, sort_keys=True)}))
         except OSError as error:
             raise SemfedError(f"'{target}' cannot be written ({error.strerror}): give another path") from error
+
+    def export(self, folder: str | Path) -> Path:
+        """Write encoder and decoder as programs of ``torch.export``; see `semfed.runs.link_export.export`."""
+        return export(self, folder)
 
     @classmethod
     def load(cls, path: str | Path) -> "Link":

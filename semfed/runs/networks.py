@@ -124,6 +124,15 @@ def read(folder: Path, client: int) -> tuple[Arrays, dict[str, Any]]:
     if not (folder / INDEX).is_file():
         raise RunFolderError(f"'{folder}' holds no networks: the run did not keep any, or the trial has not ended")
     index = folders.read_json(folder / INDEX)
+    try:
+        return _weights(folder, index, client)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise RunFolderError(
+            f"'{folder / INDEX}' is damaged ({error!r}): the networks of the trial are lost"
+        ) from error
+
+
+def _weights(folder: Path, index: dict[str, Any], client: int) -> tuple[Arrays, dict[str, Any]]:
     if index.get("schema") != SCHEMA:
         raise RunFolderError(
             f"'{folder / INDEX}' has version {index.get('schema')}, not {SCHEMA}: load it with that one"
@@ -145,8 +154,8 @@ def _table(folder: Path, index: Mapping[str, Any], table: str) -> Arrays:
     try:
         data = path.read_bytes()
         if files.digest(data) != index["files"][name]:
-            raise RunFolderError(f"'{path}' is damaged: its SHA-256 is not what {INDEX} says")
+            raise RunFolderError(f"'{path}' is damaged: its SHA-256 is not what {INDEX} says; the networks are lost")
         arrays = load(data)
     except (OSError, SafetensorError) as error:
-        raise RunFolderError(f"'{path}' cannot be read ({error}): the networks of the run are lost") from error
+        raise RunFolderError(f"'{path}' cannot be read ({error}): the networks of the trial are lost") from error
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

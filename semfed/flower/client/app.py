@@ -71,7 +71,8 @@ def make_client_app(
     def networks(message: Message, context: Context) -> Message:
         try:
             with isolated(*_stream(message, context)):
-                return Message(tell(_addressed(message, context, cache), *_content(message)), reply_to=message)
+                learner, trial = _addressed(message, context, cache), _trial(context)
+                return Message(tell(learner, trial, *_content(message)), reply_to=message)
         except SemfedError as error:
             return Message(Error(CLIENT_RAISED, str(error)), reply_to=message)
 

@@ -23,12 +23,14 @@ from semfed.flower.trial import Trial
 from semfed.training import weights
 
 
-def tell(learner: BaseLearner, received: ArrayRecord, config: dict[str, Any]) -> RecordDict:
+def tell(learner: BaseLearner, trial: Trial, received: ArrayRecord, config: dict[str, Any]) -> RecordDict:
     """Return a client's trained networks, but for what has come with the message anyway.
 
     Parameters
     ----------
     learner : BaseLearner
+        Or a stock client of Flower's, which has none that are known.
+    trial : Trial
     received, config
         Those of the message, which are what ``evaluate`` would get.
 
@@ -36,24 +38,27 @@ def tell(learner: BaseLearner, received: ArrayRecord, config: dict[str, Any]) ->
     -------
     RecordDict
         ``arrays``, by names as in `semfed.training.objective.Networks`, and the record `NETWORKS`: as JSON,
-        ``received`` from other such names to names of the message, and ``images``, their format.
+        ``received`` from other such names to names of the message, and ``images``, their format. If there are no
+        networks, ``problem`` alone, which says why.
 
     Raises
     ------
     FederationError
-        If the client does not give its networks away, or has none that it knows of.
+        If the scenario does not let clients give their networks away, whoever asks.
     """
-    scenario, name = learner.session.scenario, learner.session.spec.name
-    if not scenario.keeps_models:
-        raise FederationError(f"client {name!r} keeps its networks to itself: the scenario does not ask for them")
-    nets = learner.trained([wire.view(array) for array in received.values()], config)
+    if not trial.scenario.keeps_models:
+        raise FederationError("clients keep their networks to themselves: the scenario does not ask for them")
+    try:
+        nets = learner.trained(list(wire.views(received).values()), config) if hasattr(learner, "trained") else None
+    except SemfedError as error:
+        return RecordDict({NETWORKS: ConfigRecord({"problem": str(error)})})
     if nets is None:
-        raise FederationError(
-            f"learner {scenario.learner.name!r} does not say what its networks are: give it trained()"
-        )
-    known = {_content(wire.view(array)): name for name, array in received.items()}
+        problem = f"learner {trial.scenario.learner.name!r} does not say what its networks are: give it a trained()"
+        return RecordDict({NETWORKS: ConfigRecord({"problem": problem})})
+    known = {_content(array): name for name, array in wire.views(received).items()}
     arrays = dict(zip(nets.state, weights.views(nets.state), strict=True))
-    same = {name: known[_content(array)] for name, array in arrays.items() if _content(array) in known}
+    contents = {name: _content(array) for name, array in arrays.items()}
+    same = {name: known[content] for name, content in contents.items() if content in known}
     own = {name: array for name, array in arrays.items() if name not in same}
     about = ConfigRecord({"received": json.dumps(same), "images": json.dumps(asdict(_format(learner.session)))})
     return RecordDict({"arrays": wire.record(own), NETWORKS: about})

@@ -5,7 +5,9 @@ The system that a trial stands for sends nothing of this, and it measures nothin
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from logging import WARNING
+from typing import cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common import log
@@ -38,7 +40,7 @@ def collect(federation: Federation, strategy: Strategy, round_: int, arrays: Arr
     Yields
     ------
     TrainedNetworks
-        Of every client, in their order.
+        Of every client; in their order, but for those that the strategy left out, which come first.
 
     Raises
     ------
@@ -52,37 +54,33 @@ def collect(federation: Federation, strategy: Strategy, round_: int, arrays: Arr
         wire.give_dtypes(message.content, federation.initial_arrays)
         asked = Message(message.content, client, COLLECT, group_id=str(round_))
         envelopes[client] = Envelope(asked, {"client": client})
-    left_out = sorted(set(range(len(scenario.clients))) - set(envelopes))
-    for client in left_out:
+    for client in sorted(set(range(len(scenario.clients))) - set(envelopes)):
         yield TrainedNetworks(client, round_, problem="the strategy had nothing for it in the last round")
-    views: dict[int, Arrays] = {}  # by the identity of records that several messages share
+    views: dict[int, Arrays] = {}  # by the identity of records, which several messages share
     for client, reply in in_order(sorted(envelopes), federation.exchange.ask(envelopes, scenario.timeout_s)):
-        if reply.has_error():
-            problem = sentence(reply.error)
-            federation.hear(client, COLLECT, str(round_), reply.error.reason or "")
-            if scenario.on_client_failure == "fail":
-                raise FederationError(f"client {federation.name(client)!r} failed in {COLLECT!r}: {problem}")
-            log(WARNING, "arm %s: the networks of %s are not kept: %s", federation.trial.arm, client, problem)
-            yield TrainedNetworks(client, round_, problem=problem)
-            continue
         content = envelopes[client].message.content
-        record = content.get("arrays", ArrayRecord())
-        about, own = (reply.content.get(name) for name in (NETWORKS, "arrays"))
-        if (
-            not isinstance(record, ArrayRecord)
-            or not isinstance(own, ArrayRecord)
-            or not isinstance(about, ConfigRecord)
-        ):
-            raise FederationError(f"client {federation.name(client)!r} answered {COLLECT!r} with something else")
-        yield TrainedNetworks(
-            client,
-            round_,
-            own=wire.views(own),
-            shared=views.setdefault(id(record), wire.views(record)),
-            received=json.loads(str(about["received"])),
-            config=dict(content.get("config", ConfigRecord())),
-            images=json.loads(str(about["images"])),
-        )
+        record = cast(ArrayRecord, content.get("arrays", ArrayRecord()))
+        if id(record) not in views:
+            views[id(record)] = wire.views(record)
+        if reply.has_error():
+            federation.hear(client, COLLECT, str(round_), reply.error.reason or "")
+            found = TrainedNetworks(client, round_, problem=sentence(reply.error))
+            if scenario.on_client_failure == "fail":
+                raise FederationError(f"client {federation.name(client)!r} failed in {COLLECT!r}: {found.problem}")
+            log(WARNING, "the networks of client %r are not kept: %s", federation.name(client), found.problem)
+        else:
+            config = dict(cast(ConfigRecord, content.get("config", ConfigRecord())))
+            found = _read(TrainedNetworks(client, round_, shared=views[id(record)], config=config), reply.content)
+        yield found
+
+
+def _read(asked: TrainedNetworks, content: RecordDict) -> TrainedNetworks:
+    """Return what a client told, in answer to what it was asked."""
+    about = cast(ConfigRecord, content[NETWORKS])
+    if "problem" in about:
+        return TrainedNetworks(asked.client, asked.round, problem=str(about["problem"]))
+    received, images = (json.loads(str(about[name])) for name in ("received", "images"))
+    return replace(asked, own=wire.views(cast(ArrayRecord, content["arrays"])), received=received, images=images)
 
 
 def _deployed(federation: Federation, strategy: Strategy, round_: int, arrays: ArrayRecord) -> Iterable[Message]:
