@@ -85,9 +85,10 @@ class Run:
         index = names.index(client) if client in names else 0 if client is None else client
         if not isinstance(index, int) or not 0 <= index < len(names):
             raise ScenarioError(f"client = {client!r}: the run has no such client; {suggest(str(client), names)}")
-        if complete.keep_models == "none":
-            raise RunFolderError(f"run folder '{self.folder}' holds no networks: its scenario has keep_models = 'none'")
-        weights, about = networks.read(networks.place(self.folder, arm, seed), index)
+        if not complete.keeps_models:
+            why = "keep_models = 'none'" if complete.keep_models == "none" else "[privacy], and clients keep theirs"
+            raise RunFolderError(f"run folder '{self.folder}' holds no networks: its scenario has {why}")
+        weights, about = networks.read(networks.place(self.folder, arm, seed), index, names[index])
         return Link(Trial(complete, arm, seed), index, weights, about)
 
 

@@ -41,10 +41,17 @@ class NetworksWriter:
     ----------
     folder : Path
         See `place`; what was there before is removed.
+    clients : int
+        How many there are. With the last one the index is written: without it there is nothing to read.
+
+    Attributes
+    ----------
+    complete : bool
+        Whether all clients' are there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, clients: int) -> None:
+        self._folder, self._clients, self.complete = folder, clients, False
         self._part: Arrays = {}
         self._bytes = 0
         self._shared: dict[str, str] = {}
@@ -56,11 +63,17 @@ class NetworksWriter:
 
     def add(self, networks: TrainedNetworks) -> None:
         """Take the networks of a client."""
-        entry: dict[str, Any] = {}
-        self._index["clients"][str(networks.client)] = entry
+        self._index["clients"][str(networks.client)] = self._entry(networks)
+        self.complete = len(self._index["clients"]) == self._clients
+        if self.complete:
+            self._flush()
+            folders.write_atomically(self._folder / INDEX, strict_json.dumps(self._index, indent=1) + "\n")
+
+    def _entry(self, networks: TrainedNetworks) -> dict[str, Any]:
+        """Put what is new into the current part, and say where everything is."""
         if networks.problem:
-            entry["problem"] = networks.problem
-            return
+            return {"problem": networks.problem}
+        entry: dict[str, Any] = {}
         if networks.own:
             entry["own"] = self._put(f"client-{networks.client}", networks.own)
         system = {"round": networks.round, "config": dict(networks.config), "images": dict(networks.images)}
@@ -74,14 +87,10 @@ class NetworksWriter:
         entry["system"] = self._systems.setdefault(strict_json.dumps(system), len(self._systems))
         if entry["system"] == len(self._index["systems"]):
             self._index["systems"].append(system)
-
-    def close(self) -> None:
-        """Write what is left, and the index: without it there is nothing to read."""
-        self._flush()
-        folders.write_atomically(self._folder / INDEX, strict_json.dumps(self._index, indent=1) + "\n")
+        return entry
 
     def _put(self, table: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-        self._part |= {f"{table}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        self._part |= {f"{table}/{name}": np.asarray(array, order="C") for name, array in arrays.items()}
         self._index["tables"][table] = self._file
         self._bytes += sum(array.nbytes for array in arrays.values())
         if self._bytes >= PART_BYTES:
@@ -100,7 +109,7 @@ class NetworksWriter:
             self._part, self._bytes = {}, 0
 
 
-def read(folder: Path, client: int) -> tuple[Arrays, dict[str, Any]]:
+def read(folder: Path, client: int, name: str) -> tuple[Arrays, dict[str, Any]]:
     """Return the weights of a client and what is to be known about them.
 
     Parameters
@@ -108,6 +117,8 @@ def read(folder: Path, client: int) -> tuple[Arrays, dict[str, Any]]:
     folder : Path
         See `place`.
     client : int
+    name : str
+        Of the client, for messages.
 
     Returns
     -------
@@ -125,26 +136,26 @@ def read(folder: Path, client: int) -> tuple[Arrays, dict[str, Any]]:
         raise RunFolderError(f"'{folder}' holds no networks: the run did not keep any, or the trial has not ended")
     index = folders.read_json(folder / INDEX)
     try:
-        return _weights(folder, index, client)
+        return _weights(folder, index, client, name)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunFolderError(
             f"'{folder / INDEX}' is damaged ({error!r}): the networks of the trial are lost"
         ) from error
 
 
-def _weights(folder: Path, index: dict[str, Any], client: int) -> tuple[Arrays, dict[str, Any]]:
+def _weights(folder: Path, index: dict[str, Any], client: int, name: str) -> tuple[Arrays, dict[str, Any]]:
     if index.get("schema") != SCHEMA:
         raise RunFolderError(
             f"'{folder / INDEX}' has version {index.get('schema')}, not {SCHEMA}: load it with that one"
         )
-    entry = index["clients"].get(str(client), {"problem": "it is no client of the run"})
+    entry = index["clients"][str(client)]
     if "problem" in entry:
-        raise RunFolderError(f"the networks of client {client} were not kept: {entry['problem']}")
+        raise RunFolderError(f"no networks of client {name!r} were kept: {entry['problem']}")
     about = index["systems"][entry["system"]]
     weights = _table(folder, index, entry["own"]) if "own" in entry else {}
     if "shared" in about:
         shared = _table(folder, index, about["shared"])
-        weights |= {name: shared[told] for name, told in about["received"].items()}
+        weights |= {own: shared[told] for own, told in about["received"].items()}
     return weights, about
 
 

@@ -106,16 +106,13 @@ class Recorder(Callback):
     def on_networks(self, arm: str, seed: int, networks: TrainedNetworks) -> None:
         """Keep the networks of a client."""
         with told_clearly(self.folder):
-            if self._networks is None:
-                self._networks = NetworksWriter(place(self.folder, arm, seed))
+            if self._networks is None or self._networks.complete:
+                clients = len(self._scenario.arm(arm).clients) if self._scenario is not None else 0
+                self._networks = NetworksWriter(place(self.folder, arm, seed), clients)
             self._networks.add(networks)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep the final arrays and what the strategy found out."""
-        if self._networks is not None:
-            with told_clearly(self.folder):
-                self._networks.close()
-            self._networks = None
         arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays.items()}
         samples = {name: np.ascontiguousarray(array) for name, array in outcome.samples.items()}
         with told_clearly(self.folder):

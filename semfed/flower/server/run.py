@@ -134,12 +134,12 @@ def run_arm(
     federation.watch, federation.hear = watch, hear
     strategy, baselines = make_strategy(trial), _baselines(federation)
     points = Checkpoints(federation, strategy, callbacks, resume)
-    done = points.done
+    done = finished = points.done
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Flower calls this before the first and after every round."""
-        nonlocal started
-        true_round = done + round_
+        nonlocal started, finished
+        finished = true_round = done + round_
         records, now = federation.take_records(true_round), time.perf_counter()
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
@@ -175,7 +175,7 @@ def run_arm(
         },
     )
     if scenario.keeps_models:
-        for networks in collect(federation, strategy, scenario.rounds, result.arrays or points.arrays):
+        for networks in collect(federation, strategy, finished, result.arrays or points.arrays):
             for callback in callbacks:
                 callback.on_networks(arm, seed, networks)
     for callback in callbacks:
