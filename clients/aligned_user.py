@@ -3,14 +3,16 @@
 Source: "Federated Latent Space Alignment for Multi-user Semantic Communications" (arXiv 2602.17271).
 """
 
-from typing import Any, ClassVar, cast
+from functools import partial
+from typing import Any, ClassVar, Literal, cast
 
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semfed import seeding
-from semfed.algorithms.alignment.baselines import Baseline, as_they_are, deliver
+from semfed.algorithms.alignment import link as links
+from semfed.algorithms.alignment.baselines import Baseline, as_they_are, deliver, projection_link
 from semfed.algorithms.alignment.data import AlignmentData, LatentSettings, User
 from semfed.algorithms.alignment.latents import LatentContext
 from semfed.algorithms.alignment.pairing import as_symbols, recover, user_statistics
@@ -22,12 +24,23 @@ from semfed.algorithms.information import empirical_pmf
 from semfed.channels import ChannelState, Meter
 from semfed.channels.mimo import MIMO, draw_response
 from semfed.checkpoint.files import Arrays
+from semfed.errors import SemfedError
 from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
+from semfed.training.objective import Networks
+from semfed.training.system import System, Transmission
 
 from .scores import ACCURACY
+
+PROJECTIONS = ("first-k", "eigen-k")
+NO_LINK = {
+    "top-k": "which features are sent depends on the image, and their indices do not pass the channel",
+    "own-latent": "nothing is sent, for users decide on latents of their own",
+    "unaligned": "latents reach the user without passing the channel",
+}
+"""Modes that only serve comparisons, and why nothing can be made of them that takes images to decisions."""
 
 
 class AlignedUser(BaseLearner):
@@ -183,6 +196,53 @@ class AlignedUser(BaseLearner):
         accuracy = float((logits.argmax(1) == values).double().mean())
         metrics |= {"accuracy": accuracy, "mse": mse, "nmse": mse / scatter, **state.metrics()}
         return mse, len(values), metrics
+
+    def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
+        """Return the access point's half and the user's; arguments as in `evaluate`.
+
+        Raises
+        ------
+        SemfedError
+            If the mode is one of comparisons that are no link.
+        """
+        mode, settings = str(config["mode"]), self.channel
+        if mode in NO_LINK:
+            raise SemfedError(f"strategy.mode = {mode!r} makes no link: {NO_LINK[mode]}")
+        symbols, received = (settings.uses * n for n in (settings.transmit_antennas, settings.receive_antennas))
+        network = self.prepared.network(None, trained=parameters is not None)
+        if parameters is None:
+            image = torch.zeros(1, *self.session.dataset.shape, device=self.session.device)
+            encoders = network, self.prepared.network(self.session.client, trained=False)
+            with torch.no_grad():
+                widths = [encoder(image).flatten(1).shape[1] for encoder in encoders]
+            projected = mode in PROJECTIONS
+            real = self.settings.widely_linear and not projected
+            matrices = links.blank(*widths, symbols=symbols, received=received, real=real, projected=projected)
+            classifier = self.prepared.untrained_classifier(widths[1])
+        else:
+            matrices, classifier = self._matrices(mode, parameters), self._user().classifier
+        halves: dict[str, nn.Module] = {
+            "access-point": links.AccessPointHalf(network, matrices, symbols),
+            "user": links.UserHalf(classifier, matrices, symbols),
+        }
+        return Networks({}, halves)
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the halves decide: over the user's own channel, the same matrix in every transmission."""
+        channel = self._radio(str(config["mode"])).channel
+        values = {self.session.spec.task: self.prepared.task.symbols}
+        transmission = Transmission(lambda state: partial(channel, state=state))
+        return System(nets.private["access-point"], transmission, nets.private["user"], values)
+
+    def _matrices(self, mode: str, parameters: list[npt.NDArray[Any]]) -> links.Matrices:
+        """Return what the user receives with in a mode; parameters as in `evaluate`."""
+        sender, user, radio = self.prepared.access_point().sender, self._user(), self._radio(mode)
+        if mode in PROJECTIONS:
+            baseline = cast(Literal["first-k", "eigen-k"], mode)
+            own, users = sender.pilots, user.receiver.pilots
+            return links.projected(projection_link(baseline, own, users, radio=radio, ridge=self.settings.ridge))
+        precoder = from_wire(parameters[0])
+        return links.aligned(sender, precoder, self._equalizer(mode, self._link(radio), precoder), user.receiver)
 
     def _user(self) -> User:
         return self.prepared.user(self.session.client)

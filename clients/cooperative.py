@@ -6,7 +6,7 @@ Channels With Implicit Optimal Prior", sections II-B to II-D; several clients ar
 """
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
@@ -34,8 +34,11 @@ from semfed.scenario.choices import ModelChoice
 from semfed.scenario.settings import suggest
 from semfed.training import weights
 from semfed.training.losses import logits_of
+from semfed.training.objective import Networks
+from semfed.training.system import Receivers, System, Transmission
 
 from .common_unit import CommonUnit, CommonUnitSettings
+from .cooperative_transmitter import Transmitter
 from .label_statistics import label_statistics
 
 
@@ -238,6 +241,34 @@ class CooperativeClient(BaseLearner):
             losses = [result["loss"] for result in found.values()]
             metrics |= {"channel-uses": uses, **meter.metrics()}
         return sum(losses) / max(1, len(losses)), len(values), metrics
+
+    def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
+        """Return the common unit, if there is one, and every task's specific unit and decoder; arguments as in `fit`.
+
+        The auxiliary decoders have no part in the system.
+        """
+        if self.settings.cu and parameters is not None:
+            weights.restore(self.common.network, self._named(parameters))
+        make = self._build_link if parameters is None else self._link
+        own: dict[str, nn.Module] = {}
+        for name in self.tasks:
+            link = make(name)
+            own |= {f"specific/{name}": link.encoder, f"decoder/{name}": link.decoder}
+        return Networks({"common": self.common.network} if self.settings.cu else {}, own)
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the networks decide: a transmission of its own a task, which is drawn from the units' Gaussians."""
+        specific = [nets.private[f"specific/{name}"] for name in self.tasks]
+        decoders = [nets.private[f"decoder/{name}"] for name in self.tasks]
+        cu, width = self.settings.cu, int(self.channel.settings.width)
+        return System(
+            encoder=Transmitter(self.common.network if cu else None, specific),
+            channel=Transmission(lambda state: partial(self.channel, state=state)),
+            decoder=Receivers(decoders),
+            values={name: task.symbols for name, task in self.tasks.items()},
+            streams=tuple(f"evaluation/{name}" for name in self.tasks),
+            draws=((self.settings.common.outputs, width) if cu else (width,),) * len(self.tasks),
+        )
 
     def _trains_specific(self, round_: int) -> bool:
         return self.settings.schedule == "interleaved" or round_ > self.settings.common.rounds

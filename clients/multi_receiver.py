@@ -23,6 +23,7 @@ from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
 from semfed.training.losses import error_rate
 from semfed.training.objective import Batch, Build, Networks, Send
+from semfed.training.system import Receivers, System, Transmission
 
 from .label_statistics import label_statistics
 from .scores import ACCURACY, TEST_SNRS
@@ -135,6 +136,11 @@ class MultiReceiverClient(Learner):
         weighted = zip(self.settings.shares, nets.decoders, heard, batch.labels.T, strict=True)
         losses = [share * cross_entropy(decoder(received), values) for share, decoder, received, values in weighted]
         return torch.stack(losses).sum()
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the networks decide: every receiver its task, on what it hears of one broadcast."""
+        values = {name: task.symbols for name, task in self.tasks.items()}
+        return System(nets.encoder, Transmission(self.link), Receivers(nets.decoders), values)
 
     def targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return all images, and the values of the receivers' tasks, shape (samples, receivers)."""

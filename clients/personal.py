@@ -6,7 +6,7 @@ learning elsewhere calls test accuracy, over all classes whoever owns them, is m
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -28,6 +28,7 @@ from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
 from semfed.training.objective import Batch, Networks, Send
+from semfed.training.system import System, pair
 
 from .scores import ACCURACY, TEST_SNRS
 
@@ -84,9 +85,6 @@ class PersonalClient(BaseLearner):
         self.labels = session.cache.once(
             ("labels", task, self.task, self.device), lambda: tasks.label_map(self.task, task, classes).to(self.device)
         )
-        self.samples = self.train_rows, self.train_labels = session.cache.once(
-            ("training", session.trial.seed, session.client, task, self.task, self.device), self._own_samples
-        )
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
@@ -94,11 +92,28 @@ class PersonalClient(BaseLearner):
         never = getattr(scenario.learner.settings, "global_test", "never") == "never"
         return ("accuracy/own-classes",) if never else ("accuracy/own-classes", "accuracy/global")
 
-    def _own_samples(self) -> tuple[Tensor, Tensor]:
-        """Return the training images that have a value in the client's task, and those values."""
-        own = torch.from_numpy(self.session.rows).to(self.device)
-        kept, labels = tasks.values(self.session.dataset.train.labels[own], self.labels)
-        return own[kept], labels
+    @cached_property
+    def samples(self) -> tuple[Tensor, Tensor]:
+        """The training images that have a value in the client's task, as rows of the data set, and those values."""
+        session = self.session
+
+        def own_samples() -> tuple[Tensor, Tensor]:
+            own = torch.from_numpy(session.rows).to(self.device)
+            kept, labels = tasks.values(session.dataset.train.labels[own], self.labels)
+            return own[kept], labels
+
+        key = ("training", session.trial.seed, session.client, session.spec.task, self.task, self.device)
+        return session.cache.once(key, own_samples)
+
+    @property
+    def train_rows(self) -> Tensor:
+        """The client's training images, as rows of the data set."""
+        return self.samples[0]
+
+    @property
+    def train_labels(self) -> Tensor:
+        """Their values."""
+        return self.samples[1]
 
     def build_encoder(self) -> nn.Module:
         """Make the client's encoder with its initial weights."""
@@ -168,6 +183,10 @@ class PersonalClient(BaseLearner):
     def link(self, state: ChannelState) -> Send:
         """Bind the channel to a random stream and an account; see `send`."""
         return partial(self.send, state=state, channel=self.channel)
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the networks decide: the decoder, among all classes of the task, on what the encoder has sent."""
+        return pair(nets, self.link, self.session.spec.task, self.task.symbols)
 
     def uplink(self, round_: int, step: int) -> ChannelState:
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""

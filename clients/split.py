@@ -22,6 +22,7 @@ from semfed.errors import FederationError
 from semfed.flower.client.recent import Recent
 from semfed.models.layers.dropout import draws
 from semfed.training import weights
+from semfed.training.objective import Networks
 from semfed.training.optimizers import Optimizer, make_optimizer
 
 from .personal import PersonalClient
@@ -117,10 +118,16 @@ class SplitClient(PersonalClient):
         config : dict
             ``server-round``: int.
         """
-        encoder, _ = self._load(self.network("encoder"))
-        decoder = self.network("decoder")
-        weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
-        return self.test_pair(encoder, decoder, int(config["server-round"]))
+        nets = self.trained(parameters, config)
+        return self.test_pair(nets.encoder, nets.decoder, int(config["server-round"]))
+
+    def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
+        """Return the own encoder and the server's decoder; arguments as in `evaluate`."""
+        encoder, decoder = self.network("encoder"), self.network("decoder")
+        if parameters is not None:
+            self._load(encoder)
+            weights.restore(decoder, dict(zip(decoder.state_dict(), parameters, strict=True)))
+        return Networks({"decoder": decoder}, {"encoder": encoder})
 
     @property
     def _underway(self) -> Recent[Underway]:

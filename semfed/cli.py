@@ -1,4 +1,4 @@
-"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot``, ``report``, ``plugins``."""
+"""The command line of ``semfed``."""
 
 import sys
 from collections import Counter
@@ -263,6 +263,38 @@ def report(
         from semfed.report import drawing
 
         console.print(str(drawing.write_page(runs, out)), soft_wrap=True)
+
+
+@app.command(cls=Once)
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, of the size of the run's.")],
+    arm: Annotated[str | None, typer.Option(help="The first one by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first one by default.")] = None,
+    client: Annotated[str | None, typer.Option(help="By name; the first one by default.")] = None,
+    noise: Annotated[int, typer.Option(min=0, help="Seed of the channel's noise.")] = 0,
+) -> None:
+    """Send images through a client's trained encoder, channel and decoder, and say what is decided."""
+    with _told_clearly():
+        from semfed.runs.loading import load
+        from semfed.runs.predict import predict
+
+        link = load(folder).link(arm, seed, client)
+        who = link.trial.scenario.clients[link.client].name
+        table = Table(
+            box=None,
+            pad_edge=False,
+            title=Text(f"{who}, arm {link.trial.arm}, seed {link.trial.seed}, after round {link.round}"),
+            caption=f"through the scenario's channel, noise of seed {noise}",
+            title_justify="left",
+            caption_justify="left",
+        )
+        for heading in ("image", "task", "decision"):
+            table.add_column(heading, overflow="fold")
+        table.add_column("probability", justify="right")
+        for one in predict(link, images, noise):
+            table.add_row(*map(Text, (str(one.image), one.task, one.value)), f"{one.probability:.3f}")
+        console.print(table)
 
 
 @app.command(cls=Once)

@@ -61,6 +61,32 @@ class Dataset:
         return Dataset(self.title, self.classes, train, test, self.mean, self.std)
 
 
+@dataclass(frozen=True)
+class ImageFormat:
+    """What networks have to know of a data set, without its images.
+
+    Attributes
+    ----------
+    title : str
+    classes : tuple of str
+    shape : tuple of int
+        Channels, height and width.
+    mean, std : tuple of float
+        With which images are standardised.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def empty(self) -> Dataset:
+        """Return a data set of this format without a single image."""
+        none = ImageSet(torch.empty(0, *self.shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+        return Dataset(self.title, self.classes, none, none, self.mean, self.std)
+
+
 def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Scale uint8 images to [0, 1] and standardise them per channel.
 

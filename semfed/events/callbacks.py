@@ -37,6 +37,38 @@ class Outcome:
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TrainedNetworks:
+    """The networks that a client decides with after a round.
+
+    Attributes
+    ----------
+    client : int
+    round : int
+    own : mapping of str to ndarray
+        Its weights and buffers, by names as in `semfed.training.objective.Networks`, but for the following.
+    shared : mapping of str to ndarray
+        What the server holds; one and the same object for clients that have the same.
+    received : mapping of str to str
+        From names of further weights of the client to names in `shared`.
+    config : mapping of str to object
+        What the server says about them, as in a message of ``evaluate``.
+    images : mapping of str to object
+        The fields of `semfed.data.dataset.ImageFormat`.
+    problem : str
+        Why there are none; empty if there are.
+    """
+
+    client: int
+    round: int
+    own: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    shared: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    received: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
 @dataclass
 class ExchangeProgress:
     """How far one exchange of messages has come; it changes while they travel.
@@ -115,6 +147,9 @@ class Callback:
 
     def on_checkpoint(self, checkpoint: "Checkpoint") -> None:
         """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
+
+    def on_networks(self, arm: str, seed: int, networks: TrainedNetworks) -> None:
+        """Take the networks of a client, or word that there are none: client by client, before `on_arm_end`."""
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Take what an arm with one seed leaves behind."""

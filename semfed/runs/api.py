@@ -18,10 +18,12 @@ from semfed.errors import CheckpointError, DataError, RunFolderError, ScenarioEr
 from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import origins
+from semfed.runs import networks, origins
 from semfed.runs.history import History
 from semfed.runs.kept import KeptTrials
+from semfed.runs.link import Link
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
 from semfed.scenario.overrides import Overrides, load
@@ -63,6 +65,35 @@ class Run:
     folder: Path
     scenario: Scenario
     summary: dict[str, Any]
+
+    def link(self, arm: str | None = None, seed: int | None = None, client: str | int | None = None) -> Link:
+        """Return a client's trained encoder, channel and decoder as a PyTorch module.
+
+        Parameters
+        ----------
+        arm, seed : str and int, optional
+            Of the trial; the scenario's first ones by default.
+        client : str or int, optional
+            By name or index; the first one by default.
+
+        Raises
+        ------
+        SemfedError
+            If there is no such trial or client, its networks were not kept or are damaged, or decide nothing.
+        """
+        scenario = self.scenario
+        arm, seed = arm if arm is not None else scenario.arm_names[0], seed if seed is not None else scenario.seeds[0]
+        complete, names = scenario.arm(arm), [one.name for one in scenario.arm(arm).clients]
+        if seed not in scenario.seeds:
+            raise ScenarioError(f"seed = {seed!r}: the run has {', '.join(map(str, scenario.seeds))}")
+        index = names.index(client) if client in names else 0 if client is None else client
+        if not isinstance(index, int) or not 0 <= index < len(names):
+            raise ScenarioError(f"client = {client!r}: the run has no such client; {suggest(str(client), names)}")
+        if not complete.keeps_models:
+            why = "keep_models = 'none'" if complete.keep_models == "none" else "[privacy], and clients keep theirs"
+            raise RunFolderError(f"run folder '{self.folder}' holds no networks: its scenario has {why}")
+        weights, about = networks.read(networks.place(self.folder, arm, seed), index, names[index])
+        return Link(Trial(complete, arm, seed), index, weights, about)
 
 
 def run(

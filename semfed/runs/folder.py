@@ -5,10 +5,10 @@
     scenario.toml     the resolved scenario          summary.json   figures of merit over seeds
     environment.json  versions, machine, command     parameters/    final shared arrays, one safetensors a seed
     metrics.json      declarations of the metrics    samples/       what clients showed of their last test
-    metrics.jsonl     one record a line              plots/         PNG and PDF
-    labels.json       what swept settings are called checkpoint/    what `--resume` goes on from
-    outcomes.jsonl    clusters and the like          errors.log     tracebacks, if code of somebody's raised
-    timing.jsonl      seconds per round
+    metrics.jsonl     one record a line              models/        trained networks, see `semfed.runs.networks`
+    labels.json       what swept settings are called plots/         PNG and PDF
+    outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
+    timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
 
 While trials run side by side, those that are not told yet are below ``trials/``, each as a run folder of its own.
 """

@@ -23,6 +23,7 @@ from semfed.events import strict_json
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
+from semfed.runs import networks
 from semfed.runs.trials import name_of
 from semfed.scenario import Scenario
 from semfed.scenario.plugins import Plugin
@@ -123,6 +124,9 @@ class KeptTrials:
                     if path.is_file():
                         (made / kind).mkdir()
                         shutil.copyfile(path, made / kind / "trial.safetensors")
+                models = networks.place(run, arm, seed)
+                if models.is_dir():
+                    shutil.copytree(models, networks.place(made, arm, seed))
                 sums = {str(path.relative_to(made)): files.digest(path.read_bytes()) for path in _files(made)}
                 folders.write_atomically(made / SUMS, json.dumps(sums))
                 if not entry.is_dir():

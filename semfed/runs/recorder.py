@@ -19,12 +19,13 @@ from safetensors.numpy import save
 from semfed import checkpoint as checkpoints
 from semfed.checkpoint import Checkpoint, files
 from semfed.events import strict_json
-from semfed.events.callbacks import Callback, Outcome, array_digest
+from semfed.events.callbacks import Callback, Outcome, TrainedNetworks, array_digest
 from semfed.events.records import Record
 from semfed.events.spans import span
 from semfed.runs import folder as folders
 from semfed.runs import origins
 from semfed.runs.history import History, told_clearly
+from semfed.runs.networks import NetworksWriter, place
 from semfed.runs.summary import of_folder
 from semfed.scenario import Scenario
 
@@ -56,6 +57,7 @@ class Recorder(Callback):
         self._digest = ""
         self._resume: Checkpoint | None = None
         self._history = History(folder)
+        self._networks: NetworksWriter | None = None
         self._lock: IO[str] | None = None
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -101,6 +103,14 @@ class Recorder(Callback):
         complete = replace(checkpoint, history=self._history.extents())
         with told_clearly(self.folder):
             checkpoints.write(self.folder, complete, self._digest)
+
+    def on_networks(self, arm: str, seed: int, networks: TrainedNetworks) -> None:
+        """Keep the networks of a client."""
+        with told_clearly(self.folder):
+            if self._networks is None or self._networks.complete:
+                clients = len(self._scenario.arm(arm).clients) if self._scenario is not None else 0
+                self._networks = NetworksWriter(place(self.folder, arm, seed), clients)
+            self._networks.add(networks)
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep the final arrays and what the strategy found out."""

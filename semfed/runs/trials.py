@@ -30,6 +30,7 @@ from semfed.flower.client.cache import ProcessCache
 from semfed.flower.server.run import run_trials
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
+from semfed.runs import networks
 from semfed.runs.recorder import Recorder
 from semfed.scenario import Scenario
 
@@ -172,6 +173,10 @@ def replay(
         arrays, samples = ({k: a for f in source.glob(f"{kind}/*.safetensors") for k, a in load_file(f).items()}
                            for kind in folders.ARRAYS)  # fmt: skip
         outcome = Outcome(arrays, told["details"], told["baselines"], samples)
+        models = networks.place(source, arm, seed)
+        for one in networks.each(models) if models.is_dir() else ():
+            for callback in callbacks:
+                callback.on_networks(arm, seed, one)
         for callback in callbacks:
             callback.on_arm_end(arm, seed, outcome)
         for callback in callbacks:

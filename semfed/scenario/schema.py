@@ -42,6 +42,10 @@ class Scenario(StrictModel):
     """How often ``retry`` asks again; who then has not answered is left out."""
     checkpoint_every: int = Field(default=1, ge=0)
     """Rounds from one checkpoint to the next; with 0 a resumed run begins unfinished arms anew."""
+    keep_models: Literal["final", "none"] = "final"
+    """Whether the run folder keeps the networks that a trial ends with, private ones of every client included, so that
+    `semfed.load` can hand them out: some kilobytes to megabytes a client. No client gives any away where ``[privacy]``
+    protects what it tells."""
     data: DataSettings
     tasks: dict[str, Task] = Field(min_length=1)
     clients: tuple[ClientSpec, ...] = Field(min_length=1)
@@ -142,6 +146,11 @@ class Scenario(StrictModel):
                 f"headline = {self.headline!r} is not measured by learner {learners}; choose one of "
                 + ", ".join(map(repr, some))
             )
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether clients hand their networks out at the end of a trial."""
+        return self.keep_models != "none" and self.privacy.labels is None and self.privacy.updates is None
 
     def arm(self, name: str) -> "Scenario":
         """Return the complete scenario of one arm.

@@ -9,6 +9,7 @@ import ray
 import tomli_w
 
 import semfed
+from semfed.checkpoint import files
 from semfed.scenario import plugins
 
 CLIENTS = 40
@@ -117,11 +118,16 @@ def cluster(_plugins: None) -> Iterator[None]:
 
 
 def numbers(scenario: Path, out: Path, **options: Any) -> dict[str, list[str]]:
-    """Return, by arm, the lines of metrics, and of outcomes with the digests of the final parameters."""
+    """Return, by arm, the lines of metrics and of outcomes with digests of the final parameters, and kept networks."""
     folder = semfed.run(scenario, out=out, **options).folder
     lines = [line for name in ("metrics.jsonl", "outcomes.jsonl") for line in (folder / name).read_text().splitlines()]
     arms = options.get("arms") or ARMS
-    return {arm: [line for line in lines if line.startswith(f'{{"arm": "{arm}"')] for arm in arms}
+    kept = {arm: sorted((folder / "models" / f"{arm}-seed0").iterdir()) for arm in arms}
+    return {
+        arm: [line for line in lines if line.startswith(f'{{"arm": "{arm}"')]
+        + [f"{path.name} {files.digest(path.read_bytes())}" for path in kept[arm]]
+        for arm in arms
+    }
 
 
 def test_every_strategy_is_compared() -> None:

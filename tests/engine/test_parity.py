@@ -9,6 +9,7 @@ import pytest
 import ray
 
 import semfed
+from semfed.checkpoint import files
 from semfed.scenario import built_in
 
 EXPECTED = Path(__file__).parents[1] / "scenarios" / "expected"
@@ -32,10 +33,15 @@ def cluster() -> Iterator[None]:
 
 
 def numbers(out: Path, scenario: str, **options: Any) -> tuple[str, ...]:
-    """Run the arms with one seed; return the metrics, and outcomes with the digests of the final parameters."""
+    """Run the arms with one seed; return metrics, outcomes with digests of the final parameters, and kept networks."""
     short = SHORT[scenario]
     run = semfed.run(scenario, arms=short["arms"], seeds=[0], overrides=short["overrides"], out=out, **options)
-    return tuple((run.folder / name).read_text() for name in ("metrics.jsonl", "outcomes.jsonl"))
+    networks = sorted(path for path in run.folder.glob("models/**/*") if path.is_file())
+    assert any(path.suffix == ".safetensors" for path in networks)
+    return (
+        *((run.folder / name).read_text() for name in ("metrics.jsonl", "outcomes.jsonl")),
+        *(f"{path.relative_to(run.folder)} {files.digest(path.read_bytes())}" for path in networks),
+    )
 
 
 @pytest.mark.flower

@@ -83,7 +83,7 @@ def results() -> Callable[[Path], dict[str, str]]:
 
     def read(folder: Path) -> dict[str, str]:
         paths = [folder / "metrics.jsonl", folder / "outcomes.jsonl"]
-        paths += sorted([*folder.glob("parameters/*.safetensors"), *folder.glob("samples/*.safetensors")])
+        paths += sorted(path for kind in ("parameters", "samples", "models") for path in folder.glob(f"{kind}/**/*.*"))
         return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
     return read

@@ -93,6 +93,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "data.source": Try("images", {"name": "imagefolder", "folder": "others", "size": 8}),
     "description": Try("plain", "told"),
     "headline": Elsewhere("tests/clients/test_global_accuracy.py", "test_a_headline_is_customary_or_chosen"),
+    "keep_models": Try("plain", "none"),
     "learner": Try("plain", "joint", {"strategy": "fedavg", "learner": "multitask"}),
     "model.decoder": Try("plain", {"name": "mlp", "hidden": [7]}),
     "model.encoder": Try("plain", {"name": "mlp", "hidden": [7]}),

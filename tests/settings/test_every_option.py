@@ -198,6 +198,41 @@ def _data_folder(shell: Shell) -> tuple[str, str]:
     return shell("data", str(shell.folder / "data" / "pictures")), shell("data", str(shell.folder))
 
 
+def _predict(shell: Shell, *words: str, image: str = "0") -> str:
+    """Send a picture through a link of a run on pictures like it, which has two arms."""
+    if not (shell.folder / "linked").exists():
+        tree = bases.BASES["images"]() | {"seeds": [0, 1], "arms": [{"name": "one"}, {"name": "two", "rounds": 2}]}
+        (shell.folder / "linked.toml").write_text(tomli_w.dumps(tree))
+        root = ("--data-root", str(shell.folder / "data"), "--out", str(shell.folder / "linked"))
+        shell("run", str(shell.folder / "linked.toml"), *root)
+    picture = shell.folder / "data" / "pictures" / "left" / f"{image}.png"
+    return shell("predict", str(shell.folder / "linked"), str(picture), *words)
+
+
+def _predict_folder(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), shell("predict", str(shell.folder), str(shell.folder / "tiny.toml"))
+
+
+def _predict_images(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), _predict(shell, image="1")
+
+
+def _predict_arm(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), _predict(shell, "--arm", "two")
+
+
+def _predict_seed(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), _predict(shell, "--seed", "1")
+
+
+def _predict_client(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), _predict(shell, "--client", "c")
+
+
+def _predict_noise(shell: Shell) -> tuple[str, str]:
+    return _predict(shell), _predict(shell, "--noise", "5")
+
+
 def _debug(shell: Shell) -> tuple[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[1] / "plugins")
@@ -238,6 +273,12 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "show --set": _show_set,
     "data folder": _data_folder,
     "plot folder": _plot_folder,
+    "predict folder": _predict_folder,
+    "predict images": _predict_images,
+    "predict --arm": _predict_arm,
+    "predict --seed": _predict_seed,
+    "predict --client": _predict_client,
+    "predict --noise": _predict_noise,
 }
 """By option, what is left behind or said without it and with it."""
 

@@ -8,7 +8,14 @@ from semfed.data.tasks import joint_values
 from semfed.errors import DataError
 from semfed.flower.client.recent import Recent
 from semfed.scenario import Task
-from semfed.training.losses import decision_loss, decision_loss_and_slope, error_rate, logits_of
+from semfed.training.losses import (
+    decide,
+    decision_loss,
+    decision_loss_and_slope,
+    error_rate,
+    logits_of,
+    probabilities,
+)
 
 TWO = Task(values={"yes": ("a",)}, rest="no")
 THREE = Task(values=("a", "b", "c"))
@@ -20,6 +27,9 @@ def test_one_logit_is_two_logits_with_the_first_at_zero() -> None:
     pair = torch.cat([torch.zeros_like(logits), logits], dim=1)
     assert float(decision_loss(logits, values)) == pytest.approx(float(cross_entropy(pair, values)))
     assert error_rate(logits, values) == error_rate(pair, values)
+    assert torch.equal(decide(logits), decide(pair))
+    torch.testing.assert_close(probabilities(logits), probabilities(pair))
+    assert probabilities(torch.tensor([[3.0]]).log())[0].tolist() == pytest.approx([0.25, 0.75])
     assert (logits_of(TWO), logits_of(THREE)) == (1, 3)
 
 

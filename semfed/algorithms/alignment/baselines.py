@@ -126,6 +126,37 @@ def send_largest(latents: Tensor, count: int, link: FeatureLink, send: Send) -> 
     return torch.zeros_like(latents).scatter(0, chosen, arrived)
 
 
+@dataclass(frozen=True)
+class ProjectionLink:
+    """Sends projections of the access point's latents on directions that do not depend on the sample.
+
+    Attributes
+    ----------
+    directions : Tensor, shape (q, d0)
+    link : FeatureLink
+    mean : Tensor, shape (d0, 1)
+        Of the access point's pilots.
+    alignment : LinearMap
+        From the access point's latents to the user's.
+    """
+
+    directions: Tensor
+    link: FeatureLink
+    mean: Tensor
+    alignment: LinearMap
+
+
+def projection_link(
+    baseline: Literal["first-k", "eigen-k"], own: Tensor, users: Tensor, *, radio: Radio, ridge: float = 0.0
+) -> ProjectionLink:
+    """Prepare First-K or Eigen-K; arguments as in `deliver`."""
+    alignment = least_squares(own, users)
+    count = min(2 * radio.response.shape[1], len(own))
+    directions = eigen_features(alignment, count) if baseline == "eigen-k" else first_features(count, len(own))
+    link = feature_link(directions @ own, radio, ridge)
+    return ProjectionLink(directions, link, own.mean(dim=1, keepdim=True), alignment)
+
+
 def deliver(
     baseline: Baseline, latents: Tensor, own: Tensor, users: Tensor, *, radio: Radio, send: Send, ridge: float = 0.0
 ) -> Tensor:
@@ -149,13 +180,12 @@ def deliver(
     -------
     Tensor, shape (dk, samples), float64
     """
-    alignment = least_squares(own, users)
-    count = min(2 * radio.response.shape[1], len(own))
     if baseline == "top-k":
+        alignment, count = least_squares(own, users), min(2 * radio.response.shape[1], len(own))
         link = feature_link(own.gather(0, largest(own, count)), radio, ridge)
         return alignment(send_largest(latents, count, link, send))
-    directions = eigen_features(alignment, count) if baseline == "eigen-k" else first_features(count, len(own))
-    return alignment(send_projections(directions, own, latents, feature_link(directions @ own, radio, ridge), send))
+    ready = projection_link(baseline, own, users, radio=radio, ridge=ridge)
+    return ready.alignment(send_projections(ready.directions, own, latents, ready.link, send))
 
 
 def as_they_are(latents: Tensor, width: int) -> Tensor:

@@ -125,6 +125,41 @@ class AlignmentData:
 
         return self._once(self._pilot_key("user", index), made)
 
+    def network(self, owner: int | None, *, trained: bool) -> nn.Module:
+        """Return the network that makes a user's latents, or the access point's for None.
+
+        Parameters
+        ----------
+        owner : int or None
+        trained : bool
+            False for one of the same architecture with any weights: it takes no data to make it.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        if not trained:
+            return self._source().network(owner)
+        found = getattr(self._encoder(owner), "network", None)
+        if not isinstance(found, nn.Module):
+            raise DataError(
+                f"latents {self.settings.latents.name!r} come from no network that takes the run's images, so no link "
+                "can take images either"
+            )
+        return found
+
+    def untrained_classifier(self, width: int) -> nn.Module:
+        """Return the network of a classifier of latents, with any weights."""
+        place = self.place
+        network = models.build(
+            place.scenario.model.decoder,
+            (width,),
+            outputs=len(self.task.symbols),
+            stream=(place.seed, "classifier", 0),
+        )
+        return network.to(place.device)
+
     def test_values(self) -> Tensor:
         """Return the task's values of the test images, shape (samples,), int64."""
         return self._values(self._labels(None))

@@ -25,6 +25,7 @@ from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.networks import tell
 from semfed.flower.client.privacy import protect_properties, protect_update
 from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
@@ -65,6 +66,15 @@ def make_client_app(
     @app.query("keep")
     def keep(message: Message, context: Context) -> Message:
         return Message(_keep(message, context, RecordDict()), reply_to=message)
+
+    @app.query("networks")
+    def networks(message: Message, context: Context) -> Message:
+        try:
+            with isolated(*_stream(message, context)):
+                learner, trial = _addressed(message, context, cache), _trial(context)
+                return Message(tell(learner, trial, *_content(message)), reply_to=message)
+        except SemfedError as error:
+            return Message(Error(CLIENT_RAISED, str(error)), reply_to=message)
 
     @app.query("probe")
     def probe(message: Message, context: Context) -> Message:

@@ -11,12 +11,14 @@ from torch import nn
 
 from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
-from semfed.errors import DataError
+from semfed.errors import DataError, SemfedError
 from semfed.events.metrics import Metric, declared_by
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
+from semfed.training.objective import Networks
 from semfed.training.optimizers import Optimizer, make_optimizer
+from semfed.training.system import System
 
 
 class BaseLearner(NumPyClient):
@@ -78,6 +80,28 @@ class BaseLearner(NumPyClient):
             From 1.
         """
         return True
+
+    def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks | None:
+        """Return the networks that decide at the end of a trial, so that they can be kept; None if there are none.
+
+        Parameters
+        ----------
+        parameters : list of ndarray or None
+            What ``evaluate`` would get. None asks for the networks without their weights, and there is no data then.
+        config : dict
+            That of ``evaluate``.
+        """
+        return None
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the networks that `trained` returned decide; there is no data to look at here.
+
+        Raises
+        ------
+        SemfedError
+            If they decide nothing about an image alone; the sentence says why.
+        """
+        raise SemfedError(f"learner {type(self).__name__!r} does not say how its networks decide: give it a system()")
 
     def get_parameters(self, config: dict[str, Any]) -> list[npt.NDArray[Any]]:
         """Return `shared` as Flower wants it."""

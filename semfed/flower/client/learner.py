@@ -23,6 +23,7 @@ from semfed.models.layers.dropout import draw_from
 from semfed.training import weights
 from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over
 from semfed.training.step import Step, make_step
+from semfed.training.system import System, pair
 
 
 class Learner(BaseLearner, Objective):
@@ -146,6 +147,10 @@ class Learner(BaseLearner, Objective):
         nets = self._load(parameters, self.session.load("training") or {})
         return self.test(nets, int(config["server-round"]))
 
+    def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
+        """Return the networks with the weights that `evaluate` would test."""
+        return self.resident() if parameters is None else self._load(parameters, self.session.load("training") or {})
+
     # -- what a subclass may say otherwise --------------------------------------------------------------------
 
     @torch.no_grad()
@@ -172,6 +177,10 @@ class Learner(BaseLearner, Objective):
     def link(self, state: ChannelState) -> Send:
         """Bind the channel to a random stream and an account."""
         return partial(self.channel, state=state)
+
+    def system(self, nets: Networks, config: dict[str, Any]) -> System:
+        """Say how the networks decide: by default a decoder, about the client's task, on what an encoder has sent."""
+        return pair(nets, self.link, self.session.spec.task, self.task.symbols)
 
     def targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return which images of given classes can be learned from or tested, and what is to be decided of them."""

@@ -84,6 +84,12 @@ class BroadcastStrategy(FederatedStrategy):
         clients = self._sample(self.settings.fraction_evaluate, "evaluation-sampling", server_round)
         return self._broadcast(clients, "evaluate", server_round, arrays, config)
 
+    def deployed(self, server_round: int, arrays: ArrayRecord, grid: Grid) -> Iterable[Message]:
+        """Return the arrays for every client, whoever tests them."""
+        return self._broadcast(
+            range(len(self.trial.scenario.clients)), "evaluate", server_round, arrays, ConfigRecord()
+        )
+
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:

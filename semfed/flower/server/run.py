@@ -18,6 +18,7 @@ from semfed.events.interruption import Interruption
 from semfed.events.metrics import Metric, declared_in
 from semfed.flower.server.checkpoints import Checkpoints
 from semfed.flower.server.federation import Federation
+from semfed.flower.server.networks import collect
 from semfed.flower.server.strategy import FederatedStrategy
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario
@@ -140,12 +141,12 @@ def run_arm(
     federation.watch, federation.hear = watch, hear
     strategy, baselines = make_strategy(trial), _baselines(federation)
     points = Checkpoints(federation, strategy, callbacks, resume)
-    done = points.done
+    done = finished = points.done
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Flower calls this before the first and after every round."""
-        nonlocal started
-        true_round = done + round_
+        nonlocal started, finished
+        finished = true_round = done + round_
         records, now = federation.take_records(true_round), time.perf_counter()
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
@@ -180,6 +181,10 @@ def run_arm(
             for name, array in own.items()
         },
     )
+    if scenario.keeps_models:
+        for networks in collect(federation, strategy, finished, result.arrays or points.arrays):
+            for callback in callbacks:
+                callback.on_networks(arm, seed, networks)
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
     points.after_arm()

@@ -246,6 +246,14 @@ class FederatedStrategy(Strategy):
         good = self.usable(server_round, exchange)
         return average_metrics(metrics_of(good))
 
+    def deployed(self, server_round: int, arrays: ArrayRecord, grid: Grid) -> Iterable[Message]:
+        """Return messages with what every client would have after a round if it were the last; nobody is sent them.
+
+        They are those of `configure_evaluate` unless a class says otherwise. A client without one is left out: its
+        networks are not kept.
+        """
+        return self.configure_evaluate(server_round, arrays, ConfigRecord(), grid)
+
     def _opened(self) -> Federation:
         if self.federation is None:
             raise FederationError("a strategy has no clients before start() is called")

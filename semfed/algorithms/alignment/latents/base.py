@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semfed.data.dataset import Dataset
+from semfed.errors import DataError
 from semfed.scenario import Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel
 
@@ -82,6 +83,18 @@ class LatentSource(ABC):
         DataError
             If its weights or files are missing or damaged.
         """
+
+    def network(self, owner: int | None) -> nn.Module:
+        """Return the network of an encoder, with its initial weights: from standardised images to latents.
+
+        An `Encode` of such a source has the trained one as its attribute ``network``.
+
+        Raises
+        ------
+        DataError
+            If latents come from elsewhere than a network that takes the run's images.
+        """
+        raise DataError(f"{type(self).__name__} has no network that makes latents of the run's images")
 
     def labels(self, rows: Tensor | None) -> Tensor:
         """Return the classes of training rows, or of the test set for None; shape (samples,), int64."""

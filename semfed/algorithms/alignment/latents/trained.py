@@ -1,6 +1,7 @@
 """Encoders trained here, apart from each other: own data, own initial weights, perhaps own architectures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from pydantic import Field
@@ -14,6 +15,22 @@ from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 
 BATCH = 2000
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """A trained network as an `Encode`."""
+
+    network: nn.Module
+    images: Callable[[Tensor | None], Tensor]
+
+    def __call__(self, rows: Tensor | None) -> Tensor:
+        """Return latents; see `Encode`."""
+        return in_batches(self.network, self.images(rows), BATCH)
+
+
+def _index(owner: int | None) -> int:
+    return 0 if owner is None else owner + 1
 
 
 class TrainedLatents(LatentSource):
@@ -42,14 +59,17 @@ class TrainedLatents(LatentSource):
         super().__init__(settings, place)
         self.settings = settings
 
-    def encoder(self, owner: int | None) -> Encode:
-        """Train an encoder and return it; owner as in the base class."""
-        place, index = self.place, 0 if owner is None else owner + 1
+    def network(self, owner: int | None) -> nn.Module:
+        """Make an encoder with its initial weights; owner as in the base class."""
+        place, index = self.place, _index(owner)
         choice = place.scenario.model.encoder
         if owner is not None and not self.settings.homogeneous:
             choice = place.scenario.clients[owner].encoder or choice
-        encoder = models.build(choice, place.dataset.shape, stream=(place.seed, "latent encoder", index))
-        encoder = encoder.to(place.device)
+        return models.build(choice, place.dataset.shape, stream=(place.seed, "latent encoder", index)).to(place.device)
+
+    def encoder(self, owner: int | None) -> Encode:
+        """Train an encoder and return it; owner as in the base class."""
+        place, index, encoder = self.place, _index(owner), self.network(owner)
         rows = place.rows(owner) if owner is not None else self._access_point_rows()
         images, labels = place.images(rows), place.dataset.train.labels[rows]
         with torch.no_grad():
@@ -63,7 +83,7 @@ class TrainedLatents(LatentSource):
 
         generator = seeding.torch_generator(place.seed, "latent training", index, device=place.device)
         training.fit(loss, [encoder, head], images, labels, settings=place.scenario.training, generator=generator)
-        return lambda which: in_batches(encoder, place.images(which), BATCH)
+        return TrainedEncoder(encoder, place.images)
 
     def trained_on(self) -> Tensor:
         """Return the rows of all users, for encoders and classifiers, and those of the access point."""
