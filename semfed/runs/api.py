@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from semfed.runs.history import History
 from semfed.runs.kept import KeptTrials
 from semfed.runs.link import Link
 from semfed.runs.recorder import Recorder, write_summary
+from semfed.runs.trials import TRIALS
 from semfed.scenario import Scenario
 from semfed.scenario.overrides import Overrides, load
 from semfed.scenario.paths import as_path
@@ -206,6 +208,7 @@ def run(
                 with folders.lock(folder):  # now: the lines that the run appends are followed from here
                     History(folder).cut(checkpoint)
             simulate(resolved, folder, root, callbacks, resume=checkpoint)
+            shutil.rmtree(folder / TRIALS, ignore_errors=True)  # what another engine had underway
         else:
             from semfed.engine.local import local_grid
             from semfed.flower.server.run import run_trials

@@ -95,8 +95,9 @@ class Progress(Callback):
         )
 
     def on_exchanges(self, tally: ExchangeProgress) -> None:
-        """Show how many clients have answered."""
-        self._bars.update(self._all, tally=tally)
+        """Show how many clients have answered, where one trial runs."""
+        if self._trials is None:
+            self._bars.update(self._all, tally=tally)
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Move on; print who was missing."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import semfed
@@ -147,6 +149,27 @@ def test_a_grid_that_is_killed_goes_on_where_it_stopped(alone: dict[str, str], t
     assert content(folder) == alone
     assert seconds
     assert set(seconds) < set(folders.each_line(folder / folders.TIMING))  # no complete trial was run again
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_processes_and_the_grid_goes_on(
+    number: signal.Signals, alone: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder)
+    while rounds_done(folder) < 4:
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.01)
+    workers = [child for child in psutil.Process(process.pid).children() if "semfed.runs.worker" in child.cmdline()]
+    assert len(workers) == 2
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 128 + number
+    assert f"go on with: semfed run --resume {folder} --jobs 2" in error
+    assert not psutil.wait_procs(workers, timeout=0)[1]
+    semfed.run(resume=folder, jobs=1)
+    assert content(folder) == alone
 
 
 @pytest.mark.long

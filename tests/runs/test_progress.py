@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import semfed
-from semfed.events.callbacks import Callback, ExchangeProgress
+from semfed.events.callbacks import Callback, ExchangeProgress, Outcome, TrialsProgress
 from semfed.events.records import Record
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.run import make_strategy
@@ -45,6 +45,30 @@ def test_rounds_clients_and_seconds_are_shown(progress: Progress) -> None:
         progress.on_run_end(None)
     for words in ("clustered, seed 1", "1/20 rounds", "0.25 s/round", "2/3 clients"):
         assert words in " ".join(shown.split())
+
+
+def test_trials_side_by_side_are_one_display_and_a_line_a_trial(progress: Progress) -> None:
+    progress.on_run_start(overrides.load("digits", ["rounds=3"], seeds=[0, 1]))
+    try:
+        progress.on_trials(TrialsProgress(2, "as asked for", trials=6, trials_done=2, rounds=18, rounds_done=7))
+        progress.on_trials(TrialsProgress(2, "as asked for", trials=6, trials_done=3, rounds=18, rounds_done=11))
+        progress.on_arm_start("clustered", 1)
+        for round_ in range(4):
+            progress.on_round(
+                "clustered", 1, round_, [Record("clustered", 1, round_, None, "accuracy/average", 0.5)], 2.0
+            )
+        shown = screen(progress)
+        progress.on_arm_end("clustered", 1, Outcome())
+    finally:
+        progress.on_run_end(None)
+    assert "3/6 trials, 2 at a time" in shown
+    assert "11/18 rounds, left" in " ".join(shown.split())
+    file = progress.console.file
+    assert isinstance(file, io.StringIO)
+    assert [line for line in file.getvalue().splitlines() if line.strip() and "rounds, left" not in line] == [
+        "2 trials side by side: as asked for",
+        "clustered, seed 1: 3 rounds in 6.0 s, accuracy/average 50.0 %",
+    ]
 
 
 def test_the_headline_is_shown_whether_it_is_one_record_or_one_a_client(progress: Progress) -> None:
