@@ -146,7 +146,7 @@ def _told(folder: Path, name: str) -> Told:
         scenario=scenario,
         summary=summary,
         metrics=metrics,
-        facts=_facts(scenario, summary, environment),
+        facts=_facts(scenario, summary, environment, folders.read_labels(folder)),
         state=summary.get("error", "") if ended else "it has not ended, or was killed",
         scores=[sheet_of(score_table(summary, metrics)), *_comparisons(summary, metrics)],
         explained=marks_explained(summary),
@@ -183,11 +183,13 @@ def _pictures(makers: plots.Makers, summary: Mapping[str, Any], run: str) -> lis
     return drawn
 
 
-def _facts(scenario: Mapping[str, Any], summary: Mapping[str, Any], environment: Mapping[str, Any]) -> Sheet:
-    sweeping = Sweeping.of(summary, scenario, {})
+def _facts(
+    scenario: Mapping[str, Any], summary: Mapping[str, Any], environment: Mapping[str, Any], labels: Mapping[str, str]
+) -> Sheet:
+    sweeping = Sweeping.of(summary, scenario, labels)
     swept = {
-        f"swept {setting}": [written(value) for value in unique(p.values[setting] for p in sweeping.points.values())]
-        for setting in sweeping.labels
+        f"swept: {called}": [written(value) for value in unique(p.values[setting] for p in sweeping.points.values())]
+        for setting, called in sweeping.labels.items()
     }
     rows = {
         "arms": sweeping.arms,

@@ -9,8 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from semfed.events.metrics import Metric
-from semfed.report.lines import quantity
-from semfed.scenario.labels import label
 
 NUMBER = re.compile(r"[-+<−–∞]? ?\d|[-–]?$|no noise|no signal|never|one seed")
 """How what stands in a column of numbers begins."""
@@ -83,19 +81,17 @@ def comparison_sheet(groups: Sequence[Mapping[str, Any]], metric: Metric, name: 
     unit = "points" if metric.fraction else metric.unit
     headings = ["arm", "minus", " ".join(filter(None, ("difference", f"({unit})" if unit else ""))), "95 % interval",
                 "seeds", "p, t-test", "corrected", "p, Wilcoxon", "corrected"]  # fmt: skip
-    swept = any(group["point"] for group in groups)
     rows = []
     for group in groups:
-        point = ", ".join(quantity(label(setting), value) for setting, value in group["point"].items())
         for arm, told in group["arms"].items():
             cells = [arm, group["reference"], *_difference(told, metric), str(told["n"])]
             for test in (told["t"], told["wilcoxon"]):
                 cells += [test["reason"] or "", ""] if test["p"] is None else [_p(test["p"]), _p(test["holm"])]
-            rows.append(Row([*cells, point] if swept else cells))
+            rows.append(Row(cells))
     families = "; ".join(dict.fromkeys(group["family"] for group in groups))
     return Sheet(
         f"{metric.label(name)}: differences paired by seed; p-values corrected by Holm's method for {families}",
-        [*headings, "point"] if swept else headings,
+        headings,
         rows,
     )
 

@@ -49,7 +49,7 @@ METADATA: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None},
 def look(index: int) -> dict[str, Any]:
     """Return colour, line style and marker of the arm with this number.
 
-    Lines change as soon as colours repeat: 28 arms differ by these two, and markers repeat with neither.
+    Lines change as soon as colours repeat. 28 arms differ by colour and line, and by line and marker, without colour.
     """
     return {
         "color": COLOURS[index % len(COLOURS)],

@@ -3,7 +3,8 @@ import pytest
 from semfed.strategies.alignment import AlignmentStrategy
 
 from semfed.events.metrics import Metrics
-from semfed.report.convergence import against_round_log, measured
+from semfed.report.convergence import measured
+from semfed.report.lines import against_round
 
 CURVES = {
     "a": {"admm/primal-residual": {0: {1: 0.0, 2: 1e-2}, 1: {1: 1e-1, 2: 1e-4}}, "objective": {0: {1: 3.0}}},
@@ -18,7 +19,8 @@ def test_only_what_was_measured_is_drawn() -> None:
 
 
 def test_geometric_mean_over_seeds_without_what_is_exactly_zero() -> None:
-    axes = against_round_log(CURVES, "admm/primal-residual", "primal residual", ["red", "blue"]).axes[0]
+    name = "admm/primal-residual"
+    axes = against_round(CURVES, METRICS.of(name), name, {}, log=True).axes[0]
     assert axes.get_ylabel() == "primal residual"
     (line,) = axes.lines
     assert axes.get_yscale() == "log"

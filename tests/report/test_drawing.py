@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,33 @@ def test_a_session_s_backend_and_style_change_nothing(folder: Path, tmp_path: Pa
     done = subprocess.run([sys.executable, "-m", "semfed", "plot", str(folder)], env=session, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert {path.name: path.read_bytes() for path in (folder / "plots").glob("*.png")} == ours
+
+
+def test_files_are_what_a_publisher_takes(folder: Path) -> None:
+    """TrueType fonts, no type 3, and the width of a column or a page exactly, in points and in pixels."""
+    for path in draw(folder):
+        pdf = path.with_suffix(".pdf").read_bytes()
+        assert b"/Type3" not in pdf
+        assert b"/FontFile2" in pdf
+        box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) [\d.]+ \]", pdf)
+        assert box is not None
+        assert float(box[1]) in (pytest.approx(3.5 * 72), pytest.approx(7.16 * 72))
+        width = struct.unpack(">I", path.read_bytes()[16:20])[0]
+        assert width == round(float(box[1]) / 72 * plots.STYLE["figure.dpi"])
+
+
+def test_equal_figures_are_equal_files(folder: Path) -> None:
+    draw(folder)
+    first = {path: path.read_bytes() for path in (folder / "plots").iterdir()}
+    draw(folder)
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_every_declared_metric_and_cost_has_its_figure(folder: Path) -> None:
+    names = {path.stem for path in draw(folder)}
+    wanted = {"accuracy-average-vs-round", "loss-average-vs-round", "snr-received-db-vs-round", "similarity",
+              "accuracy-average-vs-bytes", "accuracy-average-vs-channel-uses"}  # fmt: skip
+    assert wanted <= names
 
 
 def test_a_figure_that_fails_is_told_of_and_left_out(

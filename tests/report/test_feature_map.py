@@ -5,7 +5,7 @@ import pytest
 
 import semfed
 from semfed.report import plots
-from semfed.report.feature_map import features_of, read_features
+from semfed.report.feature_map import feature_map, features_of, read_features
 
 
 @pytest.mark.parametrize("engine", ["inprocess", pytest.param("ray", marks=pytest.mark.flower)])
@@ -24,3 +24,12 @@ def test_received_features_reach_the_run_folder_and_a_figure(engine: str, tmp_pa
 
 def test_without_samples_there_is_no_figure(tmp_path: Path) -> None:
     assert features_of(tmp_path, ["a"], 0) == {}
+
+
+def test_classes_are_told_apart_without_colour() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    figure = feature_map({"arm": (rows, np.arange(40) % 10)}, [str(k) for k in range(10)])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [str(k) for k in range(10)]
+    shapes = {points.get_paths()[0].vertices.tobytes() for points in figure.axes[0].collections}
+    assert len(shapes) == 10
