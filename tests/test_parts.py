@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 import semfed
+from semfed.errors import SemfedError
 from semfed.runs.api import Run
 from semfed.scenario import overrides
 
@@ -40,7 +41,7 @@ def run(folder: Path, *changes: str, **options: Any) -> Run:
 
 
 def test_the_page_shows_every_kind() -> None:
-    assert len(LEARNERS) == 3
+    assert len(LEARNERS) == 4
     kinds = {line.split("=")[0].strip() for line in SETTINGS}
     assert kinds == {"learner", "strategy", "channel", "model.decoder", "data.source", "data.partition"}
 
@@ -53,6 +54,11 @@ def test_every_part_runs(setting: str, beside: Path) -> None:
     final = next(iter(done.summary["arms"].values()))["final"]
     score = "psnr/average" if "Reconstruction" in setting else "accuracy/average"
     assert final[score]["mean"] > 0
+    if "Reconstruction" in setting:
+        with pytest.raises(SemfedError, match="decides nothing"):
+            done.link()
+    else:
+        assert list(done.link().values) == [done.scenario.clients[0].task]
 
 
 def test_parts_are_as_short_as_the_page_promises() -> None:
