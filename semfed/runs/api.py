@@ -71,11 +71,11 @@ class Run:
 
     def __repr__(self) -> str:
         """Say where the run lies, what it compares, and which arm is the best."""
-        return views.line(self.folder, self.scenario, self.summary)
+        return views.line(self.folder, self.summary)
 
     def _repr_html_(self) -> str:
         """Show the headline's table, and the figures that have been drawn, in Jupyter."""
-        return views.page(self.folder, self.scenario, self.summary)
+        return views.page(self.folder, self.summary)
 
 
 def run(

@@ -9,23 +9,22 @@ from typing import Any
 from semfed.runs import folder as folders
 from semfed.runs.formats import caption, html_table
 from semfed.runs.marks import seeds_of
-from semfed.runs.sheet import sheet, written
-from semfed.runs.summary import headline_names
-from semfed.scenario import Scenario
+from semfed.runs.sheet import sheet
+from semfed.runs.statistics import half_width
+from semfed.runs.summary import headline_names, swept
+from semfed.scenario import read
 
 FIGURES = 4
 """Pictures that a notebook shows; the others are in the folder."""
 
 
-def line(folder: Path, scenario: Scenario, summary: Mapping[str, Any]) -> str:
+def line(folder: Path, summary: Mapping[str, Any]) -> str:
     """Describe a run in a line.
 
     Parameters
     ----------
     folder : Path
         Its folder.
-    scenario : Scenario
-        What was run, resolved.
     summary : mapping
         Content of its ``summary.json``.
     """
@@ -33,15 +32,16 @@ def line(folder: Path, scenario: Scenario, summary: Mapping[str, Any]) -> str:
     counts = f"{arms} arm{'s' * (arms != 1)}, {seeds} seed{'s' * (seeds != 1)}"
     told = ["" if summary["complete"] else "not complete"]
     if best is not None:
-        metric = folders.declarations(scenario).of(name)
-        value = written(summary["arms"][best]["final"][name], metric)
-        told.append(f"best {best!r}: {metric.label(name)} {value}" if arms > 1 else f"{metric.label(name)} {value}")
+        entry = summary["arms"][best]["final"][name]
+        half = half_width(entry)
+        value = f"{name} {entry['mean']:.4g}" + ("" if half is None else f" ± {half:.2g}")
+        told.append(f"best {best!r}: {value}" if arms > 1 else value)
     return f"<Run {summary['scenario']!r}: {'; '.join(filter(None, [counts, *told]))}; in '{folder}'>"
 
 
-def page(folder: Path, scenario: Scenario, summary: Mapping[str, Any]) -> str:
+def page(folder: Path, summary: Mapping[str, Any]) -> str:
     """Return the headline's table as HTML, with the first figures that have been drawn; arguments as in `line`."""
-    metrics, points = folders.declarations(scenario), scenario.sweep.points() if scenario.sweep is not None else {}
+    metrics, points = folders.read_metrics(folder), swept(read(folder / folders.SCENARIO))
     table = html_table(sheet(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
     pictures = map(_image, sorted((folder / "plots").glob("*.png"))[:FIGURES])
     return f"<div>{table}{''.join(pictures)}<p>{html.escape(str(folder))}</p></div>"
