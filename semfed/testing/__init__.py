@@ -1,7 +1,7 @@
 """The checks that the parts of this package pass, for authors of other parts."""
 
 from semfed.testing.channels import check_channel
-from semfed.testing.check import CheckFailed
+from semfed.testing.check import Check, CheckFailed
 from semfed.testing.clients import check_client
 from semfed.testing.datasets import check_dataset
 from semfed.testing.models import check_model
@@ -10,6 +10,7 @@ from semfed.testing.partitions import check_partition
 from semfed.testing.strategies import check_strategy
 
 __all__ = [
+    "Check",
     "CheckFailed",
     "check_channel",
     "check_client",

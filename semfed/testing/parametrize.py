@@ -1,12 +1,15 @@
 """One test a check, for pytest; nothing else here knows of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semfed.errors import ScenarioError
 from semfed.scenario.settings import suggest
 from semfed.testing import channels, clients, datasets, models, partitions, strategies
 from semfed.testing.kit import Kit, Part
+
+if TYPE_CHECKING:
+    import pytest
 
 KITS: dict[str, Kit] = {
     module.KIT.group: module.KIT for module in (channels, clients, datasets, models, partitions, strategies)
@@ -15,7 +18,7 @@ KITS: dict[str, Kit] = {
 
 def parametrize_with_checks(
     group: str, parts: Sequence[Part], *, expected_failures: Mapping[str, str] | None = None, **options: Any
-) -> Any:
+) -> "pytest.MarkDecorator":
     """Return the mark by which pytest runs a test for every check of every part, with the argument ``check``.
 
     Parameters

@@ -187,6 +187,27 @@ def _debug(shell: Shell) -> tuple[str, str]:
     return "", "Traceback" if "Traceback" in given else ""
 
 
+def _new_kind(shell: Shell) -> tuple[str, str]:
+    written = {}
+    for kind in ("channel", "model"):
+        shell("new", kind, "first", "--out", str(shell.folder / kind))
+        written[kind] = (shell.folder / kind / "first" / "pyproject.toml").read_text()
+    return written["channel"], written["model"]
+
+
+def _new_name(shell: Shell) -> tuple[str, str]:
+    return tuple(shell("new", "channel", name, "--out", str(shell.folder)) for name in ("one", "other"))  # type: ignore[return-value]
+
+
+def _new_out(shell: Shell) -> tuple[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shell.folder)
+        shell("new", "channel", "here")
+        shell("new", "channel", "here", "--out", "there")
+    assert (shell.folder / "here" / "README.md").is_file()
+    return "", (shell.folder / "there" / "here" / "README.md").read_text()
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -214,6 +235,11 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "show --set": _show_set,
     "data folder": _data_folder,
     "plot folder": _plot_folder,
+    "plugins name": lambda shell: (shell("plugins", "awgn"), shell("plugins", "mlp")),
+    "plugins --group": lambda shell: (shell("plugins", "iid"), shell("plugins", "iid", "--group", "models")),
+    "new kind": _new_kind,
+    "new name": _new_name,
+    "new --out": _new_out,
 }
 """By option, what is left behind or said without it and with it."""
 
