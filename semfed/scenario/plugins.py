@@ -10,6 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -77,13 +78,22 @@ def load(group: str, name: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         part = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a module of somebody's raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
     return part
+
+
+def sound(group: str) -> dict[str, Any]:
+    """Return the parts of a group that can be loaded, by name: what others have broken is their affair."""
+    found: dict[str, Any] = {}
+    for name in available(group):
+        with suppress(ScenarioError):
+            found[name] = load(group, name)
+    return found
 
 
 def _require_one(group: str, name: str) -> None:

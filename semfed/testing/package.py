@@ -73,5 +73,6 @@ def _require_name(name: str, module: str, group: str) -> None:
         raise ScenarioError(f"name {name!r}: write small letters and digits, in words joined by hyphens: 'my-part'")
     if name in available(group):
         raise ScenarioError(f"name {name!r}: there is a part of that name among the {group}; take another one")
-    if importlib.util.find_spec(module) is not None:
+    found = importlib.util.find_spec(module)
+    if found is not None and found.origin is not None:  # without it, it is but a folder of that name
         raise ScenarioError(f"name {name!r}: Python has a module {module!r} already; take another name")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from semfed.channels import ChannelSettings
 from semfed.cli import app
 from semfed.errors import ScenarioError
+from semfed.flower.server import fitting
 from semfed.scenario import catalogue, overrides, plugins
 from semfed.scenario.catalogue import Setting
 from semfed.scenario.choices import ModelChoice
@@ -97,6 +98,7 @@ def test_kinds_of_values_are_words() -> None:
 BROKEN = [
     ("import no_such_module_anywhere\n", "No module named 'no_such_module_anywhere'"),
     ("raise RuntimeError('as asked')\n", "RuntimeError: as asked"),
+    ("raise SystemExit(3)\n", "SystemExit: 3"),
     ("", "has no attribute 'Rain'"),
 ]
 
@@ -115,6 +117,13 @@ def test_a_broken_part_is_listed_with_its_error_and_stops_nothing(install: Insta
     assert words in asked.stderr
     with pytest.raises(ScenarioError, match=r"plugin 'rain' of the channels cannot be loaded from 'broken:Rain'"):
         overrides.load("digits", {"channel": "rain"})
+
+
+def test_a_broken_part_does_not_spoil_what_is_said_of_others(install: Install) -> None:
+    install("broken", "[semfed.clients]\naaa = broken:Client\n", "raise RuntimeError('as asked')\n")
+    sys.modules.pop("broken", None)
+    with pytest.raises(ScenarioError, match=r"learner 'joint' has no method 'forward'.*learners \['split'\]"):
+        fitting.check(overrides.load("fedcl-digits", {"arms.fedcl.learner": "joint"}).arm("fedcl"))
 
 
 def test_one_name_from_two_packages_is_an_error_that_names_both_when_it_is_asked_for(install: Install) -> None:

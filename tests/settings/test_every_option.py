@@ -196,7 +196,7 @@ def _new_kind(shell: Shell) -> tuple[str, str]:
 
 
 def _new_name(shell: Shell) -> tuple[str, str]:
-    return tuple(shell("new", "channel", name, "--out", str(shell.folder)) for name in ("one", "other"))  # type: ignore[return-value]
+    return tuple(shell("new", "channel", name, "--out", str(shell.folder / "named")) for name in ("one", "other"))  # type: ignore[return-value]
 
 
 def _new_out(shell: Shell) -> tuple[str, str]:
