@@ -334,17 +334,43 @@ def table(
 
 
 @app.command(cls=Once)
-def plugins() -> None:
-    """List the exchangeable parts, built-in and third-party."""
-    from semfed.scenario import plugins as registry
+def plugins(
+    name: Annotated[str | None, typer.Argument(help="Show this part with its settings.")] = None,
+    group: Annotated[str | None, typer.Option(help="Show the parts of this group with their settings.")] = None,
+) -> None:
+    """List the exchangeable parts, built-in and third-party; by name or by group, with their settings."""
+    with _told_clearly():
+        from semfed.report import parts
+        from semfed.scenario import catalogue
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("group", "name", "defined in", "distribution"):
-        table.add_column(heading, no_wrap=True)
-    for group in registry.GROUPS:
-        for name, point in sorted(registry.available(group).items()):
-            table.add_row(group, name, point.value, point.dist.name if point.dist else "")
-    console.print(table)
+        found = catalogue.entries(name, group)
+        for shown in [parts.listing(found)] if name is None and group is None else parts.details(found):
+            console.print(shown)
+
+
+@app.command(cls=Once)
+def new(
+    kind: Annotated[str, typer.Argument(help="strategy, client, channel, model, dataset, partition or callback.")],
+    name: Annotated[str, typer.Argument(help="Of the part and of its package, such as my-channel.")],
+    out: Annotated[Path, typer.Option(help="Where the package's folder is made.")] = Path(),
+) -> None:
+    """Write a package with a part of your own, to begin with: installable, typed, tested."""
+    with _told_clearly():
+        from semfed.testing import package
+
+        folder = package.write(kind, name, out)
+        console.print(f"{folder}\nnext: pip install -e '{folder}[dev]' && pytest '{folder}'", soft_wrap=True)
+
+
+@app.command(cls=Once)
+def schema() -> None:
+    """Print the JSON schema of scenario files, for editors that complete and check TOML."""
+    with _told_clearly():
+        import json
+
+        from semfed.scenario.json_schema import scenario_schema
+
+        sys.stdout.write(json.dumps(scenario_schema(), indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     path.relative_to(ROOT) for top in ("semfed", "clients", "strategies") for path in (ROOT / top).rglob("*.py")
 )
-FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "clients/", "strategies/")
+FLOWER_MAY = ("semfed/flower/", "semfed/engine/", "semfed/testing/", "clients/", "strategies/")
 FLOORS = (
     ("errors", "seeding"),
     ("checkpoint", "events", "scenario"),
@@ -22,7 +22,7 @@ FLOORS = (
     ("flower",),
     ("engine",),
     ("runs",),
-    ("report",),
+    ("report", "testing"),
     ("cli", "__main__"),
 )
 """What stands on what: a module imports from its own room, from rooms of its floor, and from the floors below."""

@@ -3,15 +3,24 @@
 from functools import partial
 from typing import Annotated
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from semfed.scenario.plugins import Plugin, parse
 
+GROUP = "group"
+"""Stands in the JSON schema of a choice, before `semfed.scenario.json_schema` says what there is to choose from."""
+
 _dump = PlainSerializer(Plugin.dump)
-SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump]
-PartitionChoice = Annotated[Plugin, PlainValidator(partial(parse, "partitions")), _dump]
-LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump]
-ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump]
-ChannelChoice = Annotated[Plugin, PlainValidator(partial(parse, "channels")), _dump]
-LearnerChoice = Annotated[Plugin, PlainValidator(partial(parse, "clients")), _dump]
-StrategyChoice = Annotated[Plugin, PlainValidator(partial(parse, "strategies")), _dump]
+SourceChoice = Annotated[Plugin, PlainValidator(partial(parse, "datasets")), _dump, WithJsonSchema({GROUP: "datasets"})]
+PartitionChoice = Annotated[
+    Plugin, PlainValidator(partial(parse, "partitions")), _dump, WithJsonSchema({GROUP: "partitions"})
+]
+LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump, WithJsonSchema({GROUP: "latents"})]
+ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump, WithJsonSchema({GROUP: "models"})]
+ChannelChoice = Annotated[
+    Plugin, PlainValidator(partial(parse, "channels")), _dump, WithJsonSchema({GROUP: "channels"})
+]
+LearnerChoice = Annotated[Plugin, PlainValidator(partial(parse, "clients")), _dump, WithJsonSchema({GROUP: "clients"})]
+StrategyChoice = Annotated[
+    Plugin, PlainValidator(partial(parse, "strategies")), _dump, WithJsonSchema({GROUP: "strategies"})
+]

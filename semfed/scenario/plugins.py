@@ -10,6 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -30,14 +31,25 @@ STOCK = "flwr.serverapp.strategy"
 
 @lru_cache(maxsize=len(GROUPS))
 def available(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name.
+    """Return the entry points of a group by name, one of each name; see `offers`.
 
     Parameters
     ----------
     group : str
         One of `GROUPS`.
     """
-    return {point.name: point for point in entry_points(group=f"semfed.{group}")}
+    return {point.name: point for point in offers(group)}
+
+
+@lru_cache(maxsize=len(GROUPS))
+def offers(group: str) -> tuple[EntryPoint, ...]:
+    """Return all entry points of a group, also those of several packages by one name."""
+    return tuple(entry_points(group=f"semfed.{group}"))
+
+
+def package_of(point: EntryPoint) -> str:
+    """Return name and version of the distribution that offers a part."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "?"
 
 
 def load(group: str, name: str) -> Any:
@@ -57,6 +69,7 @@ def load(group: str, name: str) -> Any:
     """
     points = available(group)
     if name in points:
+        _require_one(group, name)
         target = points[name].value
     elif all(name.partition(":")):
         target = name
@@ -65,13 +78,32 @@ def load(group: str, name: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         part = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a module of somebody's raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
     return part
+
+
+def sound(group: str) -> dict[str, Any]:
+    """Return the parts of a group that can be loaded, by name: what others have broken is their affair."""
+    found: dict[str, Any] = {}
+    for name in available(group):
+        with suppress(ScenarioError):
+            found[name] = load(group, name)
+    return found
+
+
+def _require_one(group: str, name: str) -> None:
+    """Refuse a name that two packages have given to a part of theirs."""
+    packages = sorted({package_of(point) for point in offers(group) if point.name == name})
+    if len(packages) > 1:
+        raise ScenarioError(
+            f"plugin {name!r} of the {group} is offered by {' and by '.join(packages)}: uninstall one of them, or name "
+            "the part by 'module:attribute'"
+        )
 
 
 def search_in(folder: Path) -> None:

@@ -21,7 +21,8 @@ from semfed.scenario.settings import StrictModel, explain, only_when, suggest, t
 from semfed.scenario.tables import ClientSpec, DataSettings, ModelSettings, Task, TrainingSettings
 
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
-_NOT_OF_AN_ARM = ("arms", "sweep", "headline")
+NOT_OF_AN_ARM = ("arms", "sweep", "headline")
+SAME_FOR_ALL_ARMS = ("seeds", "description", "headline")
 
 
 class Scenario(StrictModel):
@@ -113,10 +114,10 @@ class Scenario(StrictModel):
 
     def _resolve(self, arm: Arm) -> "Scenario":
         """Make the complete scenario of an arm; what it does not change, it shares with this one."""
-        for key in ("seeds", "description", "headline"):
+        for key in SAME_FOR_ALL_ARMS:
             if key in arm.changes:
                 raise ValueError(f"arms.{arm.name}.{key}: it is the same for all arms; say it outside of them")
-        around = {key: getattr(self, key) for key in type(self).model_fields if key not in _NOT_OF_AN_ARM}
+        around = {key: getattr(self, key) for key in type(self).model_fields if key not in NOT_OF_AN_ARM}
         unknown = [key for key in arm.changes if key not in around]
         if unknown:
             raise ValueError(f"arms.{arm.name}.{unknown[0]}: unknown setting; {suggest(unknown[0], around)}")

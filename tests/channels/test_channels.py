@@ -33,19 +33,6 @@ def signal(numbers: int = 16) -> torch.Tensor:
     return torch.randn(SAMPLES, numbers, generator=torch.Generator().manual_seed(9)) * 3 + 1
 
 
-@pytest.mark.parametrize("table", KINDS, ids=str)
-def test_every_channel_is_differentiable_seeded_and_counted(table: dict[str, Any]) -> None:
-    channel = make(**table)
-    x = torch.randn(5, 6, requires_grad=True)
-    used = state()
-    y = channel(x, used)
-    assert y.shape == x.shape
-    assert torch.isfinite(torch.autograd.grad(y.square().sum(), x)[0]).all()
-    assert torch.equal(channel(x, state()), y)
-    assert not torch.equal(channel(x, state(1)), y)
-    assert used.uses == 5 * (3 if table.get("symbols") == "complex" else 6)
-
-
 def test_gradients_pass_additive_channels_unchanged() -> None:
     x, slope = torch.randn(5, 6, requires_grad=True), torch.randn(5, 6)
     for table in (*KINDS, {"name": "awgn", "power": "none"}, {"name": "awgn", "power": "none", "symbols": "complex"}):

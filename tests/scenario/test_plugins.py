@@ -38,11 +38,6 @@ def test_settings_of_a_stock_strategy_are_its_keyword_arguments() -> None:
         plugins.parse("strategies", {"name": "flwr.serverapp.strategy:FedAvgM", "server_learning_rat": 0.5})
 
 
-def test_dump_and_parse_are_inverse() -> None:
-    chosen = plugins.parse("channels", {"name": "rayleigh", "fading": "block"})
-    assert plugins.parse("channels", chosen.dump()) == chosen
-
-
 class Taken:
     """Declares no settings: its keyword arguments are its settings."""
 

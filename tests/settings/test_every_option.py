@@ -262,6 +262,27 @@ def _table_folder(shell: Shell) -> tuple[str, str]:
     return shell("table", str(shell.folder)), _told(shell, "table")[0]
 
 
+def _new_kind(shell: Shell) -> tuple[str, str]:
+    written = {}
+    for kind in ("channel", "model"):
+        shell("new", kind, "first", "--out", str(shell.folder / kind))
+        written[kind] = (shell.folder / kind / "first" / "pyproject.toml").read_text()
+    return written["channel"], written["model"]
+
+
+def _new_name(shell: Shell) -> tuple[str, str]:
+    return tuple(shell("new", "channel", name, "--out", str(shell.folder / "named")) for name in ("one", "other"))  # type: ignore[return-value]
+
+
+def _new_out(shell: Shell) -> tuple[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shell.folder)
+        shell("new", "channel", "here")
+        shell("new", "channel", "here", "--out", "there")
+    assert (shell.folder / "here" / "README.md").is_file()
+    return "", (shell.folder / "there" / "here" / "README.md").read_text()
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -304,6 +325,11 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "predict --seed": _predict_seed,
     "predict --client": _predict_client,
     "predict --noise": _predict_noise,
+    "plugins name": lambda shell: (shell("plugins", "awgn"), shell("plugins", "mlp")),
+    "plugins --group": lambda shell: (shell("plugins", "iid"), shell("plugins", "iid", "--group", "models")),
+    "new kind": _new_kind,
+    "new name": _new_name,
+    "new --out": _new_out,
 }
 """By option, what is left behind or said without it and with it."""
 

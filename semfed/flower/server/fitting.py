@@ -9,7 +9,7 @@ from semfed.errors import ScenarioError
 from semfed.flower.server.resume import require_word
 from semfed.flower.server.strategy import FederatedStrategy, require_one_architecture
 from semfed.scenario import Scenario
-from semfed.scenario.plugins import available, load
+from semfed.scenario.plugins import sound
 
 
 def check(scenario: Scenario) -> None:
@@ -46,7 +46,7 @@ def check(scenario: Scenario) -> None:
 def _require_phases(scenario: Scenario, phases: tuple[str, ...]) -> None:
     missing = _missing(scenario.learner.load(), phases)
     if missing:
-        fitting = [name for name in available("clients") if not _missing(load("clients", name), phases)]
+        fitting = [name for name, learner in sound("clients").items() if not _missing(learner, phases)]
         raise ScenarioError(
             f"learner {scenario.learner.name!r} has no method {missing[0]!r}, by which strategy "
             f"{scenario.strategy.name!r} trains: take another strategy, or one of the learners {fitting}"
