@@ -25,6 +25,7 @@ class Arm(StrictModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: FileName
+    """Of the arm, in tables, figures and file names."""
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
@@ -51,8 +52,11 @@ class Sweep(StrictModel):
     """What ``--sweep`` made of the arms: every one of `arms` occurs with every value, as ``<arm>@<value>``."""
 
     setting: str
+    """Its dotted path."""
     values: tuple[Annotated[float, Field(allow_inf_nan=True)] | str, ...]
+    """Of the setting, in order."""
     arms: tuple[str, ...]
+    """Which arms were swept."""
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
