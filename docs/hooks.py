@@ -54,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def here(link: re.Match[str]) -> str:
         folder = ROOT if outside else Path(config.docs_dir)
         path = (folder / source.parent / link[0]).resolve()
-        if not path.is_relative_to(ROOT) or (path.is_relative_to(config.docs_dir) and not outside):
+        if not path.is_file() or (path.is_relative_to(config.docs_dir) and not outside):
             return link[0]
         base = config.docs_dir if path.is_relative_to(config.docs_dir) else ROOT
         return "../" * (len(source.parts) - 1) + path.relative_to(base).as_posix()

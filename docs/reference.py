@@ -16,7 +16,6 @@ import click
 import typer
 from pydantic import BaseModel, PlainValidator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
 from semfed.cli import app
@@ -26,7 +25,7 @@ from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import OnlyWhen
 
 SETTINGS = ("setting", "what it may be", "default", "what it is")
-METRICS = ("metric", "of", "unit", "better", "over clients", "of a run", "shown as", "reported by")
+METRICS = ("metric", "called", "unit", "better", "over clients", "of a run", "role", "reported by")
 PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false"}
 SIGNS = {bounds.Ge: "≥", bounds.Gt: ">", bounds.Le: "≤", bounds.Lt: "<"}
 
@@ -96,7 +95,7 @@ def metrics() -> str:
     lines = [
         [
             f"`{metric.name}`",
-            metric.words,
+            metric.text,
             "fraction" if metric.fraction else metric.unit,
             metric.better or "",
             metric.over_clients,
@@ -108,7 +107,7 @@ def metrics() -> str:
     ]
     return "\n\n".join(
         [
-            "# Metrics",
+            "---\nhide: [toc]\n---\n\n# Metrics",
             "A metric is declared once, and tables, figures and statistics know nothing else about it. A recorded name "
             "is a declared one or one with further parts: `accuracy/t1` and `accuracy/average` are of `accuracy`. "
             "`{}` stands for a number. [`Metric`](api/parts.md#semfed.events.metrics.Metric) says what the columns "
@@ -122,7 +121,8 @@ def command_line() -> str:
     """Return the page of the command line."""
     command = typer.main.get_command(app)
     written = get_docs_for_click(obj=command, ctx=click.Context(command), name="semfed")
-    return html.unescape(written).replace("# `semfed`", "# Command line", 1)
+    written = re.sub(r"\*\*Commands\*\*.*?(?=^## )", "", html.unescape(written), flags=re.MULTILINE | re.DOTALL)
+    return written.replace("# `semfed`", "# Command line", 1)  # each command has a section, so no list of them
 
 
 def rows(table: type[BaseModel], prefix: str = "") -> Iterator[list[str]]:
@@ -175,9 +175,10 @@ def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "required"
-    return "see below" if isinstance(field.default, BaseModel) else f"`{_toml(field.default)}`"
+    value = field.get_default(call_default_factory=True)
+    return "see below" if isinstance(value, BaseModel) else f"`{_toml(value)}`"
 
 
 def _toml(value: Any) -> str:

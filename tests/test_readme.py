@@ -34,6 +34,12 @@ def test_the_command_on_real_data(tmp_path: Path, data_root: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 40
+    assert not [link for link in links if "://" not in link and not (ROOT / link.partition("#")[0]).is_file()]
+
+
 def test_what_came_out_stands_on_the_pages_of_the_papers_as_it_stands_here() -> None:
     """Every row of the README's table of systems, word for word."""
     rows = re.findall(r"^\| \[`[\w-]+`\]\(.*?\| .*? \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)

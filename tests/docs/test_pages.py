@@ -1,6 +1,7 @@
 """Every block of every page is run in the page's order, in a folder and a Python of its own; see `tests.docs.pages`."""
 
 import doctest
+import importlib
 import json
 import os
 import shlex
@@ -82,9 +83,11 @@ class Reader:
         for name, module in list(sys.modules.items()):
             if str(vars(module).get("__file__")).startswith(str(self.folder)):
                 del sys.modules[name]
+        importlib.invalidate_caches()
 
     def _validate(self, part: dict[str, Any]) -> None:
         """Lay a part of a scenario over the embedded one, whose arms are left out unless the part has its own."""
+        self.leave()
         base = overrides.load("digits").draft()
         del base["arms"]
         plugins.search_in(self.folder)
