@@ -171,7 +171,7 @@ def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return " or ".join(_kind(one, metadata) for one in inner if one is not NoneType)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"
-    return f"{PLAIN[annotation]} {limits}".strip()
+    return f"{PLAIN.get(annotation, 'any value')} {limits}".strip()
 
 
 def _default(field: FieldInfo) -> str:
