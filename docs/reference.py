@@ -158,7 +158,7 @@ def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if origin is Annotated:
         return _kind(inner[0], inner[1:])
     if annotation is Plugin:
-        groups = [rule.func.args[0] for rule in metadata if isinstance(rule, PlainValidator)]  # type: ignore[union-attr]
+        groups = [rule.func.args[0] for rule in metadata if isinstance(rule, PlainValidator)]
         return " or ".join(f"[one of the {group}](parts.md#{group})" for group in groups)
     if origin is Literal:
         return " or ".join(f"`{_toml(value)}`" for value in inner)
