@@ -39,6 +39,7 @@ class CommonUnitSettings(StrictModel):
     epochs: int = Field(default=20, ge=1)
     """In each of these rounds."""
     lr: float = Field(default=1e-3, gt=0, title="learning rate of the common unit")
+    """Step size."""
     outputs: int = Field(default=128, ge=1)
     """Width of c."""
 

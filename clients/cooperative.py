@@ -77,6 +77,7 @@ class CooperativeClient(BaseLearner):
         schedule: Literal["common-first", "interleaved"] = "common-first"
         """``interleaved`` trains the common unit in every round, before the specific units."""
         common: CommonUnitSettings = CommonUnitSettings()
+        """How the common unit is trained."""
         rate_samples: int = Field(default=2000, ge=1)
         """Test images that estimate the rate."""
 

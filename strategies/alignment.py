@@ -68,6 +68,7 @@ class AlignmentStrategy(FederatedStrategy):
         `relative_tolerance` times the norm of the precoder, and the dual one below the same with the norm of rho times
         the dual. With both 0 it takes all `rounds`."""
         relative_tolerance: float = Field(default=1e-4, ge=0)
+        """Relative to the norms that `tolerance` names."""
         evaluate_every: int = Field(default=1, ge=1)
         """Rounds from one test to the next; the last round always has one."""
 

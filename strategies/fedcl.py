@@ -36,6 +36,7 @@ class FedCL(SplitStrategy):
         """Regulariser and centroid generator."""
 
         lambda_ms: Annotated[float, Field(ge=0)] = 5.0
+        """Weight of the mean square distance between features and centroids."""
         scg_mode: Mode = "normalised"
         """Centroids of the norm of a feature and cosine similarities; or eq. (9) as it is printed, held within that
         norm because the loss has no lower bound."""

@@ -32,6 +32,7 @@ class FedProto(SplitStrategy):
         """Regulariser and decoders."""
 
         lambda_ms: Annotated[float, Field(ge=0)] = 1.0
+        """Weight of the mean square distance between features and prototypes."""
         original: bool = False
         """Leave every client its own decoder, as FedProto has it."""
 

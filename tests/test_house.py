@@ -1,4 +1,4 @@
-"""What docs/house.md names is there, and its floors are those that are checked."""
+"""What docs/house.md and the explanations name is there, and the house's floors are those that are checked."""
 
 import importlib
 import re
@@ -8,8 +8,11 @@ import pytest
 
 from tests.test_architecture import FLOORS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "house.md").read_text()
-NAMES = sorted(set(re.findall(r"`(semfed(?:\.\w+)+)`", PAGE)))
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "house.md").read_text()
+EXPLAINED = "".join(page.read_text() for page in (ROOT / "docs" / "explanation").rglob("*.md"))
+NAMES = sorted(set(re.findall(r"`(semfed(?:\.\w+)+)`", PAGE + EXPLAINED)))
+FILES = sorted(set(re.findall(r"`((?:semfed|clients|strategies|tests)/[\w/]+(?:\.py|/))`", EXPLAINED)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,6 +27,11 @@ def test_every_name_of_the_walk_is_one_of_the_code(name: str) -> None:
             found = getattr(found, attribute)
         return
     pytest.fail(name)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_of_the_explanations_is_there(file: str) -> None:
+    assert (ROOT / file).exists()
 
 
 def test_the_table_has_the_floors_of_the_house() -> None:

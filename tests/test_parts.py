@@ -1,4 +1,4 @@
-"""What docs/parts.md shows is run: all its Python as one module beside a scenario, every TOML line as a setting."""
+"""What docs/parts.md shows is run: its module beside a scenario, with every TOML line as a setting."""
 
 import re
 import sys
@@ -12,10 +12,11 @@ import semfed
 from semfed.errors import SemfedError
 from semfed.runs.api import Run
 from semfed.scenario import overrides
+from tests.docs.pages import ROOT, blocks
 
-PAGE = (Path(__file__).parents[1] / "docs" / "parts.md").read_text()
-CODE = "\n\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-SETTINGS = [line for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+PAGE = list(blocks(ROOT / "docs" / "parts.md"))
+CODE = "\n\n".join(block.text for block in PAGE if block.title == "parts.py")
+SETTINGS = [line for block in PAGE if block.language == "toml" for line in block.text.splitlines()]
 LEARNERS = [line for line in SETTINGS if line.startswith("learner")]
 # Clients for which all parameters travel, and whose tasks have one alphabet, as FedAvg wants them.
 PLAIN = [

@@ -1,4 +1,4 @@
-"""What the README shows is executed: here, or (make) by .ci/run."""
+"""What the README shows beside what `tests.docs` runs of every page: real data, a federation, figures."""
 
 import os
 import re
@@ -10,21 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from semfed.cli import app
-from semfed.scenario import overrides
+from tests.docs.pages import ROOT, blocks
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+BLOCKS = list(blocks(ROOT / "README.md"))
+COMMANDS = [command for block in BLOCKS if block.language == "sh" for command, _ in block.commands]
 
 
 def test_every_kind_of_command_is_known() -> None:
@@ -32,15 +24,6 @@ def test_every_kind_of_command_is_known() -> None:
     ci = (ROOT / ".ci" / "run").read_text()
     for command in COMMANDS:
         assert not command.startswith("make") or command in ci, "CI runs what the README shows"
-
-
-def test_semfed_commands_work_in_the_order_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for command in COMMANDS:
-        words = shlex.split(command)
-        if words[0] == "semfed" and "DIR" not in words:
-            result = CliRunner().invoke(app, words[1:])
-            assert result.exit_code == 0, f"{command}: {result.output}"
 
 
 def test_the_command_on_real_data(tmp_path: Path, data_root: Path) -> None:
@@ -51,26 +34,28 @@ def test_the_command_on_real_data(tmp_path: Path, data_root: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
-def test_the_python_example(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (code,) = blocks("python")
-    exec(compile(code, "README.md", "exec"), {})
-    assert 0 < float(capsys.readouterr().out) < 1
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 40
+    assert not [link for link in links if "://" not in link and not (ROOT / link.partition("#")[0]).is_file()]
 
 
-def test_your_own_images(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    (tmp_path / "mine.toml").write_text(text)
-    for value, name in enumerate(("dry", "full", "flooded")):
-        (tmp_path / "lakes" / name).mkdir(parents=True)
-        for k in range(40):
-            Image.new("RGB", (20, 20), (80 * value, 3 * k, 0)).save(tmp_path / "lakes" / name / f"{k}.png")
-    overrides.load(tmp_path / "mine.toml")
-    out = str(tmp_path / "run")
-    result = CliRunner().invoke(app, ["run", str(tmp_path / "mine.toml"), "--data-root", str(tmp_path), "--out", out])
-    assert result.exit_code == 0, result.output
+def test_what_came_out_stands_on_the_pages_of_the_papers_as_it_stands_here() -> None:
+    """Every row of the README's table of systems, word for word."""
+    rows = re.findall(r"^\| \[`[\w-]+`\]\(.*?\| .*? \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    pages = [path.read_text() for path in (ROOT / "docs" / "explanation" / "papers").glob("*.md")]
+    assert len(rows) == len(pages) == 5
+    assert all(sum(f"> {row}\n" in page for page in pages) == 1 for row in rows)
+
+
+def test_the_first_results_are_those_of_the_scenario() -> None:
+    (told,) = re.findall(
+        r"^Over five seeds .*?On real MNIST", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    measured = (ROOT / "scenarios" / "digits" / "README.md").read_text()
+    figures = re.findall(r"\d+\.\d\d(?= %)|[+-]\d\.\d\d\s\[.*?\]", told)
+    assert len(figures) == 6
+    assert all(" ".join(figure.split()) in measured for figure in figures)
 
 
 @pytest.mark.flower

@@ -44,7 +44,9 @@ class MIMO(Channel):
         uses: int = Field(default=1, ge=1, le=MOST_USES)
         snr_db: Annotated[Decibel, only_when(user_snr_db=None)] = 10.0
         transmit_antennas: int = Field(default=4, ge=1, le=MOST_ANTENNAS)
+        """Of the access point."""
         receive_antennas: int = Field(default=4, ge=1, le=MOST_ANTENNAS)
+        """Of every user."""
         user_snr_db: tuple[Decibel, ...] | None = None
         """One SNR a user, in their order, instead of `snr_db` for all."""
 

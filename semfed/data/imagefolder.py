@@ -108,6 +108,7 @@ class ImageFolder:
         """What to read and how; what would lose something is refused until it is asked for."""
 
         folder: str = "."
+        """Below the data root."""
         size: int = Field(default=32, ge=1, le=4096)
         """Pixels a side after resizing."""
         grayscale: bool | None = None
@@ -119,6 +120,7 @@ class ImageFolder:
         nested: bool | None = None
         """Whether images in subfolders of a class belong to it; unset, they are refused."""
         test_fraction: float = Field(default=0.2, gt=0, lt=1)
+        """Of every class, where images are not split already."""
 
     downloads = False
 

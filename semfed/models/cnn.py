@@ -16,7 +16,9 @@ class Stage(StrictModel):
     """Convolutions at one resolution, each with ReLU; then 2 x 2 max-pooling, then dropout."""
 
     filters: tuple[int, ...] = Field(min_length=1)
+    """Of every convolution."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """After the pooling, while training."""
 
 
 class CNN:
@@ -30,9 +32,11 @@ class CNN:
         """Layers."""
 
         stages: tuple[Stage, ...] = Field(min_length=1)
+        """From the image on."""
         padding: int = Field(default=0, ge=0, le=1)
         """0 for convolutions of the valid part only, 1 to keep the image's size."""
         hidden: tuple[int, ...] = ()
+        """Widths of the dense layers before the last."""
         outputs: int | None = Field(default=None, ge=1)
         """Width of the last layer; channel uses may decide it."""
         final_relu: bool = False

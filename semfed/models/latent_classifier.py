@@ -25,6 +25,7 @@ class LatentClassifier:
         """Widths."""
 
         hidden: int = Field(default=10, ge=1)
+        """Width of the hidden layer."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -18,6 +18,7 @@ class LeNet:
         channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (16, 32)
         """Feature maps of the two convolutions."""
         hidden: Annotated[int, Field(ge=1)] = 128
+        """Width of the layer before the last."""
         outputs: Annotated[int, Field(ge=1)] | None = None
         """Real numbers that come out; left to the channel as a rule."""
 

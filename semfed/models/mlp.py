@@ -26,6 +26,7 @@ class MLP:
         """Widths."""
 
         hidden: tuple[PositiveInt, ...] = ()
+        """Widths of the layers before the last."""
         outputs: int | None = Field(default=None, ge=1)
         """Width of the last layer; a decoder may leave it to its task."""
         final_relu: bool = False

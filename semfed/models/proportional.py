@@ -21,6 +21,7 @@ class Proportional:
         """Widths."""
 
         fractions: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+        """Widths of the layers before the last, as shares of the number of inputs."""
         outputs: int | None = Field(default=None, ge=1)
         """Width of the last layer; a decoder may leave it to its task."""
 

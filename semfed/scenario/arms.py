@@ -28,6 +28,7 @@ class Arm(StrictModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: FileName
+    """Of the arm, in tables, figures and file names."""
 
     @model_validator(mode="after")
     def _can_be_written(self) -> Self:
@@ -54,7 +55,9 @@ class Axis(StrictModel):
     """A setting that a sweep varies: its dotted path, and its values in their order, each as TOML can hold it."""
 
     setting: str
+    """Its dotted path."""
     values: tuple[Any, ...] = Field(min_length=1)
+    """Of the setting, in order."""
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -85,7 +88,9 @@ class Sweep(StrictModel):
     """
 
     axes: tuple[Axis, ...] = Field(min_length=1)
+    """What is varied; the first one outermost."""
     arms: tuple[str, ...] = Field(min_length=1)
+    """Which arms are swept."""
 
     @model_validator(mode="before")
     @classmethod

@@ -40,7 +40,9 @@ class Privacy(StrictModel):
     """``secret`` noise comes from the operating system and differs in every run. ``seeded`` noise comes from the
     scenario's seed: whoever knows the seed, such as the server, can take it off, so it serves simulations alone."""
     labels: LabelPrivacy | None = None
+    """Laplace noise on the label counts that clients tell; unset, none."""
     updates: UpdatePrivacy | None = None
+    """Clipping and Gaussian noise on the updates that clients send; unset, none."""
 
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""

@@ -29,9 +29,13 @@ class Scenario(StrictModel):
     """One experiment, complete and checked."""
 
     name: FileName
+    """Of the scenario; run folders are called by it."""
     description: str = ""
+    """One line for ``semfed list`` and for whoever opens the file."""
     rounds: int = Field(ge=1, le=10_000_000)
+    """Rounds of every arm with every seed."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
+    """Every arm runs once with each of them. All that is random follows from the seed, in every arm alike."""
     headline: str = ""
     """The metric by which arms are compared: tables, figures and the display of progress show it. Unset, it is the one
     that is customary with the learner, such as ``accuracy/average``; a client that declares none has its loss."""
@@ -48,16 +52,27 @@ class Scenario(StrictModel):
     `semfed.load` can hand them out: some kilobytes to megabytes a client. No client gives any away where ``[privacy]``
     protects what it tells."""
     data: DataSettings
+    """Images, and who gets which."""
     tasks: dict[str, Task] = Field(min_length=1)
+    """What is to be decided, by the tasks' names."""
     clients: tuple[ClientSpec, ...] = Field(min_length=1)
+    """Who takes part: one table a client, or one table with ``count`` and what all of them have in common."""
     model: ModelSettings
+    """Networks on both sides of the channel."""
     channel: ChannelChoice
+    """What is between encoder and decoder."""
     training: TrainingSettings
+    """How a client trains in a round."""
     privacy: Privacy = Privacy()
+    """What clients protect; nothing by default."""
     learner: LearnerChoice
+    """The class of all clients."""
     strategy: StrategyChoice
+    """What clients exchange, and what the server makes of it."""
     arms: tuple[Arm, ...] = ()
+    """Variants to compare; without any there is one, called like the scenario."""
     sweep: Sweep | None = None
+    """Written by ``--sweep``, not by hand."""
     _arms: "tuple[Scenario, ...]" = PrivateAttr(())
     """The arms' complete scenarios, made whenever a scenario is validated, so for every copy with other values too."""
 

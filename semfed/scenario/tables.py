@@ -16,12 +16,15 @@ class DataSettings(StrictModel):
     """Where images come from and who gets which."""
 
     source: SourceChoice
+    """The data set."""
     partition: PartitionChoice
+    """The rule by which its training images are dealt to the clients."""
     download: bool = False
     """Whether a missing data set may be fetched from its publisher."""
     mean: tuple[float, ...] | None = None
     """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Like ``mean``: standard deviations, by which images are divided."""
 
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
@@ -80,7 +83,9 @@ class ClientSpec(StrictModel):
     """One client: a satellite, a phone, a user."""
 
     name: str
+    """Of the client, in tables, figures and overrides."""
     task: str
+    """Which of the scenario's tasks it decides."""
     encoder: ModelChoice | None = None
     """An architecture of its own, where the strategy allows that."""
 
@@ -89,18 +94,26 @@ class ModelSettings(StrictModel):
     """The networks on both sides of the channel."""
 
     encoder: ModelChoice
+    """From an image to the channel's symbols."""
     decoder: ModelChoice
+    """From what is received to the decision."""
 
 
 class TrainingSettings(StrictModel):
     """The local loop."""
 
     epochs: int = Field(default=1, ge=1, le=100_000)
+    """Passes over the own images in a round."""
     batch_size: int = Field(default=100, ge=1)
+    """Images a minibatch."""
     optimizer: Literal["sgd", "adam"] = "sgd"
+    """Of the clients."""
     lr: float = Field(default=0.01, gt=0, title="learning rate")
+    """Step size."""
     momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
+    """Of SGD; 0 for none."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """L2 penalty on the weights, as torch has it; 0 for none."""
     optimizer_state: Literal["fresh", "kept"] = "fresh"
     """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
     half: nothing, or its own moments of the rounds before, which never leave it."""

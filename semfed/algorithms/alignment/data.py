@@ -34,6 +34,7 @@ class LatentSettings(StrictModel):
     """Latents, pilots and how they are treated."""
 
     latents: LatentsChoice = Field(default_factory=partial(parse, "latents", "trained"))
+    """Where the features of the access point and the users come from."""
     pilots: int = Field(default=8000, ge=2)
     """Training images that the access point and all users encode."""
     pilot_images: Literal["held-out", "any"] = "held-out"

@@ -46,6 +46,7 @@ class RateSettings(StrictModel):
     """What the rate costs a specific unit in its objective."""
 
     prior: Literal["implicit", "gaussian", "log-uniform", "mixture"] = "implicit"
+    """From which the rate counts; see `semfed.algorithms.bottleneck.priors`."""
     dre_grad: Annotated[Literal["path", "detach"], only_when(prior="implicit")] = "path"
     """Of the implicit prior; see `semfed.algorithms.bottleneck.priors.implicit`."""
     alpha: Annotated[priors.Alpha, only_when(prior="log-uniform")] = "paper"
@@ -54,6 +55,7 @@ class RateSettings(StrictModel):
     """Weight of the rate in nats per sample, against the cross-entropy in nats per sample. The published code
     multiplies a batch sum: its lambda is `lambda_eff` over the batch size."""
     dre: RatioSettings = RatioSettings()
+    """The estimator of priors ``implicit`` and ``mixture``."""
 
     def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""

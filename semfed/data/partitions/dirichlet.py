@@ -17,6 +17,7 @@ class Dirichlet(Partition):
         """Skew, and the least amount."""
 
         alpha: float = Field(gt=0)
+        """Concentration: small ones give every class to few clients, large ones deal evenly."""
         min_samples: int = Field(default=1, ge=1)
         """Draw again until every client has at least this many images."""
 

@@ -17,7 +17,9 @@ class WaysShots(Partition):
         """Classes and images."""
 
         m: int = Field(ge=1, title="classes per client")
+        """Classes of a client (ways)."""
         q: int | None = Field(default=None, ge=1, title="images per class")
+        """Images of each of them (shots)."""
         per_client: int | None = Field(default=None, ge=1)
         """Images of a client instead of `q`, to vary `m` at a constant amount; what `m` leaves over is not used."""
 

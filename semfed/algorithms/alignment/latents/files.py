@@ -31,7 +31,9 @@ class FileLatents(LatentSource):
         """Paths, relative to the data root or absolute."""
 
         access_point: str
+        """The access point's file."""
         users: tuple[str, ...] = Field(min_length=1)
+        """One a user, in their order."""
         classifier_share: float = Field(default=0.5, gt=0, le=1)
         """Share of the training samples, drawn at random, on which classifiers are trained. Held-out pilots come from
         the others; on what the encoders were trained, only the files' author knows."""

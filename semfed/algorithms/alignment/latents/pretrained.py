@@ -31,6 +31,7 @@ class TorchvisionLatents(LatentSource):
         """Names of torchvision's models."""
 
         access_point: str = "vit_b_16"
+        """The access point's model."""
         users: tuple[str, ...] = Field(min_length=1)
         """One a user, in their order."""
         size: int = Field(default=224, ge=1, le=4096)
