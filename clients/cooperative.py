@@ -101,6 +101,12 @@ class CooperativeClient(BaseLearner):
                 raise ValueError(
                     f"strategy.proximal_mu = {mu} holds nothing back: learner.cu = false shares no network; set it to 0"
                 )
+            falling = scenario.training.schedule
+            if self.cu and falling is not None and falling.eta_min >= self.common.lr:
+                raise ValueError(
+                    f"training.schedule.eta_min = {falling.eta_min:g} is not below learner.common.lr = "
+                    f"{self.common.lr:g}, which falls with it: lower it"
+                )
             if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
                 raise ValueError(
                     f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
@@ -263,7 +269,7 @@ class CooperativeClient(BaseLearner):
             draws = session.generator(f"ratio/{name}", 0)  # the same in every round: see specific_unit.penalty
             cost, start = specific_unit.penalty(link, self._draw, inputs, settings, draws, start)
             generator = session.generator(f"specific/{name}", round_)
-            with self.optimizer([link.encoder, link.decoder], name=f"optimizer/{name}") as optimizer:
+            with self.optimizer([link.encoder, link.decoder], round_, name=f"optimizer/{name}") as optimizer:
                 metrics[f"train_loss/{name}"], sent = specific_unit.train(
                     link,
                     self._draw,
@@ -271,7 +277,7 @@ class CooperativeClient(BaseLearner):
                     values[:, index],
                     cost=cost,
                     weight=settings.lambda_eff,
-                    settings=session.scenario.training,
+                    settings=session.training(round_),
                     generator=generator,
                     optimizer=optimizer,
                 )

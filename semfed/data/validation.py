@@ -62,7 +62,7 @@ def held_out(
 def _shares(counts: Rows, wanted: int, generator: np.random.Generator) -> Rows:
     """Split a number among classes in proportion to their images, at most all but one of each; ties are drawn."""
     exact = wanted * counts / counts.sum()
-    given = np.floor(exact).astype(np.int64)
+    given: Rows = np.floor(exact).astype(np.int64)
     order = np.lexsort((generator.random(len(counts)), given - exact))  # the largest remainder first
     while (missing := wanted - given.sum()) > 0:
         able = order[given[order] < counts[order] - 1][:missing]

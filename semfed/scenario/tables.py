@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from semfed.scenario.choices import ModelChoice, PartitionChoice, SourceChoice
+from semfed.scenario.schedule import Schedule
 from semfed.scenario.settings import StrictModel, only_when
 
 Label = int | str
@@ -100,10 +101,14 @@ class TrainingSettings(StrictModel):
 
     epochs: int = Field(default=1, ge=1, le=100_000)
     batch_size: int = Field(default=100, ge=1)
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(default=0.01, gt=0)
     momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    """Adds to the gradient, for ``adamw`` it shrinks the weights apart from it, as in torch."""
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    """``max_norm`` of ``torch.nn.utils.clip_grad_norm_``, over all that one optimiser trains; no clipping if unset."""
+    schedule: Schedule | None = None
     optimizer_state: Literal["fresh", "kept"] = "fresh"
     """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
     half: nothing, or its own moments of the rounds before, which never leave it."""
@@ -119,6 +124,17 @@ class TrainingSettings(StrictModel):
             raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
         return value
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise ValueError(
+                "optimizer 'adamw' with weight_decay = 0 is 'adam': set weight_decay, which is 0.01 in torch, or take "
+                "'adam'"
+            )
+        if self.schedule is not None and self.schedule.eta_min >= self.lr:
+            raise ValueError(f"schedule.eta_min = {self.schedule.eta_min:g} is not below lr = {self.lr:g}: lower it")
+        return self
+
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
         if self.optimizer == "sgd" and not self.momentum:
@@ -127,4 +143,10 @@ class TrainingSettings(StrictModel):
     @property
     def plain_sgd(self) -> bool:
         """Whether a step subtracts ``lr`` times the gradient, and that is all."""
-        return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
+        return self.optimizer == "sgd" and not (self.momentum or self.weight_decay or self.clip_grad_norm)
+
+    def in_round(self, round_: int, rounds: int) -> Self:
+        """Return the settings of one of so many rounds: with its learning rate, and without a schedule."""
+        if self.schedule is None:
+            return self
+        return self.model_copy(update={"lr": self.schedule.lr(self.lr, round_, rounds), "schedule": None})

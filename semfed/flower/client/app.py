@@ -83,7 +83,8 @@ def make_client_app(
             session: Session | None = getattr(client, "session", None)
             if session is not None and session.scenario.data.validation is not None:
                 with isolated(session.trial.seed, VALIDATION, session.client, int(config.get("server-round", 0))):
-                    again = type(client)(_on_validation(session))
+                    learner: Any = type(client)
+                    again = learner(_on_validation(session))
                     reply[VALIDATION] = _evaluate(again, arrays, config)["metrics"]
             return reply
 

@@ -131,17 +131,19 @@ class BaseLearner(NumPyClient):
             )
 
     @contextmanager
-    def optimizer(self, networks: Sequence[nn.Module], name: str = "optimizer") -> Iterator[Optimizer]:
+    def optimizer(self, networks: Sequence[nn.Module], round_: int, name: str = "optimizer") -> Iterator[Optimizer]:
         """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
 
         Parameters
         ----------
         networks : sequence of nn.Module
             What it changes; they hold the weights that training starts from.
+        round_ : int
+            Decides the learning rate.
         name : str
             Of the record of the client's state; a client with several optimisers tells them apart by it.
         """
-        settings = self.session.scenario.training
+        settings = self.session.training(round_)
         optimizer = make_optimizer(settings, [p for network in networks for p in network.parameters()])
         kept = settings.optimizer_state == "kept"
         saved = self.session.load(name) if kept else None

@@ -16,7 +16,7 @@ from semfed.data.dataset import Dataset, ImageSet
 from semfed.flower import arrays as wire
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
-from semfed.scenario import ClientSpec, Scenario
+from semfed.scenario import ClientSpec, Scenario, TrainingSettings
 from semfed.scenario.plugins import Plugin
 
 
@@ -63,6 +63,10 @@ class Session:
     def encoder_choice(self) -> Plugin:
         """The client's own encoder architecture, or the scenario's."""
         return self.spec.encoder or self.scenario.model.encoder
+
+    def training(self, round_: int) -> TrainingSettings:
+        """Return how the client trains in a round, with that round's learning rate."""
+        return self.scenario.training.in_round(round_, self.scenario.rounds)
 
     @cached_property
     def dataset(self) -> Dataset:
