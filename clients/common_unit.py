@@ -32,7 +32,7 @@ KEPT_COMMON_UNITS = 64
 
 
 class CommonUnitSettings(StrictModel):
-    """How the common unit is trained: by Adam, with the scenario's batch size."""
+    """How the common unit is trained: by Adam, with the scenario's batch size, clipping and schedule."""
 
     rounds: int = Field(default=1, ge=1)
     """The first so many rounds train it; then it is frozen."""
@@ -107,10 +107,24 @@ class CommonUnit:
         moments = (session.load("common-optimizer") if keeps else None) or {}
         start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
         chosen = (tuple(self.tasks), self.decoder, session.encoder_choice)
-        how = (self.settings, session.scenario.training.batch_size, keeps, mu, str(self.tasks), session.device)
+        how = (self._training(round_), self.settings, mu, str(self.tasks), session.device)
         key = (start, chosen, how, session.trial.seed, session.client, round_)
         kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
         return kept.get(key, lambda: self._fit(unit, auxiliary, moments, rows, round_, mu))
+
+    def _training(self, round_: int) -> TrainingSettings:
+        """Return how a round trains it."""
+        scenario, own = self.session.scenario, self.settings
+        given = scenario.training
+        return TrainingSettings(
+            epochs=own.epochs,
+            batch_size=given.batch_size,
+            optimizer="adam",
+            lr=own.lr,
+            clip_grad_norm=given.clip_grad_norm,
+            schedule=given.schedule,
+            optimizer_state=given.optimizer_state,
+        ).in_round(round_, scenario.rounds)
 
     def _fit(
         self, unit: Arrays, auxiliary: Arrays, moments: Arrays, rows: Tensor, round_: int, mu: float
@@ -119,13 +133,7 @@ class CommonUnit:
         weights.restore(common, unit)
         weights.restore(decoders, auxiliary)
         generator = session.generator("common", round_)
-        settings = TrainingSettings(
-            epochs=self.settings.epochs,
-            batch_size=session.scenario.training.batch_size,
-            optimizer="adam",
-            lr=self.settings.lr,
-            optimizer_state=session.scenario.training.optimizer_state,
-        )
+        settings = self._training(round_)
         parameters = [*common.parameters(), *decoders.parameters()]
         optimizer = make_optimizer(settings, parameters, mu=mu, shared=common.parameters())
         if moments:

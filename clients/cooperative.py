@@ -60,6 +60,7 @@ class CooperativeClient(BaseLearner):
         Metric("common_error", better="lower", fraction=True, role="detail"),
     )
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
+    validates = True
 
     class Settings(RateSettings):
         """Tasks, networks and objective."""
@@ -107,6 +108,12 @@ class CooperativeClient(BaseLearner):
                 raise ValueError(
                     f"strategy.proximal_mu = {mu} holds nothing back: learner.cu = false shares no network; set it to 0"
                 )
+            falling = scenario.training.schedule
+            if self.cu and falling is not None and falling.eta_min >= self.common.lr:
+                raise ValueError(
+                    f"training.schedule.eta_min = {falling.eta_min:g} is not below learner.common.lr = "
+                    f"{self.common.lr:g}, which falls with it: lower it"
+                )
             if self.schedule == "common-first" and self.common.rounds >= scenario.rounds:
                 raise ValueError(
                     f"learner.common.rounds = {self.common.rounds} leaves none of {scenario.rounds} rounds for the "
@@ -117,6 +124,12 @@ class CooperativeClient(BaseLearner):
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the errors."""
         return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))
+
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Leave the loss out where it is that of the common unit first and that of the specific units later."""
+        together = scenario.learner.settings.schedule == "interleaved" or not scenario.learner.settings.cu
+        return tuple(name for name in super().validated(scenario) if together or name != "loss/average")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -292,7 +305,7 @@ class CooperativeClient(BaseLearner):
             draws = session.generator(f"ratio/{name}", 0)  # the same in every round: see specific_unit.penalty
             cost, start = specific_unit.penalty(link, self._draw, inputs, settings, draws, start)
             generator = session.generator(f"specific/{name}", round_)
-            with self.optimizer([link.encoder, link.decoder], name=f"optimizer/{name}") as optimizer:
+            with self.optimizer([link.encoder, link.decoder], round_, name=f"optimizer/{name}") as optimizer:
                 metrics[f"train_loss/{name}"], sent = specific_unit.train(
                     link,
                     self._draw,
@@ -300,7 +313,7 @@ class CooperativeClient(BaseLearner):
                     values[:, index],
                     cost=cost,
                     weight=settings.lambda_eff,
-                    settings=session.scenario.training,
+                    settings=session.training(round_),
                     generator=generator,
                     optimizer=optimizer,
                 )
@@ -334,7 +347,8 @@ class CooperativeClient(BaseLearner):
         rows = self._rows if split == "train" else None
         if not self.settings.cu:
             return session.images(rows)
-        kept: Recent[Tensor] = session.cache.once(("features", session.client, split), lambda: Recent(1))
+        seen = split if split == "train" else session.split
+        kept: Recent[Tensor] = session.cache.once(("features", session.client, seen), lambda: Recent(1))
         key = (array_digest(unit), session.trial.seed, session.device, session.encoder_choice)
 
         def make() -> Tensor:

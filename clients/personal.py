@@ -57,6 +57,15 @@ class PersonalSettings(StrictModel):
         """Refuse a channel that leaves the number of features open."""
         if scenario.channel.settings.width is None:
             raise ValueError("channel.uses is unset, but it decides how many features an encoder has: set it")
+        late = {"test_snr_db": self.test_snr_db, "show_features": self.show_features}
+        late |= {"global_test": self.global_test} if self.global_test == "last" else {}
+        for name, value in late.items() if scenario.stop is not None else ():
+            if value:
+                remedy = "set it to 'every' or 'never'" if name == "global_test" else "leave it out"
+                raise ValueError(
+                    f"learner.{name} = {value!r} is of round {scenario.rounds}, which stop may not let an arm reach: "
+                    f"{remedy}, or leave stop out"
+                )
 
 
 class PersonalClient(BaseLearner):
@@ -75,6 +84,7 @@ class PersonalClient(BaseLearner):
     )
     tells_labels = False
     sends_encoded = True
+    validates = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -117,6 +127,11 @@ class PersonalClient(BaseLearner):
     def train_labels(self) -> Tensor:
         """Their values."""
         return self.samples[1]
+
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Leave the scores of the whole test set out: validation splits hold own classes only."""
+        return tuple(name for name in super().validated(scenario) if not name.endswith("/global"))
 
     def build_encoder(self) -> nn.Module:
         """Make the client's encoder with its initial weights."""
@@ -215,7 +230,8 @@ class PersonalClient(BaseLearner):
             labels = self.labels[session.dataset.test.labels]
             return labels, [(labels == value).nonzero().squeeze(1) for value in range(len(self.task.symbols))]
 
-        labels, rows_of = session.cache.once(("test", session.spec.task, self.task, self.device), sorted_out)
+        key = ("test", session.spec.task, self.task, self.device)
+        labels, rows_of = session.cache.once(key, sorted_out) if session.split == "test" else sorted_out()
         owned = torch.bincount(self.train_labels).nonzero().squeeze(1).tolist()
         rows = torch.cat([rows_of[value][: self.settings.test_per_class] for value in owned])
         return rows, labels[rows]
@@ -258,7 +274,7 @@ class PersonalClient(BaseLearner):
             `ChannelState.metrics` in that test; the same three of ``global``, on the whole test set, in the rounds that
             ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at every further SNR and, if
             the settings ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape
-            (images,), int64.
+            (images,), int64. On a validation split, which has own classes only, the first three alone.
         """
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
@@ -266,7 +282,10 @@ class PersonalClient(BaseLearner):
         with torch.no_grad():
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
+            loss = float(cross_entropy(logits, labels))
             metrics: dict[str, Any] = {**_scores(logits.argmax(1), labels, "own-classes"), **state.metrics()}
+            if self.session.split == "validation":
+                return loss, len(labels), metrics
             last = round_ == self.session.scenario.rounds
             if self.settings.global_test == "every" or (last and self.settings.global_test == "last"):
                 metrics |= self._global_scores(encoder, decoder, round_)
@@ -280,7 +299,7 @@ class PersonalClient(BaseLearner):
                     further = ChannelState(self.session.generator("evaluation", round_))
                     disturbed = self.transmit(encoder, images, further, channel)
                     metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed).argmax(1), labels)
-        return float(cross_entropy(logits, labels)), len(labels), metrics
+        return loss, len(labels), metrics
 
     def _global_scores(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> dict[str, float]:
         """Return the scores on all test images, whichever client owns their classes."""

@@ -75,7 +75,7 @@ class SplitClient(PersonalClient):
             ``channel-uses`` of both directions and ``channel-uses-down``, the part of the gradients.
         """
         round_ = int(config["server-round"])
-        encoder, optimizer = self._learner(0)
+        encoder, optimizer = self._learner(round_, 0)
         return self._send(encoder, optimizer, round_, 0, downlink_uses=0)
 
     def backward(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> Answer:
@@ -100,7 +100,7 @@ class SplitClient(PersonalClient):
         if underway is not None and underway.saved is self.session.context.state.get("pending"):
             encoder, optimizer, received = underway.encoder, underway.optimizer, underway.received
         else:
-            encoder, optimizer = self._learner(step)
+            encoder, optimizer = self._learner(round_, step)
             batch = torch.split(*self.minibatches(round_))[step]
             received, _ = self._transmit(encoder, batch, round_, step)
         optimizer.step(torch.autograd.grad(received, list(encoder.parameters()), gradient))
@@ -153,13 +153,13 @@ class SplitClient(PersonalClient):
         state = self.uplink(round_, step)
         return self.transmit(encoder, self.session.images(self.train_rows[batch]), state, self.channel), state.uses
 
-    def _learner(self, step: int) -> tuple[nn.Module, Optimizer]:
+    def _learner(self, round_: int, step: int) -> tuple[nn.Module, Optimizer]:
         """Return the client's encoder, a copy in training mode that nobody else borrows, and its optimiser.
 
         The optimiser goes on from the last step, which before the round's first one is of the round before.
         """
         encoder, kept = self._load(copy.deepcopy(self.network("encoder")))
-        optimizer = make_optimizer(self.session.scenario.training, encoder.parameters())
+        optimizer = make_optimizer(self.session.training(round_), encoder.parameters())
         if kept is not None and (step or self.session.scenario.training.optimizer_state == "kept"):
             optimizer.load_state(weights.unpack(kept["optimizer"], optimizer.state()))
         return encoder.train(), optimizer

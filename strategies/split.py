@@ -27,7 +27,7 @@ from semfed.flower.arrays import mismatch
 from semfed.flower.server.accounts import unsent
 from semfed.flower.server.strategy import FederatedStrategy, StrategySettings
 from semfed.flower.trial import Trial
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, TrainingSettings
 from semfed.scenario.choices import ChannelChoice
 from semfed.training import pick_device, weights
 from semfed.training.optimizers import make_optimizer
@@ -159,15 +159,19 @@ class SplitStrategy(FederatedStrategy):
     def _new_half(self) -> ServerHalf:
         scenario = self.trial.scenario
         decoder = split_learning.initial_decoder(scenario, self.trial.seed).to(self.device)
-        return ServerHalf(decoder, make_optimizer(scenario.training, decoder.parameters()))
+        return ServerHalf(decoder, make_optimizer(self._training(1), decoder.parameters()))
 
-    def _begin(self, half: ServerHalf) -> ServerHalf:
+    def _begin(self, half: ServerHalf, server_round: int) -> ServerHalf:
         """Return a copy to train in a round, with the optimiser that the scenario's ``optimizer_state`` asks for."""
-        training = self.trial.scenario.training
+        training, decoder = self._training(server_round), copy.deepcopy(half.decoder)
+        optimizer = make_optimizer(training, decoder.parameters())
         if training.optimizer_state == "kept":
-            return copy.deepcopy(half)
-        decoder = copy.deepcopy(half.decoder)
-        return ServerHalf(decoder, make_optimizer(training, decoder.parameters()))
+            optimizer.load_state({name: moment.clone() for name, moment in half.optimizer.state().items()})
+        return ServerHalf(decoder, optimizer)
+
+    def _training(self, server_round: int) -> TrainingSettings:
+        scenario = self.trial.scenario
+        return scenario.training.in_round(server_round, scenario.rounds)
 
     def _masks(self, client: int, server_round: int, step: int) -> torch.Generator:
         """Return the stream of a decoder's dropout for a minibatch: the one that a joint client draws from."""
@@ -184,7 +188,7 @@ class SplitStrategy(FederatedStrategy):
         halves, batches, losses : dict
             Of the clients that completed the round, in their order; the others' are forgotten.
         """
-        halves = {k: self._begin(half) for k, half in enumerate(self.halves)}
+        halves = {k: self._begin(half, server_round) for k, half in enumerate(self.halves)}
         batches: dict[int, list[Batch]] = {k: [] for k in halves}
         losses: dict[int, list[float]] = {k: [] for k in halves}
         centroids = self.centroids()

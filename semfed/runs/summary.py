@@ -67,8 +67,10 @@ def summarise(
     the arm with the best mean of the headline at the end, None if that has no direction; it says nothing of how sure
     this is. ``comparisons`` do, for every score and for every point of a sweep; see
     `semfed.runs.comparisons.compared`. ``reach`` tells what it takes to come near the best arm's headline; see
-    `semfed.runs.reaching.reached`. ``clusters``, ``similarity`` and ``threshold`` are those of the first seed;
-    ``by_seed`` has the others where they differ.
+    `semfed.runs.reaching.reached`. With a validation split an arm has ``best_round``, by seed the round that was the
+    best there and the last one, and ``at_best_round``, all metrics, those of the test too, in that round.
+    ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has the others where they
+    differ.
 
     Parameters
     ----------
@@ -109,6 +111,9 @@ def summarise(
                 if values:
                     kind[name] = spread(values) | {"n": len(values), "missing": sorted(planned - values.keys())}
         summary["arms"][arm] = {"final": final, "round_mean": means}
+        chosen = [outcome for outcome in outcomes if outcome["arm"] == arm and outcome.get("best_round")]
+        if chosen:
+            summary["arms"][arm] |= _at_best_round(by_arm.get(arm, {}), chosen, metrics)
     summary["best"] = best_arm(summary, metrics.of(headline), headline)
     scores = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
     summary["comparisons"] = {
@@ -134,6 +139,29 @@ def summarise(
 def swept(tree: Mapping[str, Any]) -> dict[str, Point]:
     """Return what the arms of a scenario's tables are, by their names; nothing without a sweep."""
     return Sweep.model_validate(tree["sweep"]).points() if "sweep" in tree else {}
+
+
+def _at_best_round(
+    of_arm: Mapping[str, Mapping[int, Mapping[int, float]]], outcomes: Sequence[Mapping[str, Any]], metrics: Metrics
+) -> dict[str, Any]:
+    """Describe what an arm measured in the rounds that its validation splits chose, seed by seed."""
+    chosen = {outcome["seed"]: outcome["best_round"] for outcome in outcomes}
+    told = {
+        "metric": next(iter(chosen.values()))["metric"],
+        "rounds": {str(seed): best["round"] for seed, best in chosen.items()},
+        "last": {
+            str(seed): max((max(each[seed]) for each in of_arm.values() if seed in each), default=0) for seed in chosen
+        },
+        "stopped": [seed for seed, best in chosen.items() if best["stopped"]],
+    }
+    found = {
+        name: {
+            seed: seeds[seed][best["round"]] for seed, best in chosen.items() if best["round"] in seeds.get(seed, {})
+        }
+        for name, seeds in of_arm.items()
+        if metrics.of(name).over_rounds != "sum"
+    }
+    return {"best_round": told, "at_best_round": {name: spread(values) for name, values in found.items() if values}}
 
 
 def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def replay(
         told = strict_json.loads(line)
         arrays, samples = ({k: a for f in source.glob(f"{kind}/*.safetensors") for k, a in load_file(f).items()}
                            for kind in folders.ARRAYS)  # fmt: skip
-        outcome = Outcome(arrays, told["details"], told["baselines"], samples)
+        outcome = Outcome(arrays, told["details"], told["baselines"], samples, best_round=told.get("best_round"))
         models = networks.place(source, arm, seed)
         for one in networks.each(models) if models.is_dir() else ():
             for callback in callbacks:

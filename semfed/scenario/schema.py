@@ -18,6 +18,7 @@ from semfed.scenario.arms import Arm, FileName, Sweep, merge
 from semfed.scenario.choices import ChannelChoice, LearnerChoice, StrategyChoice
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
+from semfed.scenario.stopping import Stopping
 from semfed.scenario.tables import ClientSpec, DataSettings, ModelSettings, Task, TrainingSettings
 
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
@@ -63,6 +64,7 @@ class Scenario(StrictModel):
     """What is between encoder and decoder."""
     training: TrainingSettings
     """How a client trains in a round."""
+    stop: Stopping | None = None
     privacy: Privacy = Privacy()
     """What clients protect; nothing by default."""
     learner: LearnerChoice

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from semfed.scenario.choices import ModelChoice, PartitionChoice, SourceChoice
+from semfed.scenario.schedule import Schedule
 from semfed.scenario.settings import StrictModel, only_when
 
 Label = int | str
@@ -25,6 +26,9 @@ class DataSettings(StrictModel):
     """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     """Like ``mean``: standard deviations, by which images are divided."""
+    validation: Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Training images of every client, a share or a number of them, on which it never trains: after every test they
+    are scored by the same code, as ``validation/<metric>``, for choices that must not look at the test set."""
 
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
@@ -106,14 +110,17 @@ class TrainingSettings(StrictModel):
     """Passes over the own images in a round."""
     batch_size: int = Field(default=100, ge=1)
     """Images a minibatch."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """Of the clients."""
     lr: float = Field(default=0.01, gt=0, title="learning rate")
     """Step size."""
     momentum: Annotated[float, only_when(optimizer="sgd")] = Field(default=0.0, ge=0, lt=1)
     """Of SGD; 0 for none."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """L2 penalty on the weights, as torch has it; 0 for none."""
+    """L2 penalty: adds to the gradient, for ``adamw`` it shrinks the weights apart from it, as in torch; 0 for none."""
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    """``max_norm`` of ``torch.nn.utils.clip_grad_norm_``, over all that one optimiser trains; no clipping if unset."""
+    schedule: Schedule | None = None
     optimizer_state: Literal["fresh", "kept"] = "fresh"
     """What a local optimiser knows when a round begins, at every learner and, for split training, at the server's
     half: nothing, or its own moments of the rounds before, which never leave it."""
@@ -129,6 +136,17 @@ class TrainingSettings(StrictModel):
             raise ValueError("no such device; take 'auto', 'cpu', 'cuda' or 'cuda:0'")
         return value
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise ValueError(
+                "optimizer 'adamw' with weight_decay = 0 is 'adam': set weight_decay, which is 0.01 in torch, or take "
+                "'adam'"
+            )
+        if self.schedule is not None and self.schedule.eta_min >= self.lr:
+            raise ValueError(f"schedule.eta_min = {self.schedule.eta_min:g} is not below lr = {self.lr:g}: lower it")
+        return self
+
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
         if self.optimizer == "sgd" and not self.momentum:
@@ -137,4 +155,10 @@ class TrainingSettings(StrictModel):
     @property
     def plain_sgd(self) -> bool:
         """Whether a step subtracts ``lr`` times the gradient, and that is all."""
-        return self.optimizer == "sgd" and not self.momentum and not self.weight_decay
+        return self.optimizer == "sgd" and not (self.momentum or self.weight_decay or self.clip_grad_norm)
+
+    def in_round(self, round_: int, rounds: int) -> Self:
+        """Return the settings of one of so many rounds: with its learning rate, and without a schedule."""
+        if self.schedule is None:
+            return self
+        return self.model_copy(update={"lr": self.schedule.lr(self.lr, round_, rounds), "schedule": None})

@@ -9,7 +9,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from semfed.scenario import TrainingSettings
@@ -36,6 +38,7 @@ def make_optimizer(
     *,
     mu: float = 0.0,
     shared: Iterable[nn.Parameter] = (),
+    stacked: bool = False,
 ) -> Optimizer:
     """Return a fresh optimiser.
 
@@ -48,10 +51,55 @@ def make_optimizer(
         Weight of the proximal term; see `Proximal`.
     shared : iterable of nn.Parameter
         Which of the parameters it holds back, to what they are now.
+    stacked : bool, default False
+        Whether parameters have a first dimension of models that are trained side by side, each with a norm of its own.
+
+    Raises
+    ------
+    ValueError
+        If the settings have a schedule: nobody has said which round it is.
     """
+    if settings.schedule is not None:
+        raise ValueError("a learning rate with a schedule is that of a round: give TrainingSettings.in_round(...)")
     trained = list(parameters)
-    plain = Adam(settings, trained) if settings.optimizer == "adam" else SGD(settings, trained)
-    return Proximal(plain, mu, shared) if mu else plain
+    chosen: Optimizer = SGD(settings, trained) if settings.optimizer == "sgd" else Adam(settings, trained)
+    if settings.clip_grad_norm is not None:
+        chosen = Clipped(chosen, settings.clip_grad_norm, stacked=stacked)
+    return Proximal(chosen, mu, shared) if mu else chosen
+
+
+class Clipped:
+    """Another optimiser on gradients that are shortened to a norm, as ``torch.nn.utils.clip_grad_norm_`` does.
+
+    It is part of the proximal objective's step: what is clipped is the gradient with the proximal term in it.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    max_norm : float
+        Greater than 0; of all gradients together, the 2-norm.
+    stacked : bool, default False
+        Whether the first dimension of the gradients counts models, each of which has a norm of its own.
+    """
+
+    def __init__(self, optimizer: Optimizer, max_norm: float, *, stacked: bool = False) -> None:
+        self.optimizer, self.max_norm, self.stacked = optimizer, max_norm, stacked
+        self.parameters = optimizer.parameters
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Apply one update."""
+        total = _norm_of_each(gradients) if self.stacked else get_total_norm(list(gradients))
+        factor = (self.max_norm / (total + 1e-6)).clamp(max=1.0)  # torch's own small number
+        self.optimizer.step([g * factor.view(factor.shape + (1,) * (g.ndim - factor.ndim)) for g in gradients])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the other optimiser's state."""
+        return self.optimizer.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the other optimiser's state over."""
+        self.optimizer.load_state(state)
 
 
 class Proximal:
@@ -132,10 +180,11 @@ class SGD:
 
 
 class Adam:
-    """Adam with torch's default betas, as ``torch.optim.Adam(fused=True)``."""
+    """Adam or AdamW with torch's default betas, as ``torch.optim.Adam(fused=True)`` and ``torch.optim.AdamW``."""
 
     def __init__(self, settings: TrainingSettings, parameters: Sequence[nn.Parameter]) -> None:
         self.settings = settings
+        self._update = adamw if settings.optimizer == "adamw" else adam
         self.parameters: list[Tensor] = list(parameters)
         self.means = self.squares = [p.new_zeros(()).expand_as(p) for p in self.parameters]  # not yet in memory
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
@@ -147,7 +196,7 @@ class Adam:
         if self._fresh:
             self.means, self.squares = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
             self._fresh = False
-        adam(
+        self._update(
             self.parameters,
             _laid_out(gradients, self.parameters),
             self.means,
@@ -174,6 +223,13 @@ class Adam:
         for name in ("means", "squares", "steps"):
             setattr(self, name, [state[f"{name}.{k}"].to(p.device) for k, p in enumerate(self.parameters)])
         self._fresh = False
+
+
+def _norm_of_each(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the norm of every model's gradients, shape (models,)."""
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    total: Tensor = torch.linalg.vector_norm(norms, dim=0)
+    return total
 
 
 def _on(like: Tensor, tensor: Tensor | None) -> Tensor | None:

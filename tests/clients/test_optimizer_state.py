@@ -114,7 +114,7 @@ class Tiny(BaseLearner):
     def fit(self, parameters: Any, config: Any) -> Any:
         network = nn.Linear(1, 1, bias=False)
         network.weight.data = torch.tensor(parameters[0])
-        with self.optimizer([network]) as optimizer:
+        with self.optimizer([network], 1) as optimizer:
             optimizer.step([network.weight.detach().clone()])
         return [network.weight.detach().numpy()], 1, {}
 

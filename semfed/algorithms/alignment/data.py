@@ -54,7 +54,8 @@ class LatentSettings(StrictModel):
         """Tell what has no effect; see `semfed.scenario.effects`."""
         yield f"{here}.classifier.device", "it trains where training.device says"
         for name in (f"{here}.classifier", "training"):
-            yield f"{name}.optimizer_state", "encoders and classifiers are trained once, before the first round"
+            for setting in ("optimizer_state", "schedule"):
+                yield f"{name}.{setting}", "encoders and classifiers are trained once, before the first round"
 
     @property
     def options(self) -> Options:

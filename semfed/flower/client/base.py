@@ -12,7 +12,7 @@ from torch import nn
 from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
 from semfed.errors import DataError, SemfedError
-from semfed.events.metrics import Metric, declared_by
+from semfed.events.metrics import Metric, Metrics, declared_by
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
@@ -51,6 +51,9 @@ class BaseLearner(NumPyClient):
         Whether the encoder's output is what is sent, so that the channel decides its width.
     channel_a_user : bool
         Whether every client's channel may have an SNR of its own.
+    validates : bool
+        Whether ``evaluate`` reads all that it tests on from the session, so that it can score a validation split too;
+        see `Session.split`.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
@@ -60,6 +63,7 @@ class BaseLearner(NumPyClient):
     tells_labels: ClassVar[bool] = True
     sends_encoded: ClassVar[bool] = False
     channel_a_user: ClassVar[bool] = False
+    validates: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -117,6 +121,15 @@ class BaseLearner(NumPyClient):
         scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
         return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
 
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the metrics by which rounds can be compared on a validation split, the customary one first.
+
+        They are named as for the test: all headlines that have a direction, and the loss.
+        """
+        declared = Metrics(declared_by(cls) or ())
+        return (*(name for name in cls.headlines(scenario) if declared.of(name).better is not None), "loss/average")
+
     def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.
 
@@ -142,17 +155,19 @@ class BaseLearner(NumPyClient):
             )
 
     @contextmanager
-    def optimizer(self, networks: Sequence[nn.Module], name: str = "optimizer") -> Iterator[Optimizer]:
+    def optimizer(self, networks: Sequence[nn.Module], round_: int, name: str = "optimizer") -> Iterator[Optimizer]:
         """Lend the round's optimiser; with ``optimizer_state = "kept"`` it goes on from the client's last moments.
 
         Parameters
         ----------
         networks : sequence of nn.Module
             What it changes; they hold the weights that training starts from.
+        round_ : int
+            Decides the learning rate.
         name : str
             Of the record of the client's state; a client with several optimisers tells them apart by it.
         """
-        settings = self.session.scenario.training
+        settings = self.session.training(round_)
         optimizer = make_optimizer(settings, [p for network in networks for p in network.parameters()])
         kept = settings.optimizer_state == "kept"
         saved = self.session.load(name) if kept else None

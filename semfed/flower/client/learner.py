@@ -46,6 +46,7 @@ class Learner(BaseLearner, Objective):
 
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {"fit": frozenset({PROXIMAL_MU})}
     sends_encoded = True
+    validates = True
     evaluation_batch: ClassVar[int] = 10_000
     loss_name: ClassVar[str] = "train_loss"
 
@@ -121,7 +122,7 @@ class Learner(BaseLearner, Objective):
             raise FederationError(f"{PROXIMAL_MU!r} = {mu:g}, but no parameters came to stay close to: send an average")
         kept = self.session.load("training") or {}
         nets = self._load(parameters, kept)
-        step = self._step(nets, mu)
+        step = self._step(nets, round_, mu)
         keeps = self.session.scenario.training.optimizer_state == "kept"
         if keeps and "optimizer" in kept:
             step.load_state(weights.unpack(kept["optimizer"], step.state()))
@@ -241,11 +242,11 @@ class Learner(BaseLearner, Objective):
         """Make the networks with the client's initial weights."""
         return self.networks(SessionBuild(self.session, self.channel.settings.width))
 
-    def _step(self, nets: Networks, mu: float) -> Step:
-        """Return what trains the networks, with a fresh optimiser; plain SGD has nothing to forget and is kept."""
-        settings, additive = self.session.scenario.training, self.channel.additive
+    def _step(self, nets: Networks, round_: int, mu: float) -> Step:
+        """Return what trains the networks, with a fresh optimiser; plain SGD that never changes is kept."""
+        settings, additive = self.session.training(round_), self.channel.additive
         make = partial(make_step, self, nets, settings, additive=additive, mu=mu)
-        if mu or not settings.plain_sgd:
+        if mu or not settings.plain_sgd or self.session.scenario.training.schedule is not None:
             return make()
         return self.session.cache.once(("step", settings.lr, additive, nets), make)
 

@@ -32,18 +32,19 @@ def fit_together(
     list or None
         What ``fit`` would have returned for every client; None if they cannot train together: when their objective is
         of another kind, see `Cohort.trains`, when they go on from their own weights, or have different networks,
-        minibatches or proximal terms.
+        minibatches, rounds or proximal terms.
     """
     clients = [learner for learner in learners if isinstance(learner, Learner)]
     if len(clients) < len(learners) or not all(map(bool, parameters)):
         return None
     first, nets = clients[0], clients[0].resident()
-    settings, mus = first.session.scenario.training, {proximal_mu(config) for config in configs}
-    rounds = [int(config["server-round"]) for config in configs]
+    mus, rounds = ({proximal_mu(c) for c in configs}, [int(c["server-round"]) for c in configs])
+    settings = first.session.training(rounds[0])
     sizes = first.sizes(rounds[0])
     if (
         not Cohort.trains(first, nets, settings)
         or len(mus) > 1
+        or len(set(rounds)) > 1
         or any(client.resident() is not nets for client in clients)
         or any(client.sizes(round_) != sizes for client, round_ in zip(clients, rounds, strict=True))
     ):

@@ -1,7 +1,8 @@
 """Clients of one architecture trained side by side: weights stacked, one set of operations for all of them.
 
 A small network does not fill a GPU, but many of them together do. Clients stay apart: the gradient of the sum of
-their losses holds every client's own gradient, and SGD and Adam work element by element. So the numbers are those of
+their losses holds every client's own gradient, SGD and Adam work element by element, and norms to clip by are taken
+client by client. So the numbers are those of
 `semfed.training.step.AutogradStep`, one client after the other, up to float rounding.
 """
 
@@ -52,7 +53,7 @@ class Cohort:
             tensor = torch.from_numpy(np.stack(arrays)).to(like.device)
             self._stacked[name] = nn.Parameter(tensor) if name in trained else tensor
         self._leaves = [tensor for tensor in self._stacked.values() if isinstance(tensor, nn.Parameter)]
-        self._optimizer = make_optimizer(settings, self._leaves, mu=mu, shared=self._leaves)
+        self._optimizer = make_optimizer(settings, self._leaves, mu=mu, shared=self._leaves, stacked=True)
 
     @staticmethod
     def trains(objective: Objective, nets: Networks, settings: TrainingSettings) -> bool:
