@@ -3,13 +3,16 @@
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
 ``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models`` and
 ``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
+
+What is no part of a group's own kind, such as any ``nn.Module`` for an encoder, becomes one by the group's adapter: the
+entry point of the group's name in ``semfed.adapters``, a function from what was named to a part.
 """
 
 import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -28,14 +31,14 @@ STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 
 
-@lru_cache(maxsize=len(GROUPS))
+@lru_cache(maxsize=len(GROUPS) + 1)
 def available(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name.
 
     Parameters
     ----------
     group : str
-        One of `GROUPS`.
+        One of `GROUPS`, or ``"adapters"``.
     """
     return {point.name: point for point in entry_points(group=f"semfed.{group}")}
 
@@ -71,7 +74,14 @@ def load(group: str, name: str) -> Any:
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
-    return part
+    adapter = available("adapters").get(group)
+    return part if adapter is None else _loaded(adapter)(part)
+
+
+@lru_cache(maxsize=len(GROUPS))
+def _loaded(adapter: EntryPoint) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = adapter.load()
+    return made
 
 
 def search_in(folder: Path) -> None:

@@ -157,8 +157,17 @@ CHANNELS: dict[str, Try] = {
     "mimo.receive_antennas": Try("alignment", 1),
 }
 
+NOISE = {"channel": {"name": "foreign:Additive", "uses": 4}}
+ERASURES = {"channel": {"name": "torch.nn:Dropout", "uses": 4}}
+CHANNELS |= {
+    "foreign.power": Try("plain", "none", NOISE),
+    "foreign.snr_db": Try("plain", 5.0, ERASURES),
+    "foreign.symbols": Try("plain", "complex", NOISE),
+    "foreign.uses": Try("plain", 5, NOISE),
+}
+
 STAGES = [{"filters": [3]}]
-MODELS: dict[str, Try] = {
+MODELS: dict[str, Try | Elsewhere] = {
     "cnn.final_relu": Try("plain", True, encoder("cnn", stages=STAGES)),
     "cnn.hidden": Try("plain", [5], encoder("cnn", stages=STAGES)),
     "cnn.outputs": Try("alignment", 7, encoder("cnn", stages=STAGES, outputs=8)),
@@ -172,6 +181,8 @@ MODELS: dict[str, Try] = {
     "dcgan.nf": Try("fedavg", 2, encoder("dcgan", nf=3)),
     "dcgan.outputs": Try("fedavg", 7, encoder("dcgan", nf=2), error="decides for 8; leave outputs out"),
     "latent-classifier.hidden": Try("alignment", 5, path="model.decoder.hidden"),
+    "foreign.head": Try("plain", "linear", encoder("foreign:Headless", head="replace"), mends=True),
+    "foreign.download": Elsewhere("tests/models/test_foreign.py", "test_nothing_is_fetched_without_leave"),
     "lenet.channels": Try("plain", [2, 3], encoder("lenet")),
     "lenet.hidden": Try("plain", 9, encoder("lenet")),
     "lenet.outputs": Try("alignment", 7, encoder("lenet", outputs=8)),
