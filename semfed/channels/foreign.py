@@ -1,6 +1,5 @@
 """Any ``nn.Module`` from tensor to tensor as a channel: another library's, or a user's own beside the scenario."""
 
-import inspect
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from semfed import seeding
 from semfed.channels.base import Channel, ChannelSettings, ChannelState, Decibel, gaussian
 from semfed.errors import ScenarioError
-from semfed.scenario.foreign import ForeignSettings, construct, keywords, name_of, settings_for
+from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, settings_for
 
 
 class ForeignChannelSettings(ForeignSettings, ChannelSettings):
@@ -96,10 +95,9 @@ def adapt(part: Any) -> Any:
     Raises
     ------
     ScenarioError
-        If it has an argument that no scenario can give.
+        If it has an argument that no scenario can give, or is a function that does not say what it makes.
     """
-    module = isinstance(part, type) and issubclass(part, nn.Module) and not hasattr(part, "Settings")
-    return _adapted(part) if module or inspect.isfunction(part) else part
+    return _adapted(part) if is_foreign(part, nn.Module, "Settings") else part
 
 
 @lru_cache(maxsize=256)

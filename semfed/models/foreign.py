@@ -1,6 +1,5 @@
 """Any ``nn.Module`` as an encoder or decoder: torchvision's, another library's, or a user's own beside the scenario."""
 
-import inspect
 import math
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
 from semfed.models.offline import offline
-from semfed.scenario.foreign import ForeignSettings, construct, keywords, name_of, reason, settings_for
+from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, reason, settings_for
 
 
 class ForeignModelSettings(ForeignSettings):
@@ -106,10 +105,9 @@ def adapt(part: Any) -> Any:
     Raises
     ------
     ScenarioError
-        If it has an argument that no scenario can give.
+        If it has an argument that no scenario can give, or is a function that does not say what it makes.
     """
-    module = isinstance(part, type) and issubclass(part, nn.Module) and not hasattr(part, "build")
-    return _adapted(part) if module or inspect.isfunction(part) else part
+    return _adapted(part) if is_foreign(part, nn.Module, "build") else part
 
 
 @lru_cache(maxsize=256)

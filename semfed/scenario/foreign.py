@@ -57,7 +57,7 @@ def settings_for(part: Callable[..., Any], base: type[ForeignSettings]) -> type[
     """
     own: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
-    parameters = _signature(part)
+    parameters = list(_signature(part).parameters.values())
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -126,6 +126,28 @@ def construct(part: Callable[..., Any], arguments: Mapping[str, Any], kind: type
     return made
 
 
+def is_foreign(part: Any, kind: type, native: str) -> bool:
+    """Whether a part is another library's: a class of that kind without our attribute, or a factory of such.
+
+    A function has to say what it returns, so that no scenario can have anything else called than what makes parts.
+
+    Raises
+    ------
+    ScenarioError
+        If a function does not.
+    """
+    if isinstance(part, type):
+        return issubclass(part, kind) and not hasattr(part, native)
+    if not inspect.isfunction(part):
+        return False
+    made = _signature(part).return_annotation
+    if not (isinstance(made, type) and issubclass(made, kind)):
+        raise ScenarioError(
+            f"{name_of(part)} does not say that it makes a {kind.__name__}: annotate what it returns, or name a class"
+        )
+    return True
+
+
 def name_of(part: Any) -> str:
     """Return how a part is called in messages."""
     return f"'{part.__module__}:{part.__qualname__}'"
@@ -136,11 +158,11 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
-def _signature(part: Callable[..., Any]) -> list[inspect.Parameter]:
+def _signature(part: Callable[..., Any]) -> inspect.Signature:
     try:
-        return list(inspect.signature(part, eval_str=True).parameters.values())
+        return inspect.signature(part, eval_str=True)
     except (NameError, TypeError):  # an annotation of type checkers alone
-        return list(inspect.signature(part).parameters.values())
+        return inspect.signature(part)
 
 
 def _hint(parameter: inspect.Parameter) -> Any:

@@ -139,7 +139,7 @@ REFUSED = [
     ("foreign:Infinite", "gives out numbers that are not finite"),
     ("foreign:Turning", "makes (2, 8) of torch.complex64 of (2, 8) of torch.float32: set channel.symbols"),
     ("foreign:Net", "inputs: Field required"),
-    ("foreign:number", "makes a int, which is no Module"),
+    ("foreign:number", "does not say that it makes a Module: annotate what it returns"),
     ("torch.nn:Conv2d", "Field required"),
     (
         {"name": "torch.nn:Linear", "in_features": 3, "out_features": 3},

@@ -119,7 +119,8 @@ REFUSED = [
     ({"name": "foreign:Net", "inputs": 63}, "cannot take a batch of shape (2, 1, 8, 8) (RuntimeError: mat1 and mat2"),
     ({"name": "foreign:Tupled"}, "gives out a tuple while it trains instead of real numbers"),
     ({"name": "foreign:Headless", "head": "replace"}, "head = 'replace' finds no linear layer: take 'linear'"),
-    ({"name": "foreign:number"}, "makes a int, which is no Module: name another"),
+    ({"name": "foreign:number"}, "does not say that it makes a Module: annotate what it returns"),
+    ({"name": "shutil:rmtree", "path": "nowhere"}, "'shutil:rmtree' does not say that it makes a Module"),
     ({"name": "torch.nn:Linear", "in_features": -3, "out_features": 4}, "refuses its arguments (RuntimeError: "),
     ({"name": "torchvision.models:resnet18", "nosuch": 3}, "refuses its arguments (TypeError: ResNet.__init__() got"),
 ]
