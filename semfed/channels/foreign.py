@@ -1,7 +1,7 @@
 """Any ``nn.Module`` from tensor to tensor as a channel: another library's, or a user's own beside the scenario."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from semfed import seeding
-from semfed.channels.base import Channel, ChannelSettings, ChannelState, Decibel, gaussian
+from semfed.channels.base import Channel, ChannelSettings, ChannelState, gaussian
 from semfed.errors import ScenarioError
 from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, settings_for
+from semfed.scenario.settings import Decibel
 
 
 class ForeignChannelSettings(ForeignSettings, ChannelSettings):
@@ -21,6 +22,12 @@ class ForeignChannelSettings(ForeignSettings, ChannelSettings):
     snr_db: Decibel = math.inf
     """Of noise that is added to what the part gives, none by default; where the part itself has an argument of this
     name, that one is meant, and nothing is added."""
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        yield from super().idle(scenario, here)
+        if self.told:
+            yield f"{here}.snr_spread_db", "the part itself makes the noise"
 
     @property
     def noise_std(self) -> float:
@@ -41,6 +48,7 @@ class ForeignChannel(Channel):
     """
 
     Settings = ForeignChannelSettings
+    settings: ForeignChannelSettings
     part: ClassVar[Callable[..., Any]]
 
     def __init__(self, settings: ForeignChannelSettings) -> None:
@@ -59,14 +67,15 @@ class ForeignChannel(Channel):
         """
         stream = int(torch.randint(2**62, (), generator=state.generator, device=x.device))
         received = self._call(x, stream)
-        deviation = self.settings.noise_std
-        noise = deviation * gaussian(received, state) if deviation else torch.zeros(())
+        deviation = 0.0 if self.settings.told else self.deviation(received, state)
+        silent = isinstance(deviation, float) and not deviation
+        noise = torch.zeros((), device=x.device) if silent else deviation * gaussian(received, state)
         if state.meter is not None:
             with torch.no_grad():
                 signal = self._odd_part(x, received, stream)
                 if signal is not None:
                     state.meter.note_received(signal, received - signal + noise)
-        return received + noise if deviation else received
+        return received if silent else received + noise
 
     def _odd_part(self, x: Tensor, received: Tensor, stream: int) -> Tensor | None:
         try:

@@ -85,6 +85,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "checkpoint_every": Elsewhere("tests/faults/test_checkpoints.py", "checkpoint_every=0"),
     "clients.encoder": Try("alignment", {"name": "mlp", "outputs": 7}, path="clients.b.encoder"),
     "clients.name": Try("plain", "z", path="clients.a.name"),
+    "clients.snr_db": Try("plain", -5.0, path="clients.a.snr_db"),
     "clients.task": Try("clusters", "two", path="clients.c.task"),
     "data.download": Try("plain", True, error="data source 'digits' has nothing to download"),
     "data.mean": Try("plain", [0.0]),
@@ -157,11 +158,36 @@ CHANNELS: dict[str, Try] = {
     "mimo.receive_antennas": Try("alignment", 1),
 }
 
+for _name in ("rician", "nakagami"):
+    _fading = {"channel": {"name": _name, "uses": 4, "symbols": "complex", "snr_db": 5.0}}
+    CHANNELS |= {
+        f"{_name}.power": Try("fading", "batch", _fading),
+        f"{_name}.snr_db": Try("fading", 0.0, _fading),
+        f"{_name}.symbols": Try("fading", "real", _fading),
+        f"{_name}.uses": Try("fading", 5, _fading),
+        f"{_name}.fading": Try("fading", "block", _fading),
+        f"{_name}.receiver": Try("fading", "mmse", _fading),
+    }
+_KNOWN = {"channel.receiver": "phase"}
+CHANNELS |= {
+    "rician.k_factor": Try("fading", 9.0, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.m": Try("fading", 0.5, {"channel": {"name": "nakagami", "uses": 4}}),
+    "rayleigh.csi_error": Try("fading", 0.2, _KNOWN),
+    "rician.csi_error": Try("fading", 0.2, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.csi_error": Try("fading", 0.2, {"channel": {"name": "nakagami", "uses": 4}}),
+    "awgn.snr_spread_db": Try("plain", 5.0),
+    "rayleigh.snr_spread_db": Try("fading", 5.0),
+    "rician.snr_spread_db": Try("fading", 5.0, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.snr_spread_db": Try("fading", 5.0, {"channel": {"name": "nakagami", "uses": 4}}),
+    "mimo.snr_spread_db": Try("alignment", 5.0, error="only what encoders send while they train"),
+}
+
 NOISE = {"channel": {"name": "foreign:Additive", "uses": 4}}
 ERASURES = {"channel": {"name": "torch.nn:Dropout", "uses": 4}}
 CHANNELS |= {
     "foreign.power": Try("plain", "none", NOISE),
     "foreign.snr_db": Try("plain", 5.0, ERASURES),
+    "foreign.snr_spread_db": Try("plain", 5.0, {"channel": {"name": "torch.nn:Dropout", "uses": 4, "snr_db": 5.0}}),
     "foreign.symbols": Try("plain", "complex", NOISE),
     "foreign.uses": Try("plain", 5, NOISE),
 }

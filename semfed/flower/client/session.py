@@ -59,6 +59,12 @@ class Session:
         return self.spec.encoder or self.scenario.model.encoder
 
     @property
+    def channel_choice(self) -> Plugin:
+        """The scenario's channel, at the client's own SNR where it has one."""
+        choice, snr_db = self.scenario.channel, self.spec.snr_db
+        return choice if snr_db is None else choice.amended(snr_db=snr_db)
+
+    @property
     def dataset(self) -> Dataset:
         """The whole data set, on the device."""
         return self.cache.dataset(self.trial, self.data_root, self.device)
