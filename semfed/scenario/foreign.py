@@ -30,11 +30,14 @@ class ForeignSettings(StrictModel):
         Settings of the adapter's that are meant for the part where it has an argument of that name.
     told : frozenset of str
         Those of them that this part has.
+    filled : frozenset of str
+        Arguments that the adapter itself gives.
     """
 
     model_config = ConfigDict(protected_namespaces=(), allow_inf_nan=True)
     both: ClassVar[frozenset[str]] = frozenset()
     told: ClassVar[frozenset[str]] = frozenset()
+    filled: ClassVar[frozenset[str]] = frozenset()
 
 
 class ForeignArguments(StrictModel):
@@ -59,7 +62,7 @@ def settings_for(part: Callable[..., Any], base: type[ForeignSettings]) -> type[
     hidden: dict[str, Any] = {}
     parameters = list(_signature(part).parameters.values())
     for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in base.filled:
             continue
         required = parameter.default is parameter.empty
         if parameter.kind is parameter.POSITIONAL_ONLY:

@@ -27,6 +27,8 @@ from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
 GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
+EXTRAS = {"flwr_datasets": "partitions"}
+"""Optional packages whose parts are taken by name, and what brings them."""
 STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 
@@ -70,6 +72,9 @@ def load(group: str, name: str) -> Any:
         part = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        package = target.partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+            reason += f"; pip install 'semfed[{EXTRAS[package]}]'"
         raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))

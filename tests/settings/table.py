@@ -130,6 +130,11 @@ PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
     "dirichlet.min_samples": Try("clusters", 380),
+    "foreign.seed": Try(
+        "plain",
+        7,
+        {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 0.5}},
+    ),
     "iid.per_client": Try("plain", 50),
     "ways-shots.m": Try("fedavg", 4),
     "ways-shots.q": Try("fedavg", 11),
