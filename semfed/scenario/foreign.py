@@ -32,12 +32,15 @@ class ForeignSettings(StrictModel):
         Those of them that this part has.
     filled : frozenset of str
         Arguments that the adapter itself gives.
+    optional : frozenset of str
+        Arguments that may be None by their type or default, so that "none" stands for it.
     """
 
     model_config = ConfigDict(protected_namespaces=(), allow_inf_nan=True)
     both: ClassVar[frozenset[str]] = frozenset()
     told: ClassVar[frozenset[str]] = frozenset()
     filled: ClassVar[frozenset[str]] = frozenset()
+    optional: ClassVar[frozenset[str]] = frozenset()
 
 
 class ForeignArguments(StrictModel):
@@ -83,6 +86,7 @@ def settings_for(part: Callable[..., Any], base: type[ForeignSettings]) -> type[
         own["arguments"] = (inner, ... if needed else Field(default=inner()))
     model = create_model(f"{part.__name__}Settings", __base__=base, **own)
     model.told = base.both & own.keys()
+    model.optional = frozenset(parameter.name for parameter in parameters if _may_be_none(parameter))
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         model.model_config = ConfigDict(**{**model.model_config, "extra": "allow"})
         model.model_rebuild(force=True)
@@ -94,10 +98,10 @@ def keywords(settings: ForeignSettings, base: type[ForeignSettings]) -> dict[str
 
     Examples
     --------
-    >>> def part(width, dropout=None, name="x"): ...
+    >>> def part(width, dropout=0.1, weights=None, mode="x"): ...
     >>> model = settings_for(part, ForeignSettings)
-    >>> keywords(model(width=3, name="none"), ForeignSettings)
-    {'width': 3, 'name': None}
+    >>> keywords(model(width=3, weights="none", mode="none"), ForeignSettings)
+    {'width': 3, 'dropout': 0.1, 'weights': None, 'mode': 'none'}
     """
     names = (type(settings).model_fields.keys() - base.model_fields.keys()) | settings.told
     given = {key: getattr(settings, key) for key in type(settings).model_fields if key in names}
@@ -107,7 +111,11 @@ def keywords(settings: ForeignSettings, base: type[ForeignSettings]) -> dict[str
     elif inner is not None:  # the part's own argument has this name
         given["arguments"] = inner
     given |= settings.model_extra or {}
-    return {key: None if value == NONE else value for key, value in given.items() if value is not None}
+    return {
+        key: None if value == NONE and key in settings.optional else value
+        for key, value in given.items()
+        if value is not None
+    }
 
 
 def construct(part: Callable[..., Any], arguments: Mapping[str, Any], kind: type[T]) -> T:
@@ -173,8 +181,11 @@ def _hint(parameter: inspect.Parameter) -> Any:
     hint = parameter.annotation
     if hint is parameter.empty or isinstance(hint, str) or not _is_plain_type(hint):
         return Any
-    optional = parameter.default is None or NoneType in (hint, *get_args(hint))
-    return Union[hint, None, Literal["none"]] if optional else hint  # noqa: UP007  # of a value
+    return Union[hint, None, Literal["none"]] if _may_be_none(parameter) else hint  # noqa: UP007  # of a value
+
+
+def _may_be_none(parameter: inspect.Parameter) -> bool:
+    return parameter.default is None or NoneType in (parameter.annotation, *get_args(parameter.annotation))
 
 
 def _is_plain_type(hint: Any) -> bool:

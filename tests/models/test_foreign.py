@@ -104,9 +104,10 @@ def test_the_last_linear_layer_is_replaced_and_nothing_else() -> None:
 
 def test_arguments_that_are_called_like_our_settings_have_a_table_of_their_own() -> None:
     network = build(
-        {"name": "foreign:Headless", "head": "flatten", "arguments": {"head": 2}, "scale": "none"}, outputs=128
+        {"name": "foreign:Headless", "head": "flatten", "arguments": {"head": 2}, "scale": "none", "mode": "none"},
+        outputs=128,
     )
-    assert network[0].asked == (2, False, None)
+    assert network[0].asked == (2, False, None, "none")
     assert "did you mean 'head'" in refusal({"name": "foreign:Headless", "arguments": {"haed": 2}})
 
 

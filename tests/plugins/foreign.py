@@ -22,10 +22,10 @@ class Net(nn.Module):
 class Headless(nn.Module):
     """Maps, whose arguments are named like settings of what surrounds them."""
 
-    def __init__(self, head: int = 3, *, download: bool = False, scale: float | None = 2.0) -> None:
+    def __init__(self, head: int = 3, *, download: bool = False, scale: float | None = 2.0, mode: str = "") -> None:
         super().__init__()
         self.maps = nn.Conv2d(1, head, 3, padding=1)
-        self.asked = (head, download, scale)
+        self.asked = (head, download, scale, mode)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maps(x)
