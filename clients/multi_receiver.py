@@ -86,6 +86,10 @@ class MultiReceiverClient(Learner):
                 raise ValueError(
                     f"learner.weights = {self.weights} for {len(self.names)} receivers: no more than that, not all 0"
                 )
+            if getattr(scenario.channel.settings, "snr_db", None) is None:
+                raise ValueError(
+                    f"channel.snr_db is unset at channel {scenario.channel.name!r}: say it for the receivers"
+                )
             if scenario.channel.settings.uses is None:
                 raise ValueError("channel.uses is unset, but it decides how wide encoder and decoders are: set it")
 
@@ -114,7 +118,7 @@ class MultiReceiverClient(Learner):
         self.channels = self._receivers_channels(None)
 
     def _receivers_channels(self, snr_db: float | None) -> list[Channel]:
-        choice, offsets = self.session.scenario.channel, self.settings.snr_offset_db
+        choice, offsets = self.session.channel_choice, self.settings.snr_offset_db
         base = choice.settings.snr_db if snr_db is None else snr_db
         return [choice.amended(snr_db=base + offsets.get(name, 0.0)).make() for name in self.tasks]
 

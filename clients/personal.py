@@ -92,7 +92,7 @@ class PersonalClient(BaseLearner):
         self.settings: PersonalSettings = scenario.learner.settings
         self.task = scenario.tasks[session.spec.task]
         self.channel: Channel = session.cache.once(
-            ("channel", scenario.channel, self.device), lambda: scenario.channel.make().to(self.device)
+            ("channel", session.channel_choice, self.device), lambda: session.channel_choice.make().to(self.device)
         )
         task, classes = session.spec.task, session.dataset.classes
         self.labels = session.cache.once(
@@ -208,7 +208,7 @@ class PersonalClient(BaseLearner):
 
     def uplink(self, round_: int, step: int) -> ChannelState:
         """Return noise and fading of one minibatch's transmission, the same whenever it is asked for."""
-        return ChannelState(lambda: self.session.generator("uplink", round_, step))
+        return ChannelState(lambda: self.session.generator("uplink", round_, step), trains=True)
 
     def draw_masks(self, part: str, network: nn.Module, round_: int, step: int) -> None:
         """Give the dropout of an encoder or decoder a minibatch's stream, the same whenever it is asked for."""

@@ -11,8 +11,8 @@ encoder sends. What is really sent and received is measured where the state of a
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from semfed.channels.meter import Meter
 from semfed.channels.power import Normalisation, normalise
 from semfed.events.spans import span
-from semfed.scenario.settings import StrictModel
+from semfed.scenario.settings import Decibel, StrictModel
 
-Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
-"""A ratio in dB, ``inf`` for no noise; at -200 dB noise has 10^10 times the signal's amplitude."""
 MOST_USES = 1_000_000
 """Channel uses per sample that a scenario may ask for; the layers around them could not be stored long before."""
 
@@ -40,6 +38,16 @@ class ChannelSettings(StrictModel):
     """Whether a channel use carries one real number or a pair of them."""
     uses: int | None = Field(default=None, ge=1, le=MOST_USES, title="channel uses per sample")
     """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
+    snr_spread_db: float = Field(default=0.0, ge=0, le=200)
+    """While clients train, every sample has an SNR of its own, uniform from this much below `snr_db` to this much above
+    it; tests are at `snr_db`, and no network is told the SNR."""
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        if self.snr_db == math.inf:
+            yield f"{here}.snr_spread_db", "channel.snr_db = inf has no noise"
+        if here != "channel" or not getattr(scenario.learner.load(), "sends_encoded", False):
+            yield f"{here}.snr_spread_db", "only what encoders send while they train has an SNR of every sample"
 
     @property
     def reals_per_symbol(self) -> int:
@@ -66,6 +74,8 @@ class ChannelState:
         Source of noise and fading, on the device of the signal; a callable makes it when it is needed first.
     meter : Meter, optional
         Measures power and noise, as is done in evaluation; several states may share one. Nothing is measured without.
+    trains : bool, default False
+        Whether networks learn from what is sent, so that `ChannelSettings.snr_spread_db` has its effect.
 
     Attributes
     ----------
@@ -73,9 +83,15 @@ class ChannelState:
         Channel uses so far: every transmission adds its own.
     """
 
-    def __init__(self, generator: torch.Generator | Callable[[], torch.Generator], meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        generator: torch.Generator | Callable[[], torch.Generator],
+        meter: Meter | None = None,
+        *,
+        trains: bool = False,
+    ) -> None:
         self._source = generator
-        self.meter = meter
+        self.meter, self.trains = meter, trains
         self.uses = 0
 
     @property
@@ -160,17 +176,41 @@ class Channel(nn.Module, ABC):
         Noise comes from `add_noise`, which measures the received SNR; a channel that makes its own noise has none.
         """
 
-    def add_noise(self, signal: Tensor, state: ChannelState) -> Tensor:
+    def deviation(self, like: Tensor, state: ChannelState) -> float | Tensor:
+        """Return the standard deviation of the noise per real number: one for all, or drawn for every sample.
+
+        Parameters
+        ----------
+        like : Tensor, shape (batch, ...), float
+            What gets the noise.
+        state : ChannelState
+
+        Returns
+        -------
+        float, or Tensor of shape (batch, 1, ...)
+        """
+        spread, nominal = self.settings.snr_spread_db, self.settings.noise_std
+        if not (spread and state.trains and nominal):
+            return nominal
+        shape = (len(like), *(1 for _ in like.shape[1:]))
+        uniform = torch.rand(shape, generator=state.generator, dtype=like.dtype, device=like.device)
+        return nominal * 10.0 ** ((2 * uniform - 1) * (spread / 20))
+
+    def add_noise(self, signal: Tensor, state: ChannelState, deviation: float | Tensor | None = None) -> Tensor:
         """Add the noise of the settings to what arrives, and measure both; without noise nothing is drawn.
 
         Parameters
         ----------
-        signal : Tensor, any shape, float
+        signal : Tensor, shape (batch, ...), float
             After fading, before any equalisation.
         state : ChannelState
+        deviation : float or Tensor, optional
+            From `Channel.deviation`, where a receiver has to know it; asked for here if left out.
         """
-        deviation = self.settings.noise_std
-        noise = deviation * gaussian(signal, state) if deviation else None
+        if deviation is None:
+            deviation = self.deviation(signal, state)
+        silent = isinstance(deviation, float) and not deviation
+        noise = None if silent else deviation * gaussian(signal, state)
         if state.meter is not None:
             state.meter.note_received(signal, noise)
         return signal if noise is None else signal + noise

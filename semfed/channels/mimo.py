@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from semfed.channels.base import MOST_USES, Channel, ChannelSettings, ChannelState, Decibel
+from semfed.channels.base import MOST_USES, Channel, ChannelSettings, ChannelState
 from semfed.channels.power import Normalisation
 from semfed.scenario import Scenario
-from semfed.scenario.settings import only_when
+from semfed.scenario.settings import Decibel, only_when
 
 MOST_ANTENNAS = 4096
 

@@ -8,6 +8,7 @@ import torch
 from semfed.data import tasks
 from semfed.errors import DataError, ScenarioError
 from semfed.events.metrics import declared_in
+from semfed.flower import rehearsal
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.server import fitting
 from semfed.flower.trial import Trial
@@ -77,8 +78,8 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
     DataError
         If data are missing, too few, or lack a class or value that a task names.
     ScenarioError
-        If a GPU is asked for where there is none, arms declare a metric in two ways, or a strategy does not fit; see
-        `semfed.flower.server.fitting`.
+        If a GPU is asked for where there is none, arms declare a metric in two ways, or a strategy or another library's
+        part does not fit; see `semfed.flower.server.fitting` and `semfed.flower.rehearsal`.
     CheckpointError
         If a strategy does not say what it keeps between rounds.
     """
@@ -125,5 +126,6 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
                 if demanding:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
                     tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)
+        rehearsal.try_foreign_parts(Trial(complete, arm, scenario.seeds[0]), data_root, cache)
     declared_in(*map(scenario.arm, scenario.arm_names))
     return sizes

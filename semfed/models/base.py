@@ -7,6 +7,7 @@ from torch import nn
 from semfed import seeding
 from semfed.errors import ScenarioError
 from semfed.models.layers.dropout import seeded
+from semfed.scenario.foreign import ForeignSettings
 from semfed.scenario.plugins import Plugin
 
 
@@ -41,7 +42,8 @@ def require_width(choice: Plugin, outputs: int | None, why: str = "its place") -
     ScenarioError
         If the two differ.
     """
-    own = getattr(choice.settings, "outputs", None)
+    foreign = isinstance(choice.settings, ForeignSettings)  # its width is measured: the name says nothing
+    own = None if foreign else getattr(choice.settings, "outputs", None)
     if own is not None and outputs is not None and own != outputs:
         raise ScenarioError(
             f"model {choice.name!r}: outputs = {own}, but {why} decides for {outputs}; leave outputs out"
@@ -66,5 +68,5 @@ def build(
     """
     require_width(choice, outputs)
     plugin: Model = choice.make()
-    with seeding.initialisation(*stream):
+    with seeding.own_globals(*stream), seeding.initialisation(*stream):  # NumPy's and Python's, torch's
         return seeded(plugin.build(input_shape, outputs)).eval()

@@ -211,6 +211,9 @@ def _holds(node: Any, mark: _Mark) -> bool:
 
 
 def _leaves(path: Keys, value: Any) -> Iterator[Keys]:
+    """Yield the paths of all values inside tables, and inside lists of tables, which go by their names."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+        value = {str(item["name"]): item for item in value}
     if not isinstance(value, Mapping):
         yield path
         return

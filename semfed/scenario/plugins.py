@@ -3,13 +3,16 @@
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
 ``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models`` and
 ``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
+
+What is no part of a group's own kind, such as any ``nn.Module`` for an encoder, becomes one by the group's adapter: the
+entry point of the group's name in ``semfed.adapters``, a function from what was named to a part.
 """
 
 import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -25,18 +28,20 @@ from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
 GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
+EXTRAS = {"flwr_datasets": "partitions"}
+"""Optional packages whose parts are taken by name, and what brings them."""
 STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""
 
 
-@lru_cache(maxsize=len(GROUPS))
+@lru_cache(maxsize=len(GROUPS) + 1)
 def available(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name, one of each name; see `offers`.
 
     Parameters
     ----------
     group : str
-        One of `GROUPS`.
+        One of `GROUPS`, or ``"adapters"``.
     """
     return {point.name: point for point in offers(group)}
 
@@ -80,11 +85,21 @@ def load(group: str, name: str) -> Any:
         part = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        package = target.partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+            reason += f"; pip install 'semfed[{EXTRAS[package]}]'"
         raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
-    return part
+    adapter = available("adapters").get(group)
+    return part if adapter is None else _loaded(adapter)(part)
+
+
+@lru_cache(maxsize=len(GROUPS))
+def _loaded(adapter: EntryPoint) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = adapter.load()
+    return made
 
 
 def sound(group: str) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from inspect import getattr_static
 from reprlib import Repr
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+Decibel = Annotated[float, Field(ge=-200.0, allow_inf_nan=True)]
+"""A ratio in dB, ``inf`` for no noise; at -200 dB noise has 10^10 times the signal's amplitude."""
 Keys = tuple[str, ...]
 """A path through tables; members of a list of tables go by their names."""
 

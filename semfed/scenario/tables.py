@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from semfed.scenario.choices import ModelChoice, PartitionChoice, SourceChoice
 from semfed.scenario.schedule import Schedule
-from semfed.scenario.settings import StrictModel, only_when
+from semfed.scenario.settings import Decibel, StrictModel, only_when
 
 Label = int | str
 
@@ -92,6 +92,20 @@ class ClientSpec(StrictModel):
     """Which of the scenario's tasks it decides."""
     encoder: ModelChoice | None = None
     """An architecture of its own, where the strategy allows that."""
+    snr_db: Decibel | None = None
+    """The SNR of its channel, instead of ``channel.snr_db``."""
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        if not getattr(scenario.learner.load(), "sends_encoded", False):
+            yield f"{here}.snr_db", f"learner '{scenario.learner.name}' has no SNR a client"
+
+    def check(self, scenario: Any) -> None:
+        """Refuse an SNR where the channel has none."""
+        if self.snr_db is not None and "snr_db" not in type(scenario.channel.settings).model_fields:
+            raise ValueError(
+                f"clients.{self.name}.snr_db: channel '{scenario.channel.name}' has no snr_db; leave it out"
+            )
 
 
 class ModelSettings(StrictModel):

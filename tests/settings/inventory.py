@@ -6,7 +6,10 @@ from typing import Any, get_args
 import click
 import typer
 
+from semfed.channels.foreign import ForeignChannelSettings
 from semfed.cli import app
+from semfed.data.partitions.foreign import ForeignPartitionSettings
+from semfed.models.foreign import ForeignModelSettings
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.settings import StrictModel
 
@@ -33,6 +36,12 @@ def _kinds(annotation: Any) -> Iterator[type]:
 def settings() -> list[str]:
     """Return ``<part>.<setting>`` for all parts that come with the package."""
     found = list(fields(Scenario, "scenario"))
+    for table, name in (
+        (ForeignChannelSettings, "channels/foreign"),
+        (ForeignModelSettings, "models/foreign"),
+        (ForeignPartitionSettings, "partitions/foreign"),
+    ):
+        found += fields(table, name)
     for group in PARTS:
         for name, point in plugins.available(group).items():
             if point.value.startswith("semfed."):

@@ -85,6 +85,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "checkpoint_every": Elsewhere("tests/faults/test_checkpoints.py", "checkpoint_every=0"),
     "clients.encoder": Try("alignment", {"name": "mlp", "outputs": 7}, path="clients.b.encoder"),
     "clients.name": Try("plain", "z", path="clients.a.name"),
+    "clients.snr_db": Try("plain", -5.0, path="clients.a.snr_db"),
     "clients.task": Try("clusters", "two", path="clients.c.task"),
     "data.download": Try("plain", True, error="data source 'digits' has nothing to download"),
     "data.mean": Try("plain", [0.0]),
@@ -130,6 +131,11 @@ PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
     "dirichlet.min_samples": Try("clusters", 380),
+    "foreign.seed": Try(
+        "plain",
+        7,
+        {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 0.5}},
+    ),
     "iid.per_client": Try("plain", 50),
     "ways-shots.m": Try("fedavg", 4),
     "ways-shots.q": Try("fedavg", 11),
@@ -158,8 +164,42 @@ CHANNELS: dict[str, Try] = {
     "mimo.receive_antennas": Try("alignment", 1),
 }
 
+for _name in ("rician", "nakagami"):
+    _fading = {"channel": {"name": _name, "uses": 4, "symbols": "complex", "snr_db": 5.0}}
+    CHANNELS |= {
+        f"{_name}.power": Try("fading", "batch", _fading),
+        f"{_name}.snr_db": Try("fading", 0.0, _fading),
+        f"{_name}.symbols": Try("fading", "real", _fading),
+        f"{_name}.uses": Try("fading", 5, _fading),
+        f"{_name}.fading": Try("fading", "block", _fading),
+        f"{_name}.receiver": Try("fading", "mmse", _fading),
+    }
+_KNOWN = {"channel.receiver": "phase"}
+CHANNELS |= {
+    "rician.k_factor": Try("fading", 9.0, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.m": Try("fading", 0.5, {"channel": {"name": "nakagami", "uses": 4}}),
+    "rayleigh.csi_error": Try("fading", 0.2, _KNOWN),
+    "rician.csi_error": Try("fading", 0.2, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.csi_error": Try("fading", 0.2, {"channel": {"name": "nakagami", "uses": 4}}),
+    "awgn.snr_spread_db": Try("plain", 5.0),
+    "rayleigh.snr_spread_db": Try("fading", 5.0),
+    "rician.snr_spread_db": Try("fading", 5.0, {"channel": {"name": "rician", "uses": 4}}),
+    "nakagami.snr_spread_db": Try("fading", 5.0, {"channel": {"name": "nakagami", "uses": 4}}),
+    "mimo.snr_spread_db": Try("alignment", 5.0, error="only what encoders send while they train"),
+}
+
+NOISE = {"channel": {"name": "foreign:Additive", "uses": 4}}
+ERASURES = {"channel": {"name": "torch.nn:Dropout", "uses": 4}}
+CHANNELS |= {
+    "foreign.power": Try("plain", "none", NOISE),
+    "foreign.snr_db": Try("plain", 5.0, ERASURES),
+    "foreign.snr_spread_db": Try("plain", 5.0, {"channel": {"name": "torch.nn:Dropout", "uses": 4, "snr_db": 5.0}}),
+    "foreign.symbols": Try("plain", "complex", NOISE),
+    "foreign.uses": Try("plain", 5, NOISE),
+}
+
 STAGES = [{"filters": [3]}]
-MODELS: dict[str, Try] = {
+MODELS: dict[str, Try | Elsewhere] = {
     "cnn.final_relu": Try("plain", True, encoder("cnn", stages=STAGES)),
     "cnn.hidden": Try("plain", [5], encoder("cnn", stages=STAGES)),
     "cnn.outputs": Try("alignment", 7, encoder("cnn", stages=STAGES, outputs=8)),
@@ -173,6 +213,8 @@ MODELS: dict[str, Try] = {
     "dcgan.nf": Try("fedavg", 2, encoder("dcgan", nf=3)),
     "dcgan.outputs": Try("fedavg", 7, encoder("dcgan", nf=2), error="decides for 8; leave outputs out"),
     "latent-classifier.hidden": Try("alignment", 5, path="model.decoder.hidden"),
+    "foreign.head": Try("plain", "linear", encoder("foreign:Headless", head="replace"), mends=True),
+    "foreign.download": Elsewhere("tests/models/test_foreign.py", "test_nothing_is_fetched_without_leave"),
     "lenet.channels": Try("plain", [2, 3], encoder("lenet")),
     "lenet.hidden": Try("plain", 9, encoder("lenet")),
     "lenet.outputs": Try("alignment", 7, encoder("lenet", outputs=8)),

@@ -55,7 +55,7 @@ class Learner(BaseLearner, Objective):
         scenario, device = session.scenario, session.device
         self.task = scenario.tasks[session.spec.task]
         self.channel: Channel = session.cache.once(
-            ("channel", scenario.channel, device), lambda: scenario.channel.make().to(device)
+            ("channel", session.channel_choice, device), lambda: session.channel_choice.make().to(device)
         )
 
     # -- what Flower calls ------------------------------------------------------------------------------------
@@ -217,7 +217,8 @@ class Learner(BaseLearner, Objective):
         for _ in range(self.session.scenario.training.epochs):
             order = torch.randperm(len(rows), generator=generator, device=images.device)
             for chosen in torch.split(order, sizes):  # a shuffled copy of all images would cost far more
-                yield Batch(images.index_select(0, chosen), targets.index_select(0, chosen)), ChannelState(generator)
+                batch = Batch(images.index_select(0, chosen), targets.index_select(0, chosen))
+                yield batch, ChannelState(generator, trains=True)
 
     def test_batches(self) -> Iterator[Batch]:
         """Yield the test images that have a target, some at a time."""

@@ -1,7 +1,6 @@
 """What a client may use while it serves one message."""
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +67,13 @@ class Session:
         """Return how the client trains in a round, with that round's learning rate."""
         return self.scenario.training.in_round(round_, self.scenario.rounds)
 
-    @cached_property
+    @property
+    def channel_choice(self) -> Plugin:
+        """The scenario's channel, at the client's own SNR where it has one."""
+        choice, snr_db = self.scenario.channel, self.spec.snr_db
+        return choice if snr_db is None else choice.amended(snr_db=snr_db)
+
+    @property
     def dataset(self) -> Dataset:
         """The whole data set, on the device; its test images are those of `split`."""
         whole = self.cache.dataset(self.trial, self.data_root, self.device)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flwr.client import NumPyClient
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import FedXgbBagging, FedXgbCyclic, Strategy
 
 from semfed.errors import ScenarioError
 from semfed.flower.server.resume import require_word
@@ -23,14 +23,18 @@ def check(scenario: Scenario) -> None:
     Raises
     ------
     ScenarioError
-        If it is no strategy, trains by methods that the learner does not have, or waits for more nodes than there are
-        clients.
+        If it is no strategy, exchanges no networks, trains by methods that the learner does not have, or waits for more
+        nodes than there are clients.
     CheckpointError
         If checkpoints are asked for and it does not say what it keeps between rounds.
     """
     name, kind = scenario.strategy.name, scenario.strategy.load()
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise ScenarioError(f"strategy {name!r} is no class of a Flower strategy: name a subclass of Strategy")
+    if issubclass(kind, (FedXgbBagging, FedXgbCyclic)):
+        raise ScenarioError(
+            f"strategy {name!r}: {kind.__name__} exchanges trees of XGBoost, which no learner here grows: take another"
+        )
     _require_phases(scenario, getattr(kind, "phases", FederatedStrategy.phases))
     if kind.start not in (Strategy.start, FederatedStrategy.start):
         raise ScenarioError(

@@ -1,0 +1,79 @@
+"""Parts of other libraries are tried before anything is trained: what is wrong with them shows on a batch of two."""
+
+from pathlib import Path
+
+import torch
+from flwr.app import Context, RecordDict
+
+from semfed.channels import Channel, ChannelState, Meter
+from semfed.channels.foreign import ForeignChannel
+from semfed.errors import ScenarioError
+from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.session import Session
+from semfed.flower.trial import Trial
+from semfed.models.foreign import ForeignModel
+from semfed.scenario.foreign import name_of, reason
+
+
+def try_foreign_parts(trial: Trial, data_root: Path | None, cache: ProcessCache) -> None:
+    """Make the networks of a trial's clients, and send a batch through its channel, where others have written them.
+
+    Parameters
+    ----------
+    trial : Trial
+    data_root : Path or None
+    cache : ProcessCache
+        Keeps the networks for clients of the same process.
+
+    Raises
+    ------
+    ScenarioError
+        If a part cannot be made, or does not fit its place; see `semfed.models.foreign` and `try_channel`.
+    """
+    scenario = trial.scenario
+    if issubclass(scenario.channel.load(), ForeignChannel):
+        try_channel(scenario.channel.make())
+    kinds = {(client.task, client.encoder): index for index, client in enumerate(scenario.clients)}
+    for (_, encoder), index in kinds.items():
+        models = (encoder or scenario.model.encoder, scenario.model.decoder)
+        if any(isinstance(kind := choice.load(), type) and issubclass(kind, ForeignModel) for choice in models):
+            context = Context(0, 0, {"partition-id": index}, RecordDict(), {})
+            session = Session(context, trial, index, cache, data_root)
+            scenario.learner.load()(session).get_properties({})
+
+
+def try_channel(channel: Channel) -> None:
+    """Insist that a channel is differentiable, finite, and follows from the transmission and its stream alone.
+
+    Parameters
+    ----------
+    channel : Channel
+
+    Raises
+    ------
+    ScenarioError
+        If it is not, or if it is changed by what it transmits.
+    """
+    numbers = channel.settings.width or 4 * channel.settings.reals_per_symbol
+    x = torch.randn(2, numbers, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    before = {key: value.clone() for key, value in channel.state_dict().items()}
+    try:
+        first, again = (channel(x, ChannelState(torch.Generator().manual_seed(1), Meter())) for _ in range(2))
+    except ScenarioError:
+        raise
+    except Exception as error:
+        raise _refused(channel, f"cannot send a batch of shape (2, {numbers}) ({reason(error)})") from error
+    changed = [key for key, value in channel.state_dict().items() if not torch.equal(value, before[key])]
+    if changed:
+        raise _refused(channel, f"changes its own {changed[0]!r} when it sends, so that results depend on the order")
+    if not torch.isfinite(first).all():
+        raise _refused(channel, "gives out numbers that are not finite")
+    if not torch.equal(first, again):
+        raise _refused(channel, "gives out other numbers for the same input and the same random stream")
+    if not first.requires_grad:
+        raise _refused(channel, "lets no gradient pass, so that no encoder can learn")
+
+
+def _refused(channel: Channel, problem: str) -> ScenarioError:
+    part = getattr(channel, "part", type(channel))
+    return ScenarioError(f"channel {name_of(part)} {problem}: set its arguments, or wrap it in a class that mends this")

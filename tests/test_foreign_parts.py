@@ -1,0 +1,58 @@
+"""What docs/foreign-parts.md shows is run: its Python as a module beside a scenario, every TOML line as a setting."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+import semfed
+from semfed.flower import preflight
+from semfed.scenario import overrides
+
+PAGE = (Path(__file__).parents[1] / "docs" / "foreign-parts.md").read_text()
+CODE = "\n\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+GRAY, COLOUR = (
+    [line for block in re.findall(rf"```toml{kind}\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+    for kind in ("", " colour")
+)
+CLIENTS = 'clients=[{ name = "a", task = "t2" }, { name = "b", task = "t2" }]'
+MISSING = 'tasks.t2.missing="allow"'  # some partitions leave a value out
+PLAIN = ['strategy={ name = "fedavg", exchange = false }', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
+IID = 'data.partition={ name = "iid", per_client = 40 }'
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scenario of one arm, with the module of the page beside it."""
+    tree = overrides.load("digits").tree()
+    del tree["arms"], tree["headline"]
+    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    return tmp_path
+
+
+def test_the_page_shows_every_kind() -> None:
+    kinds = {line.split("=")[0].strip() for line in (*GRAY, *COLOUR)}
+    assert kinds >= {"model.encoder", "model.decoder", "channel", "clients.a.snr_db"}
+
+
+@pytest.mark.parametrize("setting", GRAY)
+def test_every_part_runs(setting: str, beside: Path) -> None:
+    kept = [given for given in (*PLAIN, IID) if given.split("=")[0] != setting.split("=")[0].strip()]
+    given = [*kept, setting]
+    done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], out=beside / "run")
+    assert 0 < next(iter(done.summary["arms"].values()))["final"]["accuracy/average"]["mean"] <= 1
+
+
+@pytest.mark.parametrize("setting", COLOUR)
+def test_networks_for_colour_images_are_made_and_tried(setting: str, tmp_path: Path) -> None:
+    """Pictures as large as torchvision's networks want them; what is refused otherwise would raise here."""
+    from tests.settings import bases
+
+    bases.write_data(tmp_path)
+    changes = [setting, "data.source.size=40", "channel.uses=8"]
+    assert preflight.check(overrides.load(bases.BASES["images"](), changes), tmp_path)
