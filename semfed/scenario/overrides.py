@@ -1,7 +1,8 @@
 """Overrides from the command line: ``--set channel.snr_db=5``.
 
 A path may leave out tables in between as long as it means one setting only: ``m`` or ``data.m`` stands for
-``data.partition.m``. Clients and arms are addressed by their names: ``arms.clustered.strategy.weighted=true``.
+``data.partition.m``, and what all clients share goes before what one may have of its own. Clients and arms are
+addressed by their names: ``arms.clustered.strategy.weighted=true``.
 """
 
 import re
@@ -282,6 +283,8 @@ def _match(parts: Keys, known: Iterable[Keys]) -> Keys:
     if parts in paths:
         return parts
     found = [path for path in paths if path[-1] == parts[-1] and _is_subsequence(parts, path)]
+    if parts[0] != "clients":  # what is everybody's goes before what one client may have of its own
+        found = [path for path in found if path[0] != "clients"] or found
     if len(found) == 1:
         return found[0]
     name = ".".join(parts)

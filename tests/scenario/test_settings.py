@@ -45,6 +45,10 @@ def inside(value: Any) -> Iterator[StrictModel]:
             yield from inside(item)
 
 
+MEANINGFUL = {"Schedule": {"name": "cosine"}}
+"""What a class of settings cannot do without, though each of its fields has a default."""
+
+
 def examples() -> dict[type[StrictModel], StrictModel]:
     """One instance of every class, out of the built-in scenarios or with plain values where there is no default."""
     found: dict[type[StrictModel], StrictModel] = {}
@@ -55,7 +59,8 @@ def examples() -> dict[type[StrictModel], StrictModel]:
     for kind in classes() - set(found):
         required = {name: field.annotation for name, field in kind.model_fields.items() if field.is_required()}
         plain = {float: 0.5, int: 1, str: "x"}
-        found[kind] = kind.model_validate({name: plain.get(a, ("x",)) for name, a in required.items()})  # type: ignore[call-overload]
+        values = {name: plain.get(annotation, ("x",)) for name, annotation in required.items()}
+        found[kind] = kind.model_validate(values | MEANINGFUL.get(kind.__name__, {}))  # type: ignore[call-overload]
     return found
 
 
