@@ -57,6 +57,7 @@ class CooperativeClient(BaseLearner):
         Metric("common_error", better="lower", fraction=True, role="detail"),
     )
     config_keys: ClassVar = {"fit": frozenset({PROXIMAL_MU})}
+    validates = True
 
     class Settings(RateSettings):
         """Tasks, networks and objective."""
@@ -113,6 +114,12 @@ class CooperativeClient(BaseLearner):
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the errors."""
         return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))
+
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Leave the loss out where it is that of the common unit first and that of the specific units later."""
+        together = scenario.learner.settings.schedule == "interleaved" or not scenario.learner.settings.cu
+        return tuple(name for name in super().validated(scenario) if together or name != "loss/average")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -329,7 +336,8 @@ class CooperativeClient(BaseLearner):
         rows = self._rows if split == "train" else None
         if not self.settings.cu:
             return session.images(rows)
-        kept: Recent[Tensor] = session.cache.once(("features", session.client, split), lambda: Recent(1))
+        seen = split if split == "train" else session.split
+        kept: Recent[Tensor] = session.cache.once(("features", session.client, seen), lambda: Recent(1))
         key = (array_digest(unit), session.trial.seed, session.device, session.encoder_choice)
 
         def make() -> Tensor:

@@ -56,6 +56,15 @@ class PersonalSettings(StrictModel):
         """Refuse a channel that leaves the number of features open."""
         if scenario.channel.settings.width is None:
             raise ValueError("channel.uses is unset, but it decides how many features an encoder has: set it")
+        late = {"test_snr_db": self.test_snr_db, "show_features": self.show_features}
+        late |= {"global_test": self.global_test} if self.global_test == "last" else {}
+        for name, value in late.items() if scenario.stop is not None else ():
+            if value:
+                remedy = "set it to 'every' or 'never'" if name == "global_test" else "leave it out"
+                raise ValueError(
+                    f"learner.{name} = {value!r} is of round {scenario.rounds}, which stop may not let an arm reach: "
+                    f"{remedy}, or leave stop out"
+                )
 
 
 class PersonalClient(BaseLearner):
@@ -72,6 +81,7 @@ class PersonalClient(BaseLearner):
     )
     tells_labels = False
     sends_encoded = True
+    validates = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -91,6 +101,11 @@ class PersonalClient(BaseLearner):
         """Return the accuracy on the own classes, and the global one if it is measured."""
         never = getattr(scenario.learner.settings, "global_test", "never") == "never"
         return ("accuracy/own-classes",) if never else ("accuracy/own-classes", "accuracy/global")
+
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Leave the global accuracy out: validation splits hold own classes only."""
+        return tuple(name for name in super().validated(scenario) if name != "accuracy/global")
 
     @cached_property
     def samples(self) -> tuple[Tensor, Tensor]:
@@ -212,7 +227,8 @@ class PersonalClient(BaseLearner):
             labels = self.labels[session.dataset.test.labels]
             return labels, [(labels == value).nonzero().squeeze(1) for value in range(len(self.task.symbols))]
 
-        labels, rows_of = session.cache.once(("test", session.spec.task, self.task, self.device), sorted_out)
+        key = ("test", session.spec.task, self.task, self.device)
+        labels, rows_of = session.cache.once(key, sorted_out) if session.split == "test" else sorted_out()
         owned = torch.bincount(self.train_labels).nonzero().squeeze(1).tolist()
         rows = torch.cat([rows_of[value][: self.settings.test_per_class] for value in owned])
         return rows, labels[rows]
@@ -254,7 +270,7 @@ class PersonalClient(BaseLearner):
             ``accuracy/own-classes`` and those of `ChannelState.metrics` in that test; ``accuracy/global``, on the whole
             test set, in the rounds that ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at
             every further SNR and, if the settings ask for it, arrays ``features``, shape (images, features), float32,
-            and ``labels``, shape (images,), int64.
+            and ``labels``, shape (images,), int64. On a validation split, which has own classes only, the first alone.
         """
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
@@ -262,7 +278,10 @@ class PersonalClient(BaseLearner):
         with torch.no_grad():
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
+            loss = float(cross_entropy(logits, labels))
             metrics: dict[str, Any] = {"accuracy/own-classes": _accuracy(logits, labels), **state.metrics()}
+            if self.session.split == "validation":
+                return loss, len(labels), metrics
             last = round_ == self.session.scenario.rounds
             if self.settings.global_test == "every" or (last and self.settings.global_test == "last"):
                 metrics["accuracy/global"] = self._global_accuracy(encoder, decoder, round_)
@@ -276,7 +295,7 @@ class PersonalClient(BaseLearner):
                     further = ChannelState(self.session.generator("evaluation", round_))
                     disturbed = self.transmit(encoder, images, further, channel)
                     metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed), labels)
-        return float(cross_entropy(logits, labels)), len(labels), metrics
+        return loss, len(labels), metrics
 
     def _global_accuracy(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> float:
         """Return the accuracy on all test images, whichever client owns their classes."""

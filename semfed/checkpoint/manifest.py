@@ -57,7 +57,8 @@ class Checkpoint:
     aggregated : bool
         Whether ``tables["arrays"]`` came from a strategy; otherwise they are what the clients started from.
     tables : mapping of str to mapping of str to ndarray
-        ``arrays`` (shared), ``strategy`` (what it remembers) and ``samples/<client>``.
+        ``arrays`` (shared), ``strategy`` (what it remembers), ``samples/<client>`` and, with a validation split,
+        ``validation`` (which round was the best so far).
     marks : mapping of int to StateRef
         What nodes keep, by client; clients without private state are left out.
     trial : str

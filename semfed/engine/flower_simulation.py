@@ -271,7 +271,9 @@ class _Tail:
         for line in self._new("outcomes.jsonl"):
             told = strict_json.loads(line)
             for callback in self._callbacks:
-                outcome = Outcome(details=told["details"], baselines=told["baselines"])
+                outcome = Outcome(
+                    details=told["details"], baselines=told["baselines"], best_round=told.get("best_round")
+                )
                 callback.on_arm_end(told["arm"], told["seed"], outcome)
 
     def _new(self, name: str) -> list[str]:

@@ -29,12 +29,15 @@ class Outcome:
         What a trivial decision reaches, by metric.
     samples : mapping of str to ndarray
         What clients showed of their last test, such as received features: ``<name>/<client>``.
+    best_round : mapping or None
+        Which round was the best on the validation split, see `BestRound.told`; None without one.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     baselines: Mapping[str, float] = field(default_factory=dict)
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    best_round: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

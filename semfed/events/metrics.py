@@ -11,7 +11,7 @@ A recorded name is a declared one, or one with further parts: ``accuracy/t1`` an
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter, model_validator
@@ -175,6 +175,13 @@ COSTS = (
     _cost("evaluation_channel_uses_down", "channel uses", ""),
 )
 """See `semfed.flower.server.accounts`. Costs of one text stand in one column of the table, added up."""
+VALIDATION = "validation"
+"""First part of the name of what is measured on a validation split, ``validation/accuracy/average``."""
+VALIDATION_COSTS = tuple(
+    _cost(f"validation_{what}", unit, "")
+    for what, unit in (("bytes_up", "bytes"), ("channel_uses", "channel uses"), ("channel_uses_down", "channel uses"))
+)
+"""Of the validation alone; the model that it needs has come down for the test."""
 FAILURE = Metric("failure", better="lower", over_clients="sum", over_rounds="sum", role="detail")
 """``failure/<phase>``: a client without a usable reply, with the reason as a note."""
 FRAMEWORK = (
@@ -287,8 +294,17 @@ def declared_by(part: type) -> tuple[Metric, ...] | None:
     return None if own is None else tuple(own.values())
 
 
+def on_validation(metric: Metric) -> Metric:
+    """Return the declaration of a test's metric on the validation split: kept, but shown in no table or figure."""
+    role: Role = "loss" if metric.role == "loss" else "detail"
+    text = f"{VALIDATION} {metric.words}"
+    return replace(metric, name=f"{VALIDATION}/{metric.name}", text=text, role=role, against="")
+
+
 def declared_in(*arms: "Scenario") -> Metrics:
     """Return what learners, strategies and the framework declare for complete scenarios, those of a run's arms.
+
+    With a validation split, all that a learner declares is measured there, too; see `on_validation`.
 
     Raises
     ------
@@ -297,6 +313,11 @@ def declared_in(*arms: "Scenario") -> Metrics:
     """
     each = []
     for arm in arms:
-        parts = (FRAMEWORK, declared_by(arm.strategy.load()) or (), declared_by(arm.learner.load()) or ())
+        learners = declared_by(arm.learner.load()) or ()
+        parts = (FRAMEWORK, declared_by(arm.strategy.load()) or (), learners)
         each += list({metric.name: metric for part in parts for metric in part}.values())
+        if arm.data.validation is not None:
+            loss = next(metric for metric in FRAMEWORK if metric.role == "loss")
+            tested = {metric.name: metric for metric in (loss, *learners)}
+            each += [*VALIDATION_COSTS, *map(on_validation, tested.values())]
     return Metrics(each)

@@ -1,5 +1,6 @@
 """What can be checked before any training: strategies, data, tasks, partitions, devices."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -41,6 +42,20 @@ def _check_channels(scenario: Scenario, channels: int) -> None:
             raise DataError(f"data.{name} has {len(values)} values for images of {channels} channels; give one each")
 
 
+def _require_validation(
+    trial: Trial, data_root: Path | None, cache: ProcessCache, maps: Mapping[str, torch.Tensor]
+) -> None:
+    """Insist that every client can be scored on its validation split, as it is on the test set."""
+    labels = cache.dataset(trial, data_root, torch.device("cpu")).train.labels
+    for k, client in enumerate(trial.scenario.clients):
+        rows = torch.from_numpy(cache.validation_rows(trial, data_root, k))
+        if not len(tasks.values(labels[rows], maps[client.task])[0]):
+            raise DataError(
+                f"data.validation = {trial.scenario.data.validation:g}: none of the {len(rows)} images that client "
+                f"{client.name!r} would be validated on has a value of its task {client.task!r}; raise it"
+            )
+
+
 @isolated()
 def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None = None) -> list[int]:
     """Refuse a scenario that would fail later, for every arm and seed.
@@ -77,6 +92,11 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
         pick_device(complete.training.device)
         check_widths(complete)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
+        if complete.data.validation is not None and not getattr(complete.learner.load(), "validates", False):
+            raise ScenarioError(
+                f"data.validation = {complete.data.validation:g}: learner {complete.learner.name!r} is tested on the "
+                "test set alone; leave it out"
+            )
         for name, task in complete.tasks.items():
             if task.missing == "allow" and not demanding:
                 raise ScenarioError(
@@ -99,6 +119,8 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
                 if own:
                     tasks.require_choice(dataset.train.labels[torch.cat(own)], mapping, name, "its clients' training")
                     tasks.require_choice(dataset.test.labels, mapping, name, "the test")
+            if complete.data.validation is not None:
+                _require_validation(trial, data_root, cache, maps)
             for client, rows in zip(complete.clients, held, strict=True):
                 if demanding:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]

@@ -54,6 +54,7 @@ class Progress(Callback):
         )
         self._before = Checkpoint("")
         self._headline, self._metrics = "", Metrics(FRAMEWORK)
+        self._round = 0
         self._all = self._bars.add_task("starting", total=None, last="", tally=None)
 
     def on_resume(self, checkpoint: Checkpoint) -> None:
@@ -62,6 +63,7 @@ class Progress(Callback):
 
     def on_run_start(self, scenario: Scenario) -> None:
         """Show the bar."""
+        self._scenario = scenario
         self._headline, self._metrics = scenario.headline, folders.declarations(scenario)
         total = sum(scenario.arm(arm).rounds for arm in scenario.arm_names) * len(scenario.seeds)
         self._bars.update(self._all, total=total, completed=self._before.rounds_done(scenario))
@@ -82,6 +84,7 @@ class Progress(Callback):
             if self._metrics.of(record.metric) == FAILURE:
                 missing = f"{record.client!r} gave no usable reply ({record.note})"
                 self.console.print(Text(f"{arm}, seed {seed}, round {round_}: {missing}", style="yellow"))
+        self._round = round_
         if round_ == 0:
             return
         found = [record.value for record in records if record.metric == self._headline]  # one, or one a client
@@ -103,7 +106,12 @@ class Progress(Callback):
             )
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
-        """Nothing to show: the table at the end has it."""
+        """Say if it ended early; the table at the end has all else."""
+        best = outcome.best_round
+        if best is not None and best["stopped"]:
+            self._bars.update(self._all, advance=self._scenario.arm(arm).rounds - self._round)
+            said = f"stopped after round {self._round}, the best on the validation split is round {best['round']}"
+            self.console.print(f"{arm}, seed {seed}: {said}", soft_wrap=True)
 
     def on_run_end(self, error: BaseException | None) -> None:
         """Take the bar away."""

@@ -126,6 +126,7 @@ class Recorder(Callback):
             "details": outcome.details,
             "baselines": outcome.baselines,
             "parameters_sha256": array_digest(arrays),
+            **({} if outcome.best_round is None else {"best_round": outcome.best_round}),
         }
         self._history.append(folders.OUTCOMES, [strict_json.dumps(line)])
 

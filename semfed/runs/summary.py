@@ -60,8 +60,10 @@ def summarise(
     ``final`` holds, for every metric, its value in the last round, or the total over the run if it adds up over
     rounds; ``round_mean`` its mean over the rounds from 1 on. Both are described by `spread`; over rounds and seeds, dB
     are averaged as they are. ``best`` is the arm with the best mean of the headline at the end, None if that has no
-    direction; it says nothing of how sure this is. ``clusters``, ``similarity`` and ``threshold`` are those of the
-    first seed; ``by_seed`` has the others where they differ.
+    direction; it says nothing of how sure this is. With a validation split an arm has ``best_round``, by seed the round
+    that was the best there and the last one, and ``at_best_round``, all metrics, those of the test too, in that round.
+    ``clusters``, ``similarity`` and ``threshold`` are those of the first seed; ``by_seed`` has the others where they
+    differ.
 
     Parameters
     ----------
@@ -97,6 +99,9 @@ def summarise(
             if average:
                 means[name] = spread(average)
         summary["arms"][arm] = {"final": final, "round_mean": means}
+        chosen = [outcome for outcome in outcomes if outcome["arm"] == arm and outcome.get("best_round")]
+        if chosen:
+            summary["arms"][arm] |= _at_best_round(by_arm.get(arm, {}), chosen, metrics)
     summary["best"] = best_arm(summary, metrics.of(headline), headline)
     summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
     summary["clusters"] = {}
@@ -110,6 +115,29 @@ def summarise(
     if differing:
         summary["by_seed"] = {"clusters": differing}
     return summary
+
+
+def _at_best_round(
+    of_arm: Mapping[str, Mapping[int, Mapping[int, float]]], outcomes: Sequence[Mapping[str, Any]], metrics: Metrics
+) -> dict[str, Any]:
+    """Describe what an arm measured in the rounds that its validation splits chose, seed by seed."""
+    chosen = {outcome["seed"]: outcome["best_round"] for outcome in outcomes}
+    told = {
+        "metric": next(iter(chosen.values()))["metric"],
+        "rounds": {str(seed): best["round"] for seed, best in chosen.items()},
+        "last": {
+            str(seed): max((max(each[seed]) for each in of_arm.values() if seed in each), default=0) for seed in chosen
+        },
+        "stopped": [seed for seed, best in chosen.items() if best["stopped"]],
+    }
+    found = {
+        name: {
+            seed: seeds[seed][best["round"]] for seed, best in chosen.items() if best["round"] in seeds.get(seed, {})
+        }
+        for name, seeds in of_arm.items()
+        if metrics.of(name).over_rounds != "sum"
+    }
+    return {"best_round": told, "at_best_round": {name: spread(values) for name, values in found.items() if values}}
 
 
 def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:

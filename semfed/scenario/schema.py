@@ -18,6 +18,7 @@ from semfed.scenario.arms import Arm, FileName, Sweep, merge
 from semfed.scenario.choices import ChannelChoice, LearnerChoice, StrategyChoice
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
+from semfed.scenario.stopping import Stopping
 from semfed.scenario.tables import ClientSpec, DataSettings, ModelSettings, Task, TrainingSettings
 
 MOST_SEEDS, MOST_CLIENTS, LARGEST = 10_000, 1_000_000, 2**63 - 1
@@ -52,6 +53,7 @@ class Scenario(StrictModel):
     model: ModelSettings
     channel: ChannelChoice
     training: TrainingSettings
+    stop: Stopping | None = None
     privacy: Privacy = Privacy()
     learner: LearnerChoice
     strategy: StrategyChoice

@@ -22,6 +22,9 @@ class DataSettings(StrictModel):
     mean: tuple[float, ...] | None = None
     """Per channel, of images scaled to [0, 1]; the source's own statistics if unset."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    validation: Annotated[int, Field(strict=True, ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Training images of every client, a share or a number of them, on which it never trains: after every test they
+    are scored by the same code, as ``validation/<metric>``, for choices that must not look at the test set."""
 
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""

@@ -2,14 +2,17 @@
 
 Flower 1.41 routes message-API strategies to ``ClientApp`` handlers only, so a `NumPyClient` needs this adapter:
 ``train`` calls ``fit``, ``evaluate`` calls ``evaluate``, ``train.<phase>`` calls the method of that name, and one
-``query`` opens a trial. Arrays among the metrics of ``evaluate`` are samples for the run folder. A SuperNode may
+``query`` opens a trial. Arrays among the metrics of ``evaluate`` are samples for the run folder. Where the scenario
+has a validation split, ``evaluate`` is called once more, for a session whose test images are those. A SuperNode may
 host several clients; each sees a message and a `Context` of its own.
 """
 
+import copy
 import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 
 from semfed.errors import SemfedError
+from semfed.events.metrics import VALIDATION
 from semfed.events.spans import span
 from semfed.flower import arrays as wire
 from semfed.flower.bundle import one_by_one
@@ -85,12 +89,13 @@ def make_client_app(
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         def call(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
-            given = _parameters(arrays)
-            with span("evaluation"):
-                loss, samples, metrics = client.evaluate(given, config)
-            shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
-            numbers = {name: value for name, value in metrics.items() if name not in shown}
-            return _reply(wire.record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
+            reply = _evaluate(client, arrays, config)
+            session: Session | None = getattr(client, "session", None)
+            if session is not None and session.scenario.data.validation is not None:
+                with isolated(session.trial.seed, VALIDATION, session.client, int(config.get("server-round", 0))):
+                    again = type(client)(_on_validation(session))
+                    reply[VALIDATION] = _evaluate(again, arrays, config)["metrics"]
+            return reply
 
         return _serve(message, context, cache, call)
 
@@ -110,6 +115,22 @@ def make_client_app(
     for phase in phases:
         app.train(phase)(serve_training(phase))
     return app
+
+
+def _evaluate(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
+    given = _parameters(arrays)
+    with span("evaluation"):
+        loss, samples, metrics = client.evaluate(given, config)
+    shown = {name: value for name, value in metrics.items() if isinstance(value, np.ndarray)}
+    numbers = {name: value for name, value in metrics.items() if name not in shown}
+    return _reply(wire.record(shown) if shown else None, samples, {"loss": float(loss), **numbers})
+
+
+def _on_validation(session: Session) -> Session:
+    """Return a session whose test images are the client's validation split; what it keeps, nobody sees again."""
+    context = copy.copy(session.context)
+    context.state = RecordDict(dict(context.state.items()))
+    return replace(session, context=context, split="validation")
 
 
 def _serve(

@@ -12,7 +12,7 @@ from torch import nn
 from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
 from semfed.errors import DataError, SemfedError
-from semfed.events.metrics import Metric, declared_by
+from semfed.events.metrics import Metric, Metrics, declared_by
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
 from semfed.training import batch_sizes, weights
@@ -51,6 +51,9 @@ class BaseLearner(NumPyClient):
         Whether the encoder's output is what is sent, so that the channel decides its width.
     channel_a_user : bool
         Whether every client's channel may have an SNR of its own.
+    validates : bool
+        Whether ``evaluate`` reads all that it tests on from the session, so that it can score a validation split too;
+        see `Session.split`.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
@@ -60,6 +63,7 @@ class BaseLearner(NumPyClient):
     tells_labels: ClassVar[bool] = True
     sends_encoded: ClassVar[bool] = False
     channel_a_user: ClassVar[bool] = False
+    validates: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -116,6 +120,15 @@ class BaseLearner(NumPyClient):
         tasks = sorted({client.task for client in scenario.clients})
         scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
         return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
+
+    @classmethod
+    def validated(cls, scenario: Scenario) -> tuple[str, ...]:
+        """Return the metrics by which rounds can be compared on a validation split, the customary one first.
+
+        They are named as for the test: all headlines that have a direction, and the loss.
+        """
+        declared = Metrics(declared_by(cls) or ())
+        return (*(name for name in cls.headlines(scenario) if declared.of(name).better is not None), "loss/average")
 
     def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.

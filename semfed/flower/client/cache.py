@@ -16,6 +16,7 @@ from semfed import seeding
 from semfed.data.cache import open_dataset
 from semfed.data.dataset import Dataset, standardise
 from semfed.data.partitions import Rows, deal
+from semfed.data.validation import held_out
 from semfed.flower.trial import Trial
 from semfed.training.isolation import isolated
 
@@ -67,21 +68,38 @@ class ProcessCache:
         return self.once(("dataset", root, device), opened)
 
     def rows(self, trial: Trial, root: Path | None, client: int) -> Rows:
-        """Return which training images a client holds: sorted row indices, int64.
+        """Return which training images a client trains on: sorted row indices, int64.
 
         Raises
         ------
         DataError
-            If the partition asks for more than there is.
+            If the partition asks for more than there is, or a validation split leaves too little.
         """
+        return self._split(trial, root, client)[0]
+
+    def validation_rows(self, trial: Trial, root: Path | None, client: int) -> Rows:
+        """Return which training images a client is validated on, none without a split; otherwise as `rows`."""
+        return self._split(trial, root, client)[1]
+
+    def _split(self, trial: Trial, root: Path | None, client: int) -> tuple[Rows, Rows]:
+        """Return what a client trains on and what it is validated on."""
         dataset = self.dataset(trial, root, torch.device("cpu"))
+        asked, labels = trial.scenario.data.validation, dataset.train.labels.numpy()
 
         def dealt() -> list[Rows]:
             generator = seeding.numpy_generator(trial.seed, "partition")
             rule, clients = trial.scenario.data.partition, len(trial.scenario.clients)
-            return deal(rule, dataset.train.labels.numpy(), dataset.classes, clients, generator)
+            return deal(rule, labels, dataset.classes, clients, generator)
 
-        return self.once(("partition", root, trial.seed), dealt)[client]
+        rows = self.once(("partition", root, trial.seed), dealt)[client]
+        if asked is None:
+            return rows, rows[:0]
+
+        def divided() -> tuple[Rows, Rows]:
+            generator = seeding.numpy_generator(trial.seed, "validation", client)
+            return held_out(rows, labels[rows], asked, generator, client=trial.scenario.clients[client].name)
+
+        return self.once(("split", root, trial.seed, client), divided)
 
     def images(self, trial: Trial, root: Path | None, device: torch.device, rows: Tensor | None = None) -> Tensor:
         """Return standardised images, shape (samples, channels, height, width), float32.

@@ -46,6 +46,7 @@ class Learner(BaseLearner, Objective):
 
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {"fit": frozenset({PROXIMAL_MU})}
     sends_encoded = True
+    validates = True
     evaluation_batch: ClassVar[int] = 10_000
     loss_name: ClassVar[str] = "train_loss"
 

@@ -1,7 +1,9 @@
 """What a client may use while it serves one message."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from flwr.app import ArrayRecord, Context
 
 from semfed import seeding
 from semfed.checkpoint.files import Arrays
-from semfed.data.dataset import Dataset
+from semfed.data.dataset import Dataset, ImageSet
 from semfed.flower import arrays as wire
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
@@ -34,6 +36,9 @@ class Session:
     data_root : Path or None
         Where this machine keeps data sets.
     device : torch.device
+    split : {"test", "validation"}
+        What the client is tested on: the data set's test images, or the client's validation split, which then stands
+        in their place. Whoever keeps something of test images in `cache` has this in the key.
     """
 
     context: Context
@@ -42,6 +47,7 @@ class Session:
     cache: ProcessCache
     data_root: Path | None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    split: Literal["test", "validation"] = "test"
 
     @property
     def scenario(self) -> Scenario:
@@ -58,10 +64,14 @@ class Session:
         """The client's own encoder architecture, or the scenario's."""
         return self.spec.encoder or self.scenario.model.encoder
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
-        """The whole data set, on the device."""
-        return self.cache.dataset(self.trial, self.data_root, self.device)
+        """The whole data set, on the device; its test images are those of `split`."""
+        whole = self.cache.dataset(self.trial, self.data_root, self.device)
+        if self.split == "test":
+            return whole
+        rows = self._validation_rows
+        return replace(whole, test=ImageSet(whole.train.images[rows], whole.train.labels[rows]))
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -69,12 +79,23 @@ class Session:
         return self.cache.rows(self.trial, self.data_root, self.client)
 
     def images(self, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Return standardised images: training rows, or the whole test set; see `ProcessCache.images`."""
+        """Return standardised images: training rows, or all test images of `split`; see `ProcessCache.images`."""
+        if rows is None and self.split == "validation":
+            rows = self._validation_rows
         return self.cache.images(self.trial, self.data_root, self.device, rows)
 
     def generator(self, purpose: str, round_: int, *more: int) -> torch.Generator:
-        """Return the random stream of (seed, purpose, client, round) on the device; `more` splits it further."""
-        return seeding.torch_generator(self.trial.seed, purpose, self.client, round_, *more, device=self.device)
+        """Return the random stream of (seed, purpose, client, round) on the device; `more` splits it further.
+
+        A validation has streams of its own.
+        """
+        own = purpose if self.split == "test" else f"validation/{purpose}"
+        return seeding.torch_generator(self.trial.seed, own, self.client, round_, *more, device=self.device)
+
+    @property
+    def _validation_rows(self) -> torch.Tensor:
+        rows = self.cache.validation_rows(self.trial, self.data_root, self.client)
+        return torch.from_numpy(rows).to(self.device)
 
     def load(self, name: str) -> Arrays | None:
         """Return private arrays that an earlier message saved, None if there are none."""

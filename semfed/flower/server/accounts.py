@@ -7,7 +7,8 @@ weights every round, it carries features as numbers that the system sends as sym
   headers, and what strategies report on top, such as pilots;
 - ``cost/simulation_bytes_up`` and ``cost/simulation_bytes_down``: everything else that travelled for training: the
   opening query, round numbers, sample counts, losses, and the arrays that the scheme would not send;
-- ``cost/evaluation_*``: tests, an instrument of the trial. The download of the last average is among these.
+- ``cost/evaluation_*``: tests, an instrument of the trial. The download of the last average is among these;
+- ``cost/validation_*``: what a validation split adds to them.
 
 What the scheme would not send follows from the message, where a strategy says it (`unsent`), and from the learner,
 where nothing that is shared changes any more (`Learner.shares_in`).
@@ -115,10 +116,17 @@ class Bill:
         round_ = _round(message.content)
         self._charge(client, message, reply.content, "up", round_ is None or self._accounts.shares_in(round_))
         for record in metrics_of([reply]):
-            for name, value in record.items():
-                if name in USES:
-                    kind = "evaluation_" if _tests(message) else ""
-                    self._accounts.add(client, f"cost/{kind}{name.replace('-', '_')}", float(value))  # type: ignore[arg-type]
+            self._uses(client, record, "evaluation_" if _tests(message) else "")
+
+    def validated(self, client: int, told: MetricRecord) -> None:
+        """Charge for what a client told of its validation split."""
+        self._accounts.add(client, "cost/validation_bytes_up", told.count_bytes())
+        self._uses(client, told, "validation_")
+
+    def _uses(self, client: int, record: MetricRecord, kind: str) -> None:
+        for name, value in record.items():
+            if name in USES:
+                self._accounts.add(client, f"cost/{kind}{name.replace('-', '_')}", float(value))  # type: ignore[arg-type]
 
     def _has_news(self, round_: int) -> bool:
         """Say whether a client may lack what is shared although nothing changes any more in this round.

@@ -9,8 +9,11 @@ from flwr.serverapp.strategy import Strategy
 
 from semfed.checkpoint import Checkpoint
 from semfed.checkpoint.files import Tables
+from semfed.events.best_round import BestRound
 from semfed.events.callbacks import Callback
+from semfed.events.metrics import VALIDATION
 from semfed.events.spans import span
+from semfed.flower.server import validation
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.resume import ResumedStrategy, memory, restore
 
@@ -27,6 +30,8 @@ class Checkpoints:
     callbacks : sequence of Callback
     resume : Checkpoint or None
         What this arm goes on from.
+    best : BestRound, optional
+        Follows the arm's validations.
 
     Attributes
     ----------
@@ -46,9 +51,14 @@ class Checkpoints:
     """
 
     def __init__(
-        self, federation: Federation, strategy: Strategy, callbacks: Sequence[Callback], resume: Checkpoint | None
+        self,
+        federation: Federation,
+        strategy: Strategy,
+        callbacks: Sequence[Callback],
+        resume: Checkpoint | None,
+        best: BestRound | None = None,
     ) -> None:
-        self._federation, self._strategy, self._callbacks = federation, strategy, callbacks
+        self._federation, self._strategy, self._callbacks, self._best = federation, strategy, callbacks, best
         self._every = federation.trial.scenario.checkpoint_every if federation.ledger.run else 0
         if self._every and not federation.ledger.able:
             log(WARNING, "no checkpoints within arms: a node has no state-dir in its node config")
@@ -71,7 +81,13 @@ class Checkpoints:
             for table, arrays in resume.tables.items():
                 if table.startswith(SAMPLES):
                     self._federation.measured.samples[int(table.removeprefix(SAMPLES))] = arrays
+            if self._best is not None:
+                validation.restore(self._best, resume.tables[VALIDATION])
         return runner
+
+    def aggregate(self, arrays: ArrayRecord) -> ArrayRecord:
+        """Return the current arrays if they came from the strategy, none if the clients have only started from them."""
+        return arrays if self.aggregated or arrays is not self.arrays else ArrayRecord()
 
     def before_round(self, round_: int) -> None:
         """Say that a round begins, and whether there will be a checkpoint at its end."""
@@ -89,6 +105,7 @@ class Checkpoints:
             "arrays": {name: array.numpy() for name, array in arrays.items()},
             "strategy": memory(self._strategy),
             **{f"{SAMPLES}{client}": shown for client, shown in federation.measured.samples.items()},
+            **({} if self._best is None else {VALIDATION: validation.to_arrays(self._best)}),
         }
         self._tell(round_, aggregated=self.aggregated or arrays is not self.arrays, tables=tables)
         federation.ledger.commit()

@@ -8,12 +8,13 @@ by the `Ledger` of states, by the `Bill` of the exchange and by the `Measurement
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 
 from semfed.checkpoint import StateRef
 from semfed.errors import FederationError
 from semfed.events.callbacks import ExchangeProgress
+from semfed.events.metrics import VALIDATION
 from semfed.events.records import Record
 from semfed.events.spans import span
 from semfed.flower import arrays as wire
@@ -212,8 +213,9 @@ class Federation(OuterGrid):
 
     @span("reply")
     def _read(self, client: int, reply: Message, envelope: Envelope, bill: Bill) -> None:
-        """Note what a reply tells, before the strategy gets it."""
+        """Note what a reply tells, before the strategy gets it, which is told nothing of validation splits."""
         phase = reply.metadata.message_type
+        validated = None if reply.has_error() else reply.content.pop(VALIDATION, None)
         problem = None if reply.has_error() else self.ledger.take(client, reply)
         bill.settle(client, envelope, reply)
         if reply.has_error():
@@ -224,3 +226,6 @@ class Federation(OuterGrid):
         if problem is not None:
             self.measured.failed(client, "checkpoint", problem)
         self.measured.answered(client, phase, reply.content)
+        if isinstance(validated, MetricRecord):
+            bill.validated(client, validated)
+            self.measured.validated(client, validated)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from semfed.algorithms import privacy
-from semfed.events.metrics import Metric, declared_in
+from semfed.events.metrics import VALIDATION, Metric, declared_in
 from semfed.events.records import Record
 from semfed.flower.server.accounts import ACCOUNTED
 from semfed.flower.trial import Trial
@@ -34,7 +34,7 @@ class Measurements:
         self._learner, self._strategy = (part.load() for part in (trial.scenario.learner, trial.scenario.strategy))
         self._retried: list[tuple[int, str, str]] = []
         self._failed: list[tuple[int, str, str]] = []
-        self._metrics: list[tuple[int, str, float]] = []
+        self._metrics: list[tuple[int, str, str, float]] = []  # client, what stands before the name, name, value
         self._reported: list[tuple[str, float]] = []
 
     def answered(self, client: int, phase: str, content: RecordDict) -> None:
@@ -48,12 +48,18 @@ class Measurements:
         for record in content.values():
             if isinstance(record, ArrayRecord) and phase == "evaluate":
                 self.samples[client] = {name: array.numpy() for name, array in record.items()}
-            if not isinstance(record, MetricRecord):
-                continue
-            for name, value in record.items():
-                if name not in ACCOUNTED and isinstance(value, int | float):
-                    self._declared.require(name, self._learner)
-                    self._metrics.append((client, name, float(value)))
+            if isinstance(record, MetricRecord):
+                self._note(client, record)
+
+    def validated(self, client: int, told: MetricRecord) -> None:
+        """Note what a client told of its validation split; otherwise as `answered`."""
+        self._note(client, told, f"{VALIDATION}/")
+
+    def _note(self, client: int, told: MetricRecord, prefix: str = "") -> None:
+        for name, value in told.items():
+            if name not in ACCOUNTED and isinstance(value, int | float):
+                self._declared.require(prefix + name, self._learner)
+                self._metrics.append((client, prefix, name, float(value)))
 
     def required(self, metric: str) -> Metric:
         """Return the declaration of what the strategy reports.
@@ -70,7 +76,7 @@ class Measurements:
         if client is None:
             self._reported.append((metric, value))
         else:
-            self._metrics.append((client, metric, value))
+            self._metrics.append((client, "", metric, value))
 
     def retried(self, client: int, phase: str, reason: str) -> None:
         """Note that a client is asked again."""
@@ -98,12 +104,13 @@ class Measurements:
         records = [record(c, f"retry/{phase}", 1.0, note) for c, phase, note in self._retried]
         records += [record(c, f"failure/{phase}", 1.0, note) for c, phase, note in self._failed]
         sums: defaultdict[str, list[float]] = defaultdict(list)
-        for client, name, value in self._metrics:
+        for client, prefix, name, value in self._metrics:
+            full = prefix + name
             if "/" in name:
-                records.append(record(client, name, value))
+                records.append(record(client, full, value))
             else:
-                sums[name].append(value)
-                records.append(record(client, f"{name}/{clients[client].task}", value))
+                sums[full].append(value)
+                records.append(record(client, f"{full}/{clients[client].task}", value))
         for name, values in sums.items():
             metric = self._declared.of(name)
             if metric.whole is not None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from semfed.errors import SemfedError
 from semfed.events.callbacks import Callback, ExchangeProgress, Outcome
 from semfed.events.interruption import Interruption
 from semfed.events.metrics import Metric, declared_in
+from semfed.flower.server import validation
 from semfed.flower.server.checkpoints import Checkpoints
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.networks import collect
@@ -133,37 +134,44 @@ def run_arm(
 
     federation.watch, federation.hear = watch, hear
     strategy, baselines = make_strategy(trial), _baselines(federation)
-    points = Checkpoints(federation, strategy, callbacks, resume)
-    done = finished = points.done
+    best = validation.begin(scenario)
+    points = Checkpoints(federation, strategy, callbacks, resume, best=best)
+    done, final = points.done, ArrayRecord()
+    finished, held = done, points.arrays
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Flower calls this before the first and after every round."""
-        nonlocal started, finished
-        finished = true_round = done + round_
+        nonlocal started, final, finished, held
+        true_round, final = done + round_, points.aggregate(arrays)
+        finished, held = true_round, arrays
         records, now = federation.take_records(true_round), time.perf_counter()
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
                 callback.on_round(arm, seed, true_round, records, now - started)
+            if best is not None:
+                validation.follow(best, true_round, records)
             points.after_round(true_round, arrays)
+        if best is not None and best.stops:
+            raise validation.Stop
         points.before_round(true_round + 1)
         seeding.seed_globals(seed, "server", true_round + 1)  # stock strategies draw their clients from Python's
         started = now
         return None
 
     try:
-        result = points.continued(resume).start(
-            grid=federation,
-            initial_arrays=points.arrays,
-            num_rounds=scenario.rounds - done,
-            timeout=scenario.timeout_s,
-            evaluate_fn=after_round,
-        )
+        with suppress(validation.Stop):
+            points.continued(resume).start(
+                grid=federation,
+                initial_arrays=points.arrays,
+                num_rounds=scenario.rounds - done,
+                timeout=scenario.timeout_s,
+                evaluate_fn=after_round,
+            )
     except SemfedError:
         failures = [record for record in federation.take_records(points.round) if record.note is not None]
         for callback in callbacks if failures else ():
             callback.on_round(arm, seed, points.round, failures, time.perf_counter() - started)
         raise
-    final = result.arrays or (points.arrays if points.aggregated else ArrayRecord())
     outcome = Outcome(
         arrays={name: array.numpy() for name, array in final.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
@@ -173,9 +181,10 @@ def run_arm(
             for k, own in sorted(federation.measured.samples.items())
             for name, array in own.items()
         },
+        best_round=None if best is None else best.told(),
     )
     if scenario.keeps_models:
-        for networks in collect(federation, strategy, finished, result.arrays or points.arrays):
+        for networks in collect(federation, strategy, finished, held):
             for callback in callbacks:
                 callback.on_networks(arm, seed, networks)
     for callback in callbacks:
