@@ -1,4 +1,4 @@
-"""The last exchange of a trial: every client tells its trained networks, private ones included.
+"""One more exchange at the end, or after a good round: every client tells its networks, private ones included.
 
 The system that a trial stands for sends nothing of this, and it measures nothing: it is in no account.
 """

@@ -132,6 +132,12 @@ def run_arm(
         for callback in callbacks:
             callback.on_client_error(arm, seed, int(round_ or 0), federation.name(client), phase, text)
 
+    def keep(which: str, round_: int, arrays: ArrayRecord) -> None:
+        if scenario.keeps_models and scenario.keep_models == which:
+            for networks in collect(federation, strategy, round_, arrays):
+                for callback in callbacks:
+                    callback.on_networks(arm, seed, networks)
+
     federation.watch, federation.hear = watch, hear
     strategy, baselines = make_strategy(trial), _baselines(federation)
     best = validation.begin(scenario)
@@ -148,8 +154,8 @@ def run_arm(
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
                 callback.on_round(arm, seed, true_round, records, now - started)
-            if best is not None:
-                validation.follow(best, true_round, records)
+            if best is not None and validation.follow(best, true_round, records):
+                keep("best", true_round, arrays)  # before the checkpoint that knows it as the best round
             points.after_round(true_round, arrays)
         if best is not None and best.stops:
             raise validation.Stop
@@ -183,10 +189,7 @@ def run_arm(
         },
         best_round=None if best is None else best.told(),
     )
-    if scenario.keeps_models:
-        for networks in collect(federation, strategy, finished, held):
-            for callback in callbacks:
-                callback.on_networks(arm, seed, networks)
+    keep("final", finished, held)
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
     points.after_arm()
