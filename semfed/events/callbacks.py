@@ -152,7 +152,10 @@ class Callback:
         """Take what the run could go on from: after `on_round`, and once more after `on_arm_end`."""
 
     def on_networks(self, arm: str, seed: int, networks: TrainedNetworks) -> None:
-        """Take the networks of a client, or word that there are none: client by client, before `on_arm_end`."""
+        """Take the networks of a client, or word that there are none: client by client, before `on_arm_end`.
+
+        A scenario that keeps the best round's has them told after every round that is better than all before.
+        """
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Take what an arm with one seed leaves behind."""

@@ -48,10 +48,10 @@ class Scenario(StrictModel):
     """How often ``retry`` asks again; who then has not answered is left out."""
     checkpoint_every: int = Field(default=1, ge=0)
     """Rounds from one checkpoint to the next; with 0 a resumed run begins unfinished arms anew."""
-    keep_models: Literal["final", "none"] = "final"
-    """Whether the run folder keeps the networks that a trial ends with, private ones of every client included, so that
-    `semfed.load` can hand them out: some kilobytes to megabytes a client. No client gives any away where ``[privacy]``
-    protects what it tells."""
+    keep_models: Literal["final", "best", "none"] = "final"
+    """Which networks the run folder keeps, private ones of every client included, so that `semfed.load` can hand them
+    out, some kilobytes to megabytes a client: those that a trial ends with, those of its best round on the validation
+    split, or none. No client gives any away where ``[privacy]`` protects what it tells."""
     data: DataSettings
     """Images, and who gets which."""
     tasks: dict[str, Task] = Field(min_length=1)
@@ -126,6 +126,11 @@ class Scenario(StrictModel):
             check = getattr(table, "check", None)
             if check is not None:
                 check(self)
+        if not self.arms and self.keep_models == "best" and self.data.validation is None:
+            raise ValueError(
+                "keep_models = 'best': there is no validation split to judge rounds by, and the test set is none; set "
+                "data.validation, such as 0.1, or take 'final'"
+            )
         self._choose_headline()
         return self
 
@@ -167,7 +172,7 @@ class Scenario(StrictModel):
 
     @property
     def keeps_models(self) -> bool:
-        """Whether clients hand their networks out at the end of a trial."""
+        """Whether clients hand their networks out."""
         return self.keep_models != "none" and self.privacy.labels is None and self.privacy.updates is None
 
     def arm(self, name: str) -> "Scenario":

@@ -13,6 +13,7 @@ from semfed.data import tasks
 from semfed.data.cache import open_dataset
 from semfed.data.dataset import Dataset
 from semfed.errors import DataError, RunFolderError, ScenarioError, SemfedError
+from semfed.events.callbacks import Callback
 from semfed.runs.api import Run
 from semfed.scenario import Task
 from semfed.training.losses import probabilities
@@ -247,3 +248,53 @@ def test_halves_of_every_kind_of_system_agree(base: str, tmp_path: Path) -> None
     convolutions = {"fedcl": ['model.encoder={name="dcgan", nf=3}']}
     run = finish(tmp_path / "run", bases.BASES[base](), convolutions.get(base, []))
     check_export(run, tmp_path / "halves", images_of(run).test.images[:37])
+
+
+BEST = {
+    "data.validation": 0.25, "keep_models": "best", "rounds": 8, "training.lr": 0.3, "training.batch_size": 5,
+}  # fmt: skip
+
+
+def test_the_best_round_on_the_validation_split_is_kept(tmp_path: Path) -> None:
+    """Not the last one; its networks decide about the test set as they did in that round."""
+    run = semfed.run("digits", arms="clustered", seeds=[0], overrides=BEST, out=tmp_path / "run")
+    (outcome,) = map(json.loads, (run.folder / "outcomes.jsonl").read_text().splitlines())
+    best = outcome["best_round"]
+    assert 1 <= best["round"] < 8
+    records = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    judged = {r["round"]: r["value"] for r in records if r["metric"] == best["metric"] and r["client"] is None}
+    assert best["value"] == max(judged.values())
+    images = images_of(run).test
+    for client in run.scenario.clients:
+        link = run.link(client=client.name)
+        assert link.round == best["round"]
+        decided = link(images.images, link.test_noise())[client.task]
+        accuracy = share_correct(decided, images.labels, run.scenario.tasks[client.task], tuple("0123456789"))
+        (wanted,) = (
+            r["value"]
+            for r in records
+            if (r["client"], r["round"], r["metric"]) == (client.name, best["round"], f"accuracy/{client.task}")
+        )
+        assert accuracy == wanted
+
+
+def test_a_run_that_goes_on_has_the_best_round_from_before(tmp_path: Path) -> None:
+    class Interrupted(Callback):
+        def on_round(self, arm: str, seed: int, round_: int, records: Any, seconds: float) -> None:
+            if round_ == 7:
+                raise RuntimeError("as asked")
+
+    given: dict[str, Any] = {"scenario": "digits", "arms": "clustered", "seeds": [0], "overrides": BEST}
+    whole = semfed.run(**given, out=tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="as asked"):
+        semfed.run(**given, out=tmp_path / "run", callbacks=[Interrupted()])
+    semfed.run(resume=tmp_path / "run")
+    places = [folder / "models" / "clustered-seed0" for folder in (whole.folder, tmp_path / "run")]
+    kept = [{path.name: path.read_bytes() for path in place.iterdir()} for place in places]
+    assert kept[0] == kept[1]
+    assert whole.link().round < 6  # so that it is not found again
+
+
+def test_without_a_validation_split_no_round_is_the_best() -> None:
+    with pytest.raises(ScenarioError, match="keep_models = 'best': there is no validation split to judge rounds by"):
+        semfed.run("digits", overrides=["keep_models=best"])

@@ -139,24 +139,30 @@ def run_arm(
         for callback in callbacks:
             callback.on_client_error(arm, seed, int(round_ or 0), federation.name(client), phase, text)
 
+    def keep(which: str, round_: int, arrays: ArrayRecord) -> None:
+        if scenario.keeps_models and scenario.keep_models == which:
+            for networks in collect(federation, strategy, round_, arrays):
+                for callback in callbacks:
+                    callback.on_networks(arm, seed, networks)
+
     federation.watch, federation.hear = watch, hear
     strategy, baselines = make_strategy(trial), _baselines(federation)
     best = validation.begin(scenario)
     points = Checkpoints(federation, strategy, callbacks, resume, best=best)
     done, final = points.done, ArrayRecord()
-    finished = done
+    finished, held = done, points.arrays
 
     def after_round(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
         """Flower calls this before the first and after every round."""
-        nonlocal started, finished, final
-        finished = true_round = done + round_
-        final = points.aggregate(arrays)
+        nonlocal started, final, finished, held
+        true_round, final = done + round_, points.aggregate(arrays)
+        finished, held = true_round, arrays
         records, now = federation.take_records(true_round), time.perf_counter()
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
                 callback.on_round(arm, seed, true_round, records, now - started)
-            if best is not None:
-                validation.follow(best, true_round, records)
+            if best is not None and validation.follow(best, true_round, records):
+                keep("best", true_round, arrays)  # before the checkpoint that knows it as the best round
             points.after_round(true_round, arrays)
         if best is not None and best.stops:
             raise validation.Stop
@@ -190,10 +196,7 @@ def run_arm(
         },
         best_round=None if best is None else best.told(),
     )
-    if scenario.keeps_models:
-        for networks in collect(federation, strategy, finished, final or points.arrays):
-            for callback in callbacks:
-                callback.on_networks(arm, seed, networks)
+    keep("final", finished, held)
     for callback in callbacks:
         callback.on_arm_end(arm, seed, outcome)
     points.after_arm()
