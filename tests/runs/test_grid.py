@@ -310,6 +310,7 @@ def test_what_is_kept_is_not_trained_again(alone: dict[str, str], fitted: Callab
         {"overrides": ["rounds=2", "training.epochs=1", "training.lr=0.02"]},
         {"overrides": ["rounds=3", "training.epochs=1"]},
         {"overrides": ["rounds=2", "training.epochs=1", "data.mean=[0.1]"]},
+        {"cohort": 3},
     ],
 )  # fmt: skip
 def test_what_would_give_other_numbers_is_trained(
@@ -320,6 +321,15 @@ def test_what_would_give_other_numbers_is_trained(
     fitted()
     semfed.run(**{**small, **change}, cache=tmp_path / "kept", out=tmp_path / "other")
     assert fitted() > 0
+
+
+def test_a_trial_in_which_a_client_failed_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PLUGINS)
+    small = {**GIVEN, "sweep": None, "arms": ["individual"], "seeds": [0]}
+    away = [*GIVEN["overrides"], "learner=absent:Multitask"]
+    done = semfed.run(**{**small, "overrides": away}, cache=tmp_path / "kept", out=tmp_path / "run")
+    assert any(record.note for record in folders.each_record(done.folder))
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_other_code_makes_other_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
