@@ -20,6 +20,7 @@ from semfed.errors import EngineError, FederationError, RunFolderError, Scenario
 from semfed.events.callbacks import Callback
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
+from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import grid, trials, worker
 from semfed.runs.kept import KeptTrials
@@ -244,6 +245,17 @@ def test_a_process_stays_with_its_seed_and_leaves_others_theirs(
         wanted = [(arm, seed) for seed in (0, 1) for arm in ("a", "b")]
         assert worker.work(tmp_path, overrides.load("digits"), wanted, None, {}) == 0
     assert order == [("a", 1), ("b", 1), ("b", 0)]
+
+
+def test_a_trial_alone_is_what_it_is_in_its_run() -> None:
+    """Also where the headline of all arms is one that this arm does not measure."""
+    loaded = overrides.load(
+        "fedcl-digits", ["arms.local.learner.global_test=never", "headline=accuracy/global"], sweep="snr_db=0,5"
+    )
+    for arm in loaded.arm_names:
+        alone = trials.only(loaded, arm, 3)
+        assert (alone.arm_names, alone.seeds) == ((arm,), (3,))
+        assert Trial(alone.arm(arm), arm, 3).to_json() == Trial(loaded.arm(arm), arm, 3).to_json()
 
 
 def test_a_process_that_cannot_start_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
