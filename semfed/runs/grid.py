@@ -156,7 +156,8 @@ class TrialGrid(Callback):
                         trials.perform(
                             folder, self.scenario, trial.arm, trial.seed, self._root, self._cache, self._options
                         )
-            self._tell()
+            if self._workers:
+                self._tell()
             time.sleep(POLL_S)
         return folder
 
