@@ -212,7 +212,10 @@ def run(
         _require_reader(resolved, data_root)
     opened = ProcessCache()
     sizes = preflight.check(resolved, root, opened)
-    store = None if kept is None else KeptTrials(as_path(kept, "cache").resolve(), resolved, root, opened)
+    store = None
+    if kept is not None:
+        place = as_path(kept, "cache").resolve()
+        store = KeptTrials(place, resolved, root, opened, cohort=options.get("cohort", 1))
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ class TrialGrid(Callback):
         self._left: list[tuple[str, int]] = []
         self._rounds = {arm: scenario.arm(arm).rounds for arm in scenario.arm_names}
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._due = 0.0
+        self._here, self._due = False, 0.0
 
     # -- as a callback: when to start processes -----------------------------------------------------------
 
@@ -89,8 +90,8 @@ class TrialGrid(Callback):
             (trials.folder_of(self.folder, *one) / trials.FAILED).unlink(missing_ok=True)
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
-        """After the first round that is run here, decide how many trials run side by side."""
-        if self._jobs is None and round_ > 0:
+        """After a round that was run here, decide how many trials run side by side."""
+        if self._jobs is None and self._here and round_ > 0:
             self._decide(seconds)
         if self._workers:
             self._tell(round_)
@@ -117,6 +118,7 @@ class TrialGrid(Callback):
         if self._workers or (self._jobs or 1) > 1 < len(self._left):
             self._start()
         source = self._found(trial, resume)
+        self._here = source is None
         if source is None:
             run_arm(grid, trial, told, run=run, resume=resume)
             return
@@ -137,21 +139,25 @@ class TrialGrid(Callback):
         folder = trials.folder_of(self.folder, trial.arm, trial.seed)
         while not trials.has_ended(folder):
             for worker in self._workers:
-                if worker.poll() not in (None, 0, FAILED):
+                if worker.poll() == -signal.SIGKILL:
                     raise EngineError(
-                        f"a process beside this one ended with status {worker.returncode}, for want of memory perhaps: "
-                        "go on with fewer --jobs"
+                        f"a process of jobs = {self._jobs} was killed, for want of memory perhaps: go on with fewer"
+                    )
+                if worker.returncode not in (None, 0, FAILED):
+                    raise EngineError(
+                        f"a process of jobs = {self._jobs} ended with status {worker.returncode}: what it said is above"
                     )
             if all(worker.poll() is not None for worker in self._workers):
                 if resume is not None or not folder.is_dir():
                     return None
                 lock = trials.claim(folder)
                 if lock is not None:
-                    with lock:  # an earlier run has left it underway
+                    with lock, suppress(Exception):  # an earlier run has left it underway; the folder says what failed
                         trials.perform(
                             folder, self.scenario, trial.arm, trial.seed, self._root, self._cache, self._options
                         )
-            self._tell()
+            if self._workers:
+                self._tell()
             time.sleep(POLL_S)
         return folder
 

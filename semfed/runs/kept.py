@@ -24,6 +24,7 @@ from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import networks
+from semfed.runs.history import told_clearly
 from semfed.runs.trials import name_of
 from semfed.scenario import Scenario
 from semfed.scenario.plugins import Plugin
@@ -47,6 +48,8 @@ class KeptTrials:
     data_root : Path or None
     cache : ProcessCache
         Opens data for their identity.
+    cohort : int
+        Clients that train side by side, which rounds in another way.
 
     Raises
     ------
@@ -54,8 +57,10 @@ class KeptTrials:
         If the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, scenario: Scenario, data_root: Path | None, cache: ProcessCache) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, scenario: Scenario, data_root: Path | None, cache: ProcessCache, *, cohort: int = 1
+    ) -> None:
+        self.folder, self._cohort = folder, cohort
         self._scenario, self._root, self._cache = scenario, data_root, cache
         self._facts: dict[str, str] = {}
         self._data: dict[str, str] = {}
@@ -78,6 +83,7 @@ class KeptTrials:
                 "code": [self._digest(path) for path in sorted(_sources(scenario))],
                 "packages": {package: _version(package) for package in COMPUTE},
                 "python": platform.python_version(),
+                "cohort": self._cohort,
                 "device": _device(scenario.training.device),
                 "data": self._identity(trial),
             }
@@ -105,16 +111,19 @@ class KeptTrials:
         return None
 
     def keep(self, run: Path) -> None:
-        """Keep all trials of a complete run, whose histories stand in its files one after the other."""
+        """Keep the trials of a complete run, whose histories stand in its files one after the other.
+
+        One in which a client failed is not kept: what it lacks may have been an accident.
+        """
         split = [_by_trial(run / name) for name in folders.HISTORY]
         for parts in zip(*split, strict=True):
             arm, seed = parts[0][0]
             if any(part[0] != (arm, seed) for part in parts):
                 raise RunFolderError(f"'{run}' is damaged: its files tell of different trials; repeat the run")
             entry = self.folder / self.key(arm, seed)
-            if entry.is_dir():
+            if entry.is_dir() or any('"note": ' in line for line in parts[0][1]):
                 continue
-            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as scratch:
+            with told_clearly(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as scratch:
                 made = Path(scratch) / "trial"
                 made.mkdir()
                 for name, (_, lines) in zip(folders.HISTORY, parts, strict=True):
@@ -129,8 +138,11 @@ class KeptTrials:
                     shutil.copytree(models, networks.place(made, arm, seed))
                 sums = {str(path.relative_to(made)): files.digest(path.read_bytes()) for path in _files(made)}
                 folders.write_atomically(made / SUMS, json.dumps(sums))
-                if not entry.is_dir():
+                try:
                     made.rename(entry)
+                except OSError:
+                    if not entry.is_dir():  # else another run has been faster
+                        raise
 
     def _identity(self, trial: Trial) -> str:
         """Return the SHA-256 of a trial's images and labels, and of further files that its settings name."""

@@ -87,6 +87,12 @@ def claim(folder: Path) -> IO[str] | None:
     return file
 
 
+def only(scenario: Scenario, arm: str, seed: int) -> Scenario:
+    """Return a scenario of one trial; its headline is one that its arm measures, which that of all need not be."""
+    arms = [one for one in scenario.arms if one.name == arm]
+    return scenario.model_copy(update={"arms": arms, "seeds": (seed,), "sweep": None, "headline": ""})
+
+
 def perform(
     folder: Path,
     scenario: Scenario,
@@ -112,8 +118,7 @@ def perform(
     options : dict
         Of the engine `inprocess`.
     """
-    update = {"arms": [a for a in scenario.arms if a.name == arm], "seeds": (seed,), "sweep": None}
-    single = scenario.model_copy(update=update)
+    single = only(scenario, arm, seed)
     (folder / FAILED).unlink(missing_ok=True)
     try:
         before = checkpoints.read(folder, single.digest) or Checkpoint(uuid4().hex)

@@ -13,21 +13,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from semfed.errors import SemfedError
 from semfed.flower.client.cache import ProcessCache
 from semfed.runs import folder as folders
 from semfed.runs import origins, trials
 from semfed.scenario import Scenario, read, validate
 
 POLL_S = 0.1
-FAILED = 1
+FAILED = 3
 """Exit status after a trial that failed: the run's process finds the reason in the trial's folder."""
 
 
 def work(
     run: Path, scenario: Scenario, wanted: Iterable[tuple[str, int]], data_root: Path | None, options: dict[str, Any]
-) -> None:
-    """Train trials that nobody else trains until all have ended.
+) -> int:
+    """Train trials that nobody else trains until all have ended, or one fails here; return the exit status.
 
     Arms of a seed share what is expensive to open, such as a common unit or latents, and a process keeps it: so it
     stays with its seed while it can, then takes one that nobody has begun.
@@ -55,10 +54,14 @@ def work(
                 with lock:
                     if not trials.has_ended(folder):
                         mine.add(seed)
-                        trials.perform(folder, scenario, arm, seed, data_root, cache, options)
+                        try:
+                            trials.perform(folder, scenario, arm, seed, data_root, cache, options)
+                        except Exception:
+                            return FAILED
                 break
         else:
             time.sleep(POLL_S)
+    return 0
 
 
 def _end_with_the_run() -> None:
@@ -74,11 +77,7 @@ def main() -> int:
     origins.search_again(run)
     root = Path(orders["data_root"]) if orders["data_root"] else None
     wanted = [(str(arm), int(seed)) for arm, seed in orders["trials"]]
-    try:
-        work(run, validate(read(run / folders.SCENARIO)), wanted, root, orders["options"])
-    except SemfedError:
-        return FAILED
-    return 0
+    return work(run, validate(read(run / folders.SCENARIO)), wanted, root, orders["options"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import psutil
 import pytest
 
 import semfed
-from semfed.errors import FederationError, RunFolderError, ScenarioError
+from semfed.errors import EngineError, FederationError, RunFolderError, ScenarioError
 from semfed.events.callbacks import Callback
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
+from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import grid, trials
+from semfed.runs import grid, trials, worker
 from semfed.runs.kept import KeptTrials
 from semfed.scenario import overrides
 
@@ -204,7 +206,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on(alone: dict[str, st
                 if "semfed.runs.worker" in child.cmdline():
                     child.kill()
 
-    with pytest.raises(semfed.errors.EngineError, match="ended with status -9, for want of memory perhaps: go on with"):
+    with pytest.raises(EngineError, match="jobs = 2 was killed, for want of memory perhaps: go on with"):
         semfed.run(**GIVEN, jobs=2, out=tmp_path / "run", callbacks=[Kill()])
     semfed.run(resume=tmp_path / "run", jobs=1)
     assert content(tmp_path / "run") == alone
@@ -224,6 +226,44 @@ def test_a_trial_is_run_by_one_process_and_a_folder_by_one_run(tmp_path: Path) -
     assert list(folder.iterdir()) == []
 
 
+def test_a_process_stays_with_its_seed_and_leaves_others_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arms of a seed share what is expensive to open, which a process keeps."""
+    order = []
+
+    def perform(folder: Path, scenario: Any, arm: str, seed: int, *_: Any) -> None:
+        order.append((arm, seed))
+        ended = [folder, *([trials.folder_of(tmp_path, "a", 0)] if len(order) == 3 else [])]
+        for path in ended:
+            (path / folders.SUMMARY).write_text(json.dumps({"complete": True}))
+
+    monkeypatch.setattr(trials, "perform", perform)
+    elsewhere = trials.claim(trials.folder_of(tmp_path, "a", 0))
+    assert elsewhere is not None
+    with elsewhere:
+        wanted = [(arm, seed) for seed in (0, 1) for arm in ("a", "b")]
+        assert worker.work(tmp_path, overrides.load("digits"), wanted, None, {}) == 0
+    assert order == [("a", 1), ("b", 1), ("b", 0)]
+
+
+def test_a_trial_alone_is_what_it_is_in_its_run() -> None:
+    """Also where the headline of all arms is one that this arm does not measure."""
+    loaded = overrides.load(
+        "fedcl-digits", ["arms.local.learner.global_test=never", "headline=accuracy/global"], sweep="snr_db=0,5"
+    )
+    for arm in loaded.arm_names:
+        alone = trials.only(loaded, arm, 3)
+        assert (alone.arm_names, alone.seeds) == ((arm,), (3,))
+        assert Trial(alone.arm(arm), arm, 3).to_json() == Trial(loaded.arm(arm), arm, 3).to_json()
+
+
+def test_a_process_that_cannot_start_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(EngineError, match="a process of jobs = 2 ended with status 1: what it said is above"):
+        semfed.run(**GIVEN, jobs=2, out=tmp_path / "run")
+
+
 def test_an_error_beside_is_the_one_that_it_would_be_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(PLUGINS)
     failing = {**GIVEN, "overrides": [*GIVEN["overrides"], "on_client_failure=fail", "learner=absent:Multitask"]}
@@ -232,7 +272,9 @@ def test_an_error_beside_is_the_one_that_it_would_be_here(tmp_path: Path, monkey
         with pytest.raises(FederationError) as raised:
             semfed.run(**failing, jobs=jobs, out=tmp_path / str(jobs))
         found.append(str(raised.value))
-    assert found[0] == found[1]
+    with pytest.raises(FederationError) as raised:
+        semfed.run(resume=tmp_path / "2", jobs=1)
+    assert found == [str(raised.value)] * 2
     one, two = (without_figures(content(tmp_path / str(jobs))) for jobs in (1, 2))
     assert {name: digest for name, digest in two.items() if not name.startswith(("trials/", "errors"))} == {
         name: digest for name, digest in one.items() if not name.startswith("errors")
@@ -280,6 +322,7 @@ def test_what_is_kept_is_not_trained_again(alone: dict[str, str], fitted: Callab
         {"overrides": ["rounds=2", "training.epochs=1", "training.lr=0.02"]},
         {"overrides": ["rounds=3", "training.epochs=1"]},
         {"overrides": ["rounds=2", "training.epochs=1", "data.mean=[0.1]"]},
+        {"cohort": 3},
     ],
 )  # fmt: skip
 def test_what_would_give_other_numbers_is_trained(
@@ -290,6 +333,15 @@ def test_what_would_give_other_numbers_is_trained(
     fitted()
     semfed.run(**{**small, **change}, cache=tmp_path / "kept", out=tmp_path / "other")
     assert fitted() > 0
+
+
+def test_a_trial_in_which_a_client_failed_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PLUGINS)
+    small = {**GIVEN, "sweep": None, "arms": ["individual"], "seeds": [0]}
+    away = [*GIVEN["overrides"], "learner=absent:Multitask"]
+    done = semfed.run(**{**small, "overrides": away}, cache=tmp_path / "kept", out=tmp_path / "run")
+    assert any(record.note for record in folders.each_record(done.folder))
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_other_code_makes_other_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
