@@ -151,7 +151,7 @@ def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: 
     console.print(score_table(summary, metrics))
     explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
     if explained:
-        console.print(Text(explained, style="dim"))
+        console.print(Text(f"{explained}\n", style="dim"))
     rest = (near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     for made in (others, *rest):
         if made is not None:
