@@ -68,6 +68,7 @@ def explained(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], m
     """Say what the columns and marks are, and which seeds have no partner."""
     unit = "in points" if metric.fraction else f"in {metric.unit}" if metric.unit else ""
     references = " or ".join(dict.fromkeys(group["reference"] for group in groups)) if len(groups) == 1 else "reference"
+    interval = "[95 % interval of the pair alone]"
     lines = [
         ", ".join(
             filter(
