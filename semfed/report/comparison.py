@@ -70,11 +70,7 @@ def explained(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], m
     references = " or ".join(dict.fromkeys(group["reference"] for group in groups)) if len(groups) == 1 else "reference"
     interval = "[95 % interval of the pair alone]"
     lines = [
-        ", ".join(
-            filter(
-                None, (f"difference: arm − {references}", "paired by seed", unit, "[95 % interval of the pair alone]")
-            )
-        ),
+        ", ".join(filter(None, (f"difference: arm − {references}", "paired by seed", unit, interval))),
         "p: of the paired t-test and of Wilcoxon's signed-rank test, both after Holm's correction",
         legend(summary, [name]),
     ]
