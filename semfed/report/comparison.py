@@ -68,15 +68,16 @@ def explained(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], m
     """Say what the columns and marks are, and which seeds have no partner."""
     unit = "in points" if metric.fraction else f"in {metric.unit}" if metric.unit else ""
     references = " or ".join(dict.fromkeys(group["reference"] for group in groups)) if len(groups) == 1 else "reference"
+    interval = "[95 % interval of the pair alone]"
     lines = [
-        ", ".join(filter(None, (f"difference: arm − {references}", "paired by seed", unit, "[95 % interval]"))),
+        ", ".join(filter(None, (f"difference: arm − {references}", "paired by seed", unit, interval))),
         "p: of the paired t-test and of Wilcoxon's signed-rank test, both after Holm's correction",
         legend(summary, [name]),
     ]
     for arm, pair in (told for group in groups for told in group["arms"].items()):
         if pair["missing"]:
             lines.append(f"{arm}: without a pair for seeds {', '.join(map(str, pair['missing']))}")
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def nothing(summary: Mapping[str, Any], metric: Metric, name: str) -> str:

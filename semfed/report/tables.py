@@ -55,9 +55,7 @@ def _add_rows(table: Table, summary: Mapping[str, Any], metrics: Metrics, names:
     """Add a row an arm, with the marks of every column; see `semfed.runs.marks.legend`."""
     seeds = str(seeds_of(summary))
     for row in sheet(summary, metrics, {}, names).rows:
-        cells = [Text(f"{c.text} {c.mark}" if c.mark else c.text) for c in row.cells]
-        for text, cell in zip(cells, row.cells, strict=True):
-            text.stylize("bold" if cell.best else "")
+        cells = [Text(f"{c.text} {c.mark}" if c.mark else c.text, style="bold" if c.best else "") for c in row.cells]
         table.add_row(row.arm if row.n in ("", seeds) else f"{row.arm} (n = {row.n})", *cells)
 
 
@@ -153,7 +151,7 @@ def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: 
     console.print(score_table(summary, metrics))
     explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
     if explained:
-        console.print(Text(explained, style="dim"))
+        console.print(Text(f"{explained}\n", style="dim"))
     rest = (near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     for made in (others, *rest):
         if made is not None:

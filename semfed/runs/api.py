@@ -111,7 +111,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Show the headline's table, and the figures that have been drawn, in Jupyter."""
-        return views.page(self.folder, self.summary)
+        return views.page(self.folder)
 
 
 def run(

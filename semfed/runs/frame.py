@@ -39,7 +39,7 @@ def frame(folder: Path) -> "pandas.DataFrame":
     try:
         import pandas as pd
     except ImportError as error:
-        raise SemfedError("a run's frame() needs pandas: pip install pandas") from error
+        raise SemfedError("a run's frame() needs pandas, an optional extra: pip install pandas") from error
     columns: dict[str, list[object]] = {name: [] for name in NAMES}
     append = [columns[name].append for name in NAMES]
     for record in folders.each_record(folder):

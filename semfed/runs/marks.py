@@ -48,7 +48,7 @@ def legend(summary: Mapping[str, Any], names: Iterable[str], best: str = BEST) -
 
 def seeds_of(summary: Mapping[str, Any]) -> int:
     """Return over how many seeds the arms are averaged, at most."""
-    return max((entry["n"] for arm in summary["arms"].values() for entry in arm["final"].values()), default=0)
+    return max((len(entry["values"]) for arm in summary["arms"].values() for entry in arm["final"].values()), default=0)
 
 
 def over_seeds(summary: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ class Row:
     @property
     def n(self) -> str:
         """The number of seeds; several where metrics differ in it."""
-        return ", ".join(map(str, sorted({cell.entry["n"] for cell in self.cells if cell.entry is not None})))
+        return ", ".join(map(str, sorted({len(cell.entry["values"]) for cell in self.cells if cell.entry is not None})))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from semfed.runs import folder as folders
 from semfed.runs.formats import caption, html_table
 from semfed.runs.marks import seeds_of
 from semfed.runs.sheet import sheet
+from semfed.runs.side_by_side import told_by
 from semfed.runs.statistics import half_width
 from semfed.runs.summary import headline_names, swept
 from semfed.scenario import read
@@ -28,7 +29,7 @@ def line(folder: Path, summary: Mapping[str, Any]) -> str:
     summary : mapping
         Content of its ``summary.json``.
     """
-    arms, seeds, name, best = len(summary["arms"]), seeds_of(summary), summary["headline"], summary["best"]
+    arms, seeds, name, best = len(summary["arms"]), seeds_of(summary), summary["headline"], summary.get("best")
     counts = f"{arms} arm{'s' * (arms != 1)}, {seeds} seed{'s' * (seeds != 1)}"
     told = ["" if summary["complete"] else "not complete"]
     if best is not None:
@@ -39,8 +40,15 @@ def line(folder: Path, summary: Mapping[str, Any]) -> str:
     return f"<Run {summary['scenario']!r}: {'; '.join(filter(None, [counts, *told]))}; in '{folder}'>"
 
 
-def page(folder: Path, summary: Mapping[str, Any]) -> str:
-    """Return the headline's table as HTML, with the first figures that have been drawn; arguments as in `line`."""
+def page(folder: Path) -> str:
+    """Return the headline's table as HTML, with the first figures that have been drawn.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+    """
+    summary = told_by(folder)
     metrics, points = folders.read_metrics(folder), swept(read(folder / folders.SCENARIO))
     table = html_table(sheet(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
     pictures = map(_image, sorted((folder / "plots").glob("*.png"))[:FIGURES])

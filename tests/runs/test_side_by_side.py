@@ -62,7 +62,7 @@ def test_arms_of_one_run_are_paired_by_seed(tmp_path: Path) -> None:
     assert f"one 85.25 ± {half:.2f} *" in lines
     (row,) = (line for line in lines if line.startswith("two 78.75"))
     assert row.endswith(f"-6.50 [{low:.2f}, {high:.2f}] 0 of 4 {test.pvalue:.3f} 0.125")
-    assert "difference: arm − one, paired by seed, in points, [95 % interval]" in lines
+    assert "difference: arm − one, paired by seed, in points, [95 % interval of the pair alone]" in lines
     assert "channel.snr_db 3 one" in lines
     assert "5 two" in lines
 
