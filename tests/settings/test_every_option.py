@@ -187,6 +187,18 @@ def _debug(shell: Shell) -> tuple[str, str]:
     return "", "Traceback" if "Traceback" in given else ""
 
 
+def _report_runs(shell: Shell) -> tuple[str, str]:
+    return shell("report", str(shell.folder)), shell("report", str(shell.folder / "nothing"))
+
+
+def _report_out(shell: Shell) -> tuple[str, str]:
+    shell("run", shell.file, "--out", str(shell.folder / "reported"))
+    page = str(shell.folder / "page.html")
+    return shell("report", str(shell.folder / "reported")), shell(
+        "report", str(shell.folder / "reported"), "--out", page
+    )
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -214,6 +226,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "show --set": _show_set,
     "data folder": _data_folder,
     "plot folder": _plot_folder,
+    "report runs": _report_runs,
+    "report --out": _report_out,
 }
 """By option, what is left behind or said without it and with it."""
 
