@@ -20,6 +20,8 @@ MARKED = 12
 """Markers of a line at most, so that they can be told from each other."""
 MOST_PANELS = 24
 """Panels that fit on a page."""
+LARGEST = 700.0
+"""Logarithms that have a number; what is beyond is out of every axis."""
 FLAT = 1e-5
 """Relative range below which values are constant but for rounding."""
 CHARACTER, HANDLE, ROW = 0.056, 0.42, 0.145
@@ -70,6 +72,7 @@ class Chart:
                 axes.yaxis.set_minor_formatter(PlainLog())
         self.log, self._percent, self._crowded = log, percent, lines > FEW
         self._counts, self._kinds, self._gaps = set[int](), dict[str, None](), False
+        self._means: list[float] = []
         for axes in self.panels[::columns]:
             axes.set_ylabel(y)
         for axes in self.panels[-columns:]:  # below which there is none, or a gap
@@ -98,6 +101,7 @@ class Chart:
         x = np.array(sorted(points), dtype=float)
         mean, low, high = np.array([self._summary(points[place]) for place in x]).T
         self._counts |= {len(values) for values in points.values()}
+        self._means += mean[~np.isnan(mean)].tolist()
         self._gaps |= bool(np.isnan(mean).any())
         axes, looks, step = self.panels[panel], look(index), math.ceil(len(x) / MARKED)
         start = index % step  # markers of different arms stand beside each other, not upon each other
@@ -130,7 +134,9 @@ class Chart:
         said : str, optional
             What is to be said instead of what the bands are.
         """
-        if not self.log:
+        if self._means and self.log:  # an interval of few seeds may go on over many decades
+            self.axes.set_ylim(min(self._means) / 10, max(self._means) * 10)
+        elif not self.log:
             self.axes.set_ylim(limits(*self.axes.get_ylim(), percent=self._percent))
         shown = what_is_shown("geometric mean" if self.log else "mean", " and ".join(self._kinds), self._counts)
         gaps = f"; {'0' if self.log else '∞'} not drawn" if self._gaps else ""
@@ -146,7 +152,7 @@ class Chart:
             return math.nan, math.nan, math.nan
         logs = [math.log(value) for value in values]
         low, high = interval(logs) or (math.nan, math.nan)
-        return math.exp(mean_of(logs)), math.exp(low), math.exp(high)
+        return math.exp(mean_of(logs)), math.exp(max(low, -LARGEST)), math.exp(min(high, LARGEST))
 
 
 def what_is_shown(mean: str, kind: str, counts: Collection[int]) -> str:

@@ -121,6 +121,8 @@ def write(runs: Sequence[Path], out: Path | None = None) -> Path:
     if out is None and len(runs) > 1:
         raise RunFolderError(f"a page of {len(runs)} runs belongs to none of their folders: give --out FILE.html")
     path = out or runs[0] / "report.html"
+    if not path.parent.is_dir():
+        raise RunFolderError(f"'{path}' cannot be written: there is no folder '{path.parent}'; give another --out")
     text = page(runs)
     try:
         folders.write_atomically(path, text)

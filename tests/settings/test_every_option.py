@@ -283,6 +283,18 @@ def _new_out(shell: Shell) -> tuple[str, str]:
     return "", (shell.folder / "there" / "here" / "README.md").read_text()
 
 
+def _report_runs(shell: Shell) -> tuple[str, str]:
+    return shell("report", str(shell.folder)), shell("report", str(shell.folder / "nothing"))
+
+
+def _report_out(shell: Shell) -> tuple[str, str]:
+    shell("run", shell.file, "--out", str(shell.folder / "reported"))
+    page = str(shell.folder / "page.html")
+    return shell("report", str(shell.folder / "reported")), shell(
+        "report", str(shell.folder / "reported"), "--out", page
+    )
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -330,6 +342,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "new kind": _new_kind,
     "new name": _new_name,
     "new --out": _new_out,
+    "report runs": _report_runs,
+    "report --out": _report_out,
 }
 """By option, what is left behind or said without it and with it."""
 
