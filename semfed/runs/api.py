@@ -19,7 +19,7 @@ from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
 from semfed.runs import folder as folders
-from semfed.runs import origins
+from semfed.runs import given_callbacks, origins, tracking
 from semfed.runs.history import History
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
@@ -72,7 +72,8 @@ def run(
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | str] = (),
+    track: Sequence[str] = (),
     workers: int | None = None,
     ray_address: str | None = None,
     gpus_per_worker: float | None = None,
@@ -97,8 +98,11 @@ def run(
     resume : str or Path, optional
         A run folder to go on in, from its last checkpoint; the engine may be another one. Its scenario is the one
         that it holds: what is given of a scenario, arms, seeds, overrides or a sweep must come to the same.
-    callbacks : sequence of Callback
-        Told of everything, beside the recorder.
+    callbacks : sequence of Callback or str
+        Told of everything, beside the recorder; a name is ``module:attribute``, see
+        `semfed.runs.given_callbacks.resolve`.
+    track : sequence of {"tensorboard", "wandb", "mlflow"}
+        Where else metrics go while the run goes on; see `semfed.runs.tracking`.
     workers : int, optional
         Engine ``ray``: number of actors; one a CPU by default.
     ray_address : str, optional
@@ -126,8 +130,6 @@ def run(
     )
     root = find_data_root(data_root)
     out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
-    if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
-        raise ScenarioError(f"callbacks = {callbacks!r}: give several objects of semfed.events.callbacks.Callback")
     if resume is not None and out is not None and out.resolve() != resume.resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
     if resume is not None and os.path.isfile(resume / folders.SCENARIO):
@@ -144,12 +146,14 @@ def run(
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    told, trackers = given_callbacks.resolve(callbacks), tracking.find(track)
     if data_root is not None:
         _require_reader(resolved, data_root)
     cache = ProcessCache()
     sizes = preflight.check(resolved, root, cache)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
+    told += [tracker(folder) for tracker in trackers]
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
     try:
         if engine == "flower":
@@ -158,14 +162,14 @@ def run(
             if checkpoint is not None:
                 with folders.lock(folder):  # now: the lines that the run appends are followed from here
                     History(folder).cut(checkpoint)
-            simulate(resolved, folder, root, callbacks, resume=checkpoint)
+            simulate(resolved, folder, root, told, resume=checkpoint)
         else:
             from semfed.engine.local import local_grid
             from semfed.flower.server.run import run_trials
 
             states = folder / FOLDER / CLIENTS
             with local_grid(engine, sizes, root, states, cache=cache, **options) as grid:
-                run_trials(grid, resolved, [Recorder(folder, engine=engine), *callbacks], resume=checkpoint)
+                run_trials(grid, resolved, [Recorder(folder, engine=engine), *told], resume=checkpoint)
     except BaseException as error:
         if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
             with suppress(OSError, RunFolderError), folders.lock(folder):

@@ -123,6 +123,16 @@ def _cohort(shell: Shell) -> tuple[str, str]:
     return shell.run(), shell.run("--cohort", "2")
 
 
+def _callback(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--callback", "json:dumps")
+
+
+def _track(shell: Shell) -> tuple[str, str]:
+    before, after = shell.run(), shell.run("--track", "tensorboard")
+    assert list((shell.folder / f"run-{shell.runs}" / "tensorboard").glob("*/events*"))
+    return before, after
+
+
 def _profile(shell: Shell, *words: str) -> str:
     said = shell("profile", shell.file, *words)
     return "\n".join(line for line in said.splitlines() if "mean of" in line or "error" in line)
@@ -203,6 +213,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --state-memory": _state_memory,
     "run --debug": _debug,
     "run --cohort": _cohort,
+    "run --callback": _callback,
+    "run --track": _track,
     "profile scenario": _profile_scenario,
     "profile --arm": _profile_arm,
     "profile --engine": _profile_engine,

@@ -19,7 +19,7 @@ from semfed.training.optimizers import make_optimizer
 from semfed.training.step import AutogradStep, make_step
 from tests.training.pairs import Pair, pair
 
-NORM = 2.5
+NORM = 1.2
 """Between the norms of the cohort's clients."""
 SHAPES = [(4, 3), (4,), (), (2, 3, 2, 2)]
 KINDS: dict[str, dict[str, Any]] = {
