@@ -76,7 +76,8 @@ def prior(name: str) -> dict[str, Any]:
 LOGISTIC = prior("implicit") | {"learner.dre": {"method": "logistic", "samples": 60, "centres": 20}}
 
 TRAINING = {
-    "batch_size": 7, "clip_grad_norm": 0.1, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam", "weight_decay": 0.1,
+    "batch_size": 7, "clip_grad_norm": 0.1, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam",
+    "weight_decay": 0.1,
 }  # fmt: skip
 
 HELD = {"data.validation": 8, "rounds": 3}
