@@ -130,6 +130,14 @@ def run(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of clients and of plugins; the run folder has them anyway.")
     ] = False,
+    callbacks: Annotated[
+        list[str] | None,
+        typer.Option("--callback", metavar="MODULE:ATTRIBUTE", help="Tell this callback of the run; may be repeated."),
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Log metrics to tensorboard, wandb or mlflow, too; may be repeated."),
+    ] = None,
     cohort: Annotated[
         int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
     ] = None,
@@ -158,7 +166,8 @@ def run(
             data_root=data_root,
             out=out,
             resume=resume,
-            callbacks=[Progress(debug=debug)],
+            callbacks=[Progress(debug=debug), *(callbacks or ())],
+            track=track or (),
             workers=workers,
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,

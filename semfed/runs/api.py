@@ -21,7 +21,7 @@ from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import networks, origins, views
+from semfed.runs import given_callbacks, networks, origins, tracking, views
 from semfed.runs.frame import frame
 from semfed.runs.history import History
 from semfed.runs.kept import KeptTrials
@@ -125,7 +125,8 @@ def run(
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | str] = (),
+    track: Sequence[str] = (),
     workers: int | None = None,
     ray_address: str | None = None,
     gpus_per_worker: float | None = None,
@@ -152,8 +153,11 @@ def run(
     resume : str or Path, optional
         A run folder to go on in, from its last checkpoint; the engine may be another one. Its scenario is the one
         that it holds: what is given of a scenario, arms, seeds, overrides or a sweep must come to the same.
-    callbacks : sequence of Callback
-        Told of everything, beside the recorder.
+    callbacks : sequence of Callback or str
+        Told of everything, beside the recorder; a name is ``module:attribute``, see
+        `semfed.runs.given_callbacks.resolve`.
+    track : sequence of {"tensorboard", "wandb", "mlflow"}
+        Where else metrics go while the run goes on; see `semfed.runs.tracking`.
     workers : int, optional
         Engine ``ray``: number of actors; one a CPU by default.
     ray_address : str, optional
@@ -190,8 +194,6 @@ def run(
     jobs, kept = options.pop("jobs", None), options.pop("cache", None)
     root = find_data_root(data_root)
     out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
-    if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
-        raise ScenarioError(f"callbacks = {callbacks!r}: give several objects of semfed.events.callbacks.Callback")
     if resume is not None and out is not None and out.resolve() != resume.resolve():
         raise RunFolderError(f"a run goes on in its own folder, '{resume}': leave out = '{out}' out")
     if resume is not None and os.path.isfile(resume / folders.SCENARIO):
@@ -208,6 +210,7 @@ def run(
         resolved = load(scenario, overrides, arms=arms, seeds=seeds, sweep=sweep)
     else:
         raise RunFolderError(f"'{resume}' holds no {folders.SCENARIO}" if resume else "give a scenario, or --resume")
+    told, trackers = given_callbacks.resolve(callbacks), tracking.find(track)
     if data_root is not None:
         _require_reader(resolved, data_root)
     opened = ProcessCache()
@@ -218,6 +221,7 @@ def run(
         store = KeptTrials(place, resolved, root, opened, cohort=options.get("cohort", 1))
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
+    told += [tracker(folder) for tracker in trackers]
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
     try:
         if engine == "flower":
@@ -226,7 +230,7 @@ def run(
             if checkpoint is not None:
                 with folders.lock(folder):  # now: the lines that the run appends are followed from here
                     History(folder).cut(checkpoint)
-            simulate(resolved, folder, root, callbacks, resume=checkpoint)
+            simulate(resolved, folder, root, told, resume=checkpoint)
             shutil.rmtree(folder / TRIALS, ignore_errors=True)  # what another engine had underway
         else:
             from semfed.engine.local import local_grid
@@ -239,8 +243,8 @@ def run(
                 TrialGrid(folder, resolved, root, opened, kept=store, **here) as trials,
                 local_grid(engine, sizes, root, states, cache=opened, **options) as grid,
             ):
-                told = [Recorder(folder, engine=engine), trials, *callbacks]
-                run_trials(grid, resolved, told, resume=checkpoint, obtain=trials.obtain)
+                everybody = [Recorder(folder, engine=engine), trials, *told]
+                run_trials(grid, resolved, everybody, resume=checkpoint, obtain=trials.obtain)
     except BaseException as error:
         if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
             with suppress(OSError, RunFolderError), folders.lock(folder):

@@ -53,10 +53,16 @@ class Schedule(StrictModel):
             yield f"{here}.start_factor", f"{here}.warmup is 0"
 
     def check(self, scenario: Any) -> None:
-        """Refuse a warm-up that lasts for all rounds."""
+        """Refuse a warm-up that lasts for all rounds, and a round that would train nothing."""
         if self.warmup >= scenario.rounds:
             raise ValueError(
                 f"training.schedule.warmup = {self.warmup} leaves none of {scenario.rounds} rounds; set rounds higher"
+            )
+        lowest = min(scenario.rounds, self.warmup + self.T_max + 1) if self.T_max else scenario.rounds
+        if not self.lr(scenario.training.lr, lowest, scenario.rounds):
+            raise ValueError(
+                f"training.schedule: the learning rate of '{self.name}' is 0 in round {lowest}, which would train "
+                "nothing; raise gamma, eta_min or T_max"
             )
 
     def lr(self, base: float, round_: int, rounds: int) -> float:

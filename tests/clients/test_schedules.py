@@ -87,6 +87,11 @@ def test_clipped_to_almost_nothing_nothing_moves(name: str) -> None:
     ("changes", "said"),
     [
         ({"training": {"schedule": {"warmup": 3}}}, "training.schedule.warmup = 3 leaves none of 3 rounds"),
+        ({"training": {"schedule": {"name": "cosine", "T_max": 2}}}, "learning rate of 'cosine' is 0 in round 3"),
+        (
+            {"rounds": 500, "training": {"schedule": {"name": "step", "step_size": 1}}},
+            "learning rate of 'step' is 0 in round 500",
+        ),
         (
             {"training": {"schedule": {"name": "cosine", "eta_min": 0.01}}, "learner": {"common": {"lr": 0.01}}},
             "training.schedule.eta_min = 0.01 is not below learner.common.lr = 0.01",

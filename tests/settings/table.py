@@ -76,8 +76,31 @@ def prior(name: str) -> dict[str, Any]:
 LOGISTIC = prior("implicit") | {"learner.dre": {"method": "logistic", "samples": 60, "centres": 20}}
 
 TRAINING = {
-    "batch_size": 7, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam", "weight_decay": 0.1,
+    "batch_size": 7, "clip_grad_norm": 0.1, "epochs": 2, "lr": 0.03, "momentum": 0.5, "optimizer": "adam",
+    "weight_decay": 0.1,
 }  # fmt: skip
+
+HELD = {"data.validation": 8, "rounds": 3}
+"""Two rounds without an improvement, at the least, where an improvement is more than there can be."""
+ONCE = "encoders and classifiers are trained once"
+SCHEDULE = {
+    "T_max": ({"name": "cosine"}, 5),
+    "eta_min": ({"name": "cosine"}, 0.01),
+    "gamma": ({"name": "step", "step_size": 1}, 0.5),
+    "name": ({"name": "step", "step_size": 1}, "cosine"),
+    "start_factor": ({"warmup": 2}, 0.5),
+    "step_size": ({"name": "step", "step_size": 1}, 2),
+    "warmup": ({"warmup": 1}, 2),
+}  # fmt: skip
+"""A schedule, and another value of one of its settings."""
+
+
+def schedule(setting: str) -> Try:
+    """Return the line of a schedule's setting."""
+    before, value = SCHEDULE[setting]
+    after = {"name": value} if setting == "name" else {**before, setting: value}
+    return Try("plain", after, {"training.schedule": before, "rounds": 3}, path="training.schedule")
+
 
 SCENARIO: dict[str, Try | Elsewhere] = {
     "arms.name": Elsewhere("tests/scenario/test_overrides.py", "test_choosing_arms_and_seeds"),
@@ -90,6 +113,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "data.download": Try("plain", True, error="data source 'digits' has nothing to download"),
     "data.mean": Try("plain", [0.0]),
     "data.std": Try("plain", [1.0]),
+    "data.validation": Try("plain", 8),
     "data.partition": Try("plain", {"name": "ways-shots", "m": 5, "q": 4}, {"learner": "joint", "strategy": "fedavg"}),
     "data.source": Try("images", {"name": "imagefolder", "folder": "others", "size": 8}),
     "description": Try("plain", "told"),
@@ -108,6 +132,9 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "privacy.updates.epsilon": Try("plain", 0.5, UPDATES),
     "rounds": Try("plain", 2),
     "seeds": Try("fedavg", [1]),
+    "stop.metric": Try("plain", {"patience": 2, "metric": "loss/average"}, HELD, path="stop"),
+    "stop.min_delta": Try("plain", {"patience": 1, "min_delta": 1.0}, HELD | {"stop": {"patience": 2}}, path="stop"),
+    "stop.patience": Try("plain", {"patience": 1, "min_delta": 1.0}, HELD, path="stop"),
     "strategy": Try("plain", {"name": "clustered", "clusters": "individual"}),
     "sweep.arms": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
     "sweep.axes.setting": Elsewhere("tests/scenario/test_sweeps.py", "test_several_settings_make_the_product"),
@@ -125,6 +152,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "training.device": Try("plain", "cuda:7", error="training.device = 'cuda:7': this machine offers"),
     "training.optimizer_state": Try("plain", "kept", {**ADAM, "rounds": 2}),
     **{f"training.{name}": Try("plain", value) for name, value in TRAINING.items()},
+    **{f"training.schedule.{name}": schedule(name) for name in SCHEDULE},
 }
 
 PARTITIONS: dict[str, Try] = {
@@ -287,6 +315,12 @@ CLIENTS: dict[str, Try] = {
     "aligned-user.target_whitening": Try("alignment", "scale"),
     "aligned-user.widely_linear": Try("alignment", True),
     "aligned-user.classifier.optimizer_state": Try("alignment", "kept", error="are trained once"),
+    **{
+        f"aligned-user.classifier.schedule.{name}": Try(
+            "alignment", {"name": "cosine"}, path="learner.classifier.schedule", error=ONCE
+        )
+        for name in SCHEDULE
+    },
     "aligned-user.classifier.device": Try("alignment", "cuda", error="it trains where training.device says"),
     **{f"aligned-user.classifier.{name}": Try("alignment", value) for name, value in TRAINING.items()},
     "aligned-user.classifier.optimizer": Try("alignment", "sgd"),

@@ -145,6 +145,16 @@ def _cache(shell: Shell) -> tuple[str, str]:
     return "", str(len(list(kept.iterdir())))
 
 
+def _callback(shell: Shell) -> tuple[str, str]:
+    return shell.run(), shell.run("--callback", "json:dumps")
+
+
+def _track(shell: Shell) -> tuple[str, str]:
+    before, after = shell.run(), shell.run("--track", "tensorboard")
+    assert list((shell.folder / f"run-{shell.runs}" / "tensorboard").glob("*/events*"))
+    return before, after
+
+
 def _profile(shell: Shell, *words: str) -> str:
     said = shell("profile", shell.file, *words)
     return "\n".join(line for line in said.splitlines() if "mean of" in line or "error" in line)
@@ -313,6 +323,8 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --cohort": _cohort,
     "run --jobs": _jobs,
     "run --cache": _cache,
+    "run --callback": _callback,
+    "run --track": _track,
     "profile scenario": _profile_scenario,
     "profile --arm": _profile_arm,
     "profile --engine": _profile_engine,
