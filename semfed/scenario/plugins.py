@@ -113,11 +113,12 @@ def sound(group: str) -> dict[str, Any]:
 
 def _require_one(group: str, name: str) -> None:
     """Refuse a name that two packages have given to a part of theirs."""
-    packages = sorted({package_of(point) for point in offers(group) if point.name == name})
-    if len(packages) > 1:
+    points = [point for point in offers(group) if point.name == name]
+    if len(points) > 1:  # whose packages are looked up in their metadata, which takes its time
+        packages = " and by ".join(sorted(map(package_of, points)))
         raise ScenarioError(
-            f"plugin {name!r} of the {group} is offered by {' and by '.join(packages)}: uninstall one of them, or name "
-            "the part by 'module:attribute'"
+            f"plugin {name!r} of the {group} is offered by {packages}: uninstall one of them, or name the part by "
+            "'module:attribute'"
         )
 
 

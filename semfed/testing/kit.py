@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from semfed.errors import ScenarioError
 from semfed.scenario import plugins
@@ -99,7 +99,7 @@ def choose(group: str, part: Part) -> Plugin:
 def settings_can_be_written_and_read(subject: Subject) -> None:
     """Check, for a run folder keeps them, and messages carry them, as text."""
     choice = subject.choice
-    again = plugins.parse(choice.group, json.loads(json.dumps(choice.dump())))
+    again = plugins.parse(choice.group, json.loads(json.dumps(to_jsonable_python(choice.dump()))))
     require(
         again == choice,
         f"its settings are written as {choice.settings!r} and read as {again.settings!r}: declare types that text can "

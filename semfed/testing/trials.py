@@ -128,10 +128,10 @@ def interrupted(scenario: Scenario) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
             with suppress(Interrupted):
                 api.run(scenario, out=parts, callbacks=[_Interrupting()], overrides=kept)
-            api.run(scenario, out=whole, overrides=kept)
-            api.run(resume=parts)
         except CheckpointError as refusal:
             skip(f"it cannot be resumed, and says so: {refusal}")
+        api.run(scenario, out=whole, overrides=kept)
+        api.run(resume=parts)
         both = [tuple((out / name).read_text() for name in (METRICS, OUTCOMES)) for out in (whole, parts)]
     return both[0], both[1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Message
-from pydantic import field_validator
+from pydantic import Field
 from semfed.strategies.fedavg import FedAvg
 
 from semfed.events.metrics import Metric
@@ -29,16 +29,11 @@ class Plain(FedAvg):
     stateless = True
 
 
-class Doubling(BroadcastStrategy):
+class Hiding(BroadcastStrategy):
     stateless = True
 
     class Settings(BroadcastStrategy.Settings):
-        width: int = 1
-
-        @field_validator("width")
-        @classmethod
-        def _double(cls, value: int) -> int:
-            return 2 * value
+        width: int = Field(default=1, exclude=True)
 
     def aggregate(self, replies: Any) -> Any:
         return {name: stack.mean(0) for name, stack in replies.stacked()}
@@ -108,7 +103,7 @@ class Forgetful(Scaling):
 
 
 STRATEGIES: dict[str, Any] = {
-    "settings_can_be_written_and_read": Doubling,
+    "settings_can_be_written_and_read": {"name": Hiding, "width": 2},
     "equal_seeds_give_equal_numbers": Unseeded,
     "order_of_replies_does_not_matter": LastOne,
     "a_lost_reply_does_no_harm": Trusting,
@@ -150,14 +145,9 @@ class Good(EndToEnd, Learner):
         return torch.nn.functional.cross_entropy(logits, batch.labels)
 
 
-class DoublingClient(Good):
+class Concealing(Good):
     class Settings(StrictModel):
-        width: int = 1
-
-        @field_validator("width")
-        @classmethod
-        def _double(cls, value: int) -> int:
-            return 2 * value
+        width: int = Field(default=1, exclude=True)
 
 
 class UnseededClient(Good):
@@ -243,7 +233,7 @@ class Idle(Good):
 
 
 CLIENTS: dict[str, Any] = {
-    "settings_can_be_written_and_read": DoublingClient,
+    "settings_can_be_written_and_read": {"name": Concealing, "width": 2},
     "equal_seeds_give_equal_numbers": UnseededClient,
     "every_number_of_nodes_gives_the_same_numbers": OfTheNode,
     "a_resumed_run_gives_the_same_numbers": Remembering,

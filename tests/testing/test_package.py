@@ -52,18 +52,21 @@ def test_a_channel_is_installed_and_passes_its_own_tests(tmp_path: Path) -> None
 
 @pytest.mark.long
 def test_every_kind_is_installed_tested_typed_and_tidy(tmp_path: Path) -> None:
+    packages, site = tmp_path / "packages", tmp_path / "site"
     for kind in KINDS:
-        new(kind, f"my-{kind}", out=tmp_path / "packages")
-    folders = sorted((tmp_path / "packages").iterdir())
+        new(kind, f"my-{kind}", out=packages)
+    folders = sorted(packages.iterdir())
     assert len(folders) == len(KINDS) == 7
-    site = tmp_path / "site"
     install(site, *folders)
-    for folder in folders:
-        told = call("pytest", "-p", "no:cacheprovider", at=folder, beside=site)
-        assert "failed" not in told
-        call("mypy", "--cache-dir", str(tmp_path / "types"), at=folder, beside=site)
-        call("ruff", "check", ".", at=folder, beside=site)
-        call("ruff", "format", "--check", ".", at=folder, beside=site)
+    mode = ["-p", "no:cacheprovider", "--import-mode=importlib", "-rA"]
+    told = call("pytest", *mode, *(f"{folder.name}/tests" for folder in folders), at=packages, beside=site)
+    assert told.count("PASSED my-") > 60
+    assert told.count("finds_it") == 7
+    for words in (["check", "."], ["format", "--check", "."]):
+        call("ruff", *words, at=packages, beside=site)
+    typed = [f"{folder.name}/{part}" for folder in folders for part in ("src", "tests")]
+    rules = ["--config-file", "my-channel/pyproject.toml", "--cache-dir", str(tmp_path / "types")]
+    call("mypy", *rules, *typed, at=packages, beside=site)
 
 
 @pytest.mark.parametrize(
