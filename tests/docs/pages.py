@@ -9,13 +9,15 @@ A comment on the line above a block marks it, invisible to readers:
 =============================  ======================================================================
 
 A block with ``title="FILE"`` is a file of the page's own folder; blocks of one title make one file. Other Python of a
-page is one program, and other TOML is a part of a scenario.
+page is one program, and other TOML is a part of a scenario, or several to choose from, one a line.
 """
 
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -58,6 +60,14 @@ class Block:
             return [(line, "") for line in joined.splitlines() if line.strip() and not line.startswith("#")]
         typed = re.split(r"^\$ ", self.text, flags=re.M)[1:]
         return [(command, output) for command, _, output in (part.partition("\n") for part in typed)]
+
+    @property
+    def tables(self) -> list[dict[str, Any]]:
+        """What TOML says, as a whole; where it says one thing several times, what every line says."""
+        try:
+            return [tomllib.loads(self.text)]
+        except tomllib.TOMLDecodeError:
+            return [tomllib.loads(line) for line in self.text.splitlines()]
 
 
 def blocks(page: Path) -> Iterator[Block]:

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,8 @@ class Reader:
         elif block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.text, "page", "exec"), self.names)
         elif block.language == "toml":
-            self._validate(tomllib.loads(block.text))
+            for part in block.tables:
+                self._validate(part)
         else:
             check(block)
 
@@ -99,7 +99,7 @@ def check(block: Block) -> None:
     if block.language == "python":
         compile(block.text, "page", "exec")
     elif block.language == "toml":
-        tomllib.loads(block.text)
+        assert block.tables
     elif block.language == "json":
         json.loads(block.text)
     elif block.language in SHELL:
