@@ -26,6 +26,7 @@ from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
+from semfed.training.decisions import BALANCED_ACCURACY, F1, balanced_scores
 
 from .scores import ACCURACY
 
@@ -40,6 +41,8 @@ class AlignedUser(BaseLearner):
 
     metrics = (
         ACCURACY,
+        BALANCED_ACCURACY,
+        F1,
         Metric("nmse", better="lower", text="NMSE"),
         Metric("mse", better="lower", role="detail", text="MSE"),
         Metric("objective/user", better="lower", role="detail"),
@@ -157,8 +160,8 @@ class AlignedUser(BaseLearner):
         num_examples : int
             Test images.
         metrics : dict
-            ``accuracy``, a fraction; ``mse`` per real feature of the user's latents; ``nmse``, where 1 is what the
-            pilots' mean alone reaches; ``objective/user``, the user's part of J; those of
+            ``accuracy``, ``balanced-accuracy`` and ``f1``, fractions; ``mse`` per real feature of the user's latents;
+            ``nmse``, where 1 is what the pilots' mean alone reaches; ``objective/user``, the user's part of J; those of
             `ChannelState.metrics`, where a power of 1 is the whole P of a message.
         """
         mode, user = str(config["mode"]), self._user()
@@ -181,7 +184,13 @@ class AlignedUser(BaseLearner):
         mse = float((latents - user.test).square().mean())
         scatter = float((user.test - user.receiver.pilots.mean(dim=1, keepdim=True)).square().mean())
         accuracy = float((logits.argmax(1) == values).double().mean())
-        metrics |= {"accuracy": accuracy, "mse": mse, "nmse": mse / scatter, **state.metrics()}
+        metrics |= {
+            "accuracy": accuracy,
+            **balanced_scores(logits.argmax(1), values),
+            "mse": mse,
+            "nmse": mse / scatter,
+            **state.metrics(),
+        }
         return mse, len(values), metrics
 
     def _user(self) -> User:

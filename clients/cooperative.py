@@ -33,6 +33,7 @@ from semfed.scenario import Scenario
 from semfed.scenario.choices import ModelChoice
 from semfed.scenario.settings import suggest
 from semfed.training import weights
+from semfed.training.decisions import BALANCED_ACCURACY, F1, SCORES
 from semfed.training.losses import logits_of
 
 from .common_unit import CommonUnit, CommonUnitSettings
@@ -48,6 +49,8 @@ class CooperativeClient(BaseLearner):
 
     metrics = (
         Metric("error", better="lower", fraction=True, against="rate", baseline="majority class"),
+        BALANCED_ACCURACY,
+        F1,
         Metric("rate", "nats", better="lower", role="detail"),
         Metric("rate-lower", "nats", better="lower", role="detail"),
         Metric("rate-upper", "nats", better="lower", role="detail"),
@@ -203,7 +206,8 @@ class CooperativeClient(BaseLearner):
             Mean cross-entropy in nats over the tasks.
         num_examples : int
         metrics : dict
-            ``error/<task>`` and ``error/average``, fractions, through the noisy channel; ``rate/...`` in nats per
+            ``error/<task>`` and ``error/average``, fractions, through the noisy channel, ``balanced-accuracy/...`` and
+            ``f1/...`` likewise; ``rate/...`` in nats per
             image, between ``rate-lower/...`` and ``rate-upper/...``; ``channel-uses`` and those of `Meter.metrics`, of
             all tasks together. In rounds of the common unit alone there is only ``common_error/<task>``, that of its
             auxiliary decoders, which no channel disturbs.
@@ -231,7 +235,7 @@ class CooperativeClient(BaseLearner):
                     meter=meter,
                 )
                 uses += sent
-            for quantity in ("error", "rate", "rate-lower", "rate-upper"):
+            for quantity in ("error", *SCORES, "rate", "rate-lower", "rate-upper"):
                 per_task = {name: result[quantity] for name, result in found.items()}
                 metrics |= {f"{quantity}/{name}": value for name, value in per_task.items()}
                 metrics[f"{quantity}/average"] = sum(per_task.values()) / len(per_task)

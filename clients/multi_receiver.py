@@ -21,6 +21,7 @@ from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
+from semfed.training.decisions import BALANCED_ACCURACY, F1, SCORES, balanced_scores
 from semfed.training.losses import error_rate
 from semfed.training.objective import Batch, Build, Networks, Send
 
@@ -89,6 +90,8 @@ class MultiReceiverClient(Learner):
 
     metrics = (
         ACCURACY,
+        BALANCED_ACCURACY,
+        F1,
         TEST_SNRS,
         Metric("uses_per_image", "channel uses", role="detail"),
         Metric("power/raw", role="detail"),
@@ -156,10 +159,11 @@ class MultiReceiverClient(Learner):
             Mean cross-entropy in nats over the receivers.
         num_examples : int
         metrics : dict
-            ``accuracy/<task>`` and ``accuracy/average``, fractions; the same as ``accuracy-at-<snr>dB/...`` for every
-            SNR of ``test_snr_db``; ``uses_per_image/broadcast`` (MTOC) and ``uses_per_image/one-by-one`` (STOC to
-            every receiver in turn); ``power/raw`` of the encoder's output per symbol, before it is scaled;
-            ``snr/received-db/<task>`` of every receiver, and those of `ChannelState.metrics`, all receivers together.
+            ``accuracy/<task>`` and ``accuracy/average``, fractions, ``balanced-accuracy/...`` and ``f1/...`` likewise;
+            the accuracies also as ``accuracy-at-<snr>dB/...`` for every SNR of ``test_snr_db``;
+            ``uses_per_image/broadcast`` (MTOC) and ``uses_per_image/one-by-one`` (STOC to every receiver in turn);
+            ``power/raw`` of the encoder's output per symbol, before it is scaled; ``snr/received-db/<task>`` of every
+            receiver, and those of `ChannelState.metrics`, all receivers together.
         """
         generator, meter = self.session.generator("evaluation", round_), Meter()
         state = ChannelState(generator, meter)
@@ -174,7 +178,7 @@ class MultiReceiverClient(Learner):
         }
         points = {"accuracy": self.channels}
         points |= {f"accuracy-at-{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
-        correct: dict[str, list[float]] = {point: [] for point in points}
+        found: dict[str, list[float]] = {name: [] for name in (*points, *SCORES)}
         losses = []
         for k, (name, decoder) in enumerate(zip(self.tasks, nets.decoders, strict=True)):
             heard = Meter()
@@ -183,11 +187,14 @@ class MultiReceiverClient(Learner):
             meter += heard
             metrics |= {f"{metric}/{name}": value for metric, value in heard.metrics().items()}
             for point, logits in zip(points, decoder(received).split(len(sent)), strict=True):
-                correct[point].append(1 - error_rate(logits, values[:, k]))
-                metrics[f"{point}/{name}"] = correct[point][-1]
+                scores = {point: 1 - error_rate(logits, values[:, k])}
                 if point == "accuracy":
+                    scores |= balanced_scores(logits.argmax(1), values[:, k])
                     losses.append(float(cross_entropy(logits, values[:, k])))
-        metrics |= {f"{point}/average": sum(found) / len(found) for point, found in correct.items()}
+                for score, value in scores.items():
+                    found[score].append(value)
+                    metrics[f"{score}/{name}"] = value
+        metrics |= {f"{score}/average": sum(each) / len(each) for score, each in found.items()}
         metrics |= {"channel-uses": state.uses, **meter.metrics()}
         return sum(losses) / len(losses), len(values), metrics
 

@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from semfed.flower.client.learner import Learner
 from semfed.scenario.settings import StrictModel
-from semfed.training.objective import Batch, Build, Networks, Send, Total, correct, mean_over
+from semfed.training.decisions import BALANCED_ACCURACY, F1, decisions
+from semfed.training.objective import Batch, Build, Networks, Score, Send, mean_over
 
 from .scores import ACCURACY
 
@@ -20,7 +21,7 @@ class MultitaskClient(Learner):
     """Trains an encoder and its own decoder through the channel; both are tested seen through the client's task."""
 
     Settings = StrictModel
-    metrics = (ACCURACY,)
+    metrics = (ACCURACY, BALANCED_ACCURACY, F1)
     requires_every_value = True
 
     def networks(self, build: Build) -> Networks:
@@ -31,8 +32,8 @@ class MultitaskClient(Learner):
         """Return the cross-entropy in nats, eq. (4)."""
         return cross_entropy(nets.decoder(send(nets.encoder(batch.images))), batch.labels)
 
-    def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Total]:
-        """Return the cross-entropy in nats and the accuracy, a fraction, of one transmission."""
+    def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Score]:
+        """Return the cross-entropy in nats, and how good the decisions are, of one transmission."""
         logits = nets.decoder(send(nets.encoder(batch.images)))
         loss = cross_entropy(logits, batch.labels)
-        return {"loss": mean_over(batch, loss), "accuracy": correct(logits, batch.labels)}
+        return {"loss": mean_over(batch, loss), **decisions(logits, batch.labels)}

@@ -7,7 +7,7 @@ learning elsewhere calls test accuracy, over all classes whoever owns them, is m
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +27,7 @@ from semfed.models.layers.dropout import draw_from
 from semfed.scenario import Scenario
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
+from semfed.training.decisions import BALANCED_ACCURACY, F1, balanced_scores
 from semfed.training.objective import Batch, Networks, Send
 
 from .scores import ACCURACY, TEST_SNRS
@@ -64,8 +65,10 @@ class PersonalClient(BaseLearner):
     """
 
     Settings = PersonalSettings
-    metrics = (
+    metrics: ClassVar[tuple[Metric, ...]] = (
         ACCURACY,
+        BALANCED_ACCURACY,
+        F1,
         Metric("chance", better="higher", fraction=True, role="baseline"),
         TEST_SNRS,
     )
@@ -232,10 +235,11 @@ class PersonalClient(BaseLearner):
         num_examples : int
             Test images of the own classes.
         metrics : dict
-            ``accuracy/own-classes`` and those of `ChannelState.metrics` in that test; ``accuracy/global``, on the whole
-            test set, in the rounds that ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at
-            every further SNR and, if the settings ask for it, arrays ``features``, shape (images, features), float32,
-            and ``labels``, shape (images,), int64.
+            ``accuracy/own-classes``, ``balanced-accuracy/own-classes``, ``f1/own-classes`` and those of
+            `ChannelState.metrics` in that test; the same three of ``global``, on the whole test set, in the rounds that
+            ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at every further SNR and, if
+            the settings ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape
+            (images,), int64.
         """
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
@@ -243,10 +247,10 @@ class PersonalClient(BaseLearner):
         with torch.no_grad():
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
-            metrics: dict[str, Any] = {"accuracy/own-classes": _accuracy(logits, labels), **state.metrics()}
+            metrics: dict[str, Any] = {**_scores(logits.argmax(1), labels, "own-classes"), **state.metrics()}
             last = round_ == self.session.scenario.rounds
             if self.settings.global_test == "every" or (last and self.settings.global_test == "last"):
-                metrics["accuracy/global"] = self._global_accuracy(encoder, decoder, round_)
+                metrics |= self._global_scores(encoder, decoder, round_)
             if last:
                 if self.settings.show_features:
                     shown = torch.cat(
@@ -256,24 +260,28 @@ class PersonalClient(BaseLearner):
                 for snr_db, channel in self._other_channels():
                     further = ChannelState(self.session.generator("evaluation", round_))
                     disturbed = self.transmit(encoder, images, further, channel)
-                    metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed), labels)
+                    metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed).argmax(1), labels)
         return float(cross_entropy(logits, labels)), len(labels), metrics
 
-    def _global_accuracy(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> float:
-        """Return the accuracy on all test images, whichever client owns their classes."""
+    def _global_scores(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> dict[str, float]:
+        """Return the scores on all test images, whichever client owns their classes."""
         rows, labels = self.global_rows()
         images, state = self.session.images(), ChannelState(self.session.generator("global evaluation", round_))
-        correct = 0
-        pairs = zip(torch.split(rows, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True)
-        for part, wanted in pairs:
-            logits = decoder(self.transmit(encoder, images[part], state, self.channel))
-            correct += int((logits.argmax(1) == wanted).sum())
-        return correct / len(labels)
+        decided = [
+            decoder(self.transmit(encoder, images[part], state, self.channel)).argmax(1)
+            for part in torch.split(rows, EVALUATION_BATCH)
+        ]
+        return _scores(torch.cat(decided), labels, "global")
 
     def _other_channels(self) -> Iterator[tuple[float, Channel]]:
         for snr_db in self.settings.test_snr_db:
             yield snr_db, type(self.channel)(self.channel.settings.model_copy(update={"snr_db": snr_db}))
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
-    return int((logits.argmax(1) == labels).sum()) / len(labels)
+def _scores(decided: Tensor, labels: Tensor, which: str) -> dict[str, float]:
+    scores = {"accuracy": _accuracy(decided, labels), **balanced_scores(decided, labels)}
+    return {f"{name}/{which}": value for name, value in scores.items()}
+
+
+def _accuracy(decided: Tensor, labels: Tensor) -> float:
+    return int((decided == labels).sum()) / len(labels)

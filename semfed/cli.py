@@ -1,4 +1,4 @@
-"""The command line: ``semfed run``, ``profile``, ``list``, ``show``, ``data``, ``plot``, ``report``, ``plugins``."""
+"""The command line: ``semfed run``, ``compare``, ``table``, ``plot``, ``report``, and what lists or shows things."""
 
 import sys
 from collections import Counter
@@ -253,6 +253,42 @@ def report(
         from semfed.report import drawing
 
         console.print(str(drawing.write_page(runs, out)), soft_wrap=True)
+
+
+@app.command(cls=Once)
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; of one, its arms are compared.")],
+    metric: Annotated[
+        str | None, typer.Option(help="As the history has it, such as f1/average; the headline by default.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Compare with this arm; with the best one by default.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Also tell what it takes to reach this value of the metric.")
+    ] = None,
+) -> None:
+    """Compare arms of a run, or of several, seed by seed, and tell the settings that they differ in."""
+    with _told_clearly():
+        from semfed.report import comparison
+        from semfed.runs.side_by_side import gather
+
+        comparison.show(gather(runs, metric=metric, reference=reference, target=target), console)
+
+
+@app.command(cls=Once)
+def table(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    format_: Annotated[str, typer.Option("--format", help="latex (for booktabs), csv or markdown.")] = "markdown",
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A column, such as f1/average; may be repeated; the headline's by default.")
+    ] = None,
+) -> None:
+    """Write the table of a run for a paper or a program: mean, 95 % interval and n of every arm."""
+    with _told_clearly():
+        from semfed.runs.formats import of_run
+
+        print(of_run(folder, format_, metric or ()))
 
 
 @app.command(cls=Once)

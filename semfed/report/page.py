@@ -17,13 +17,13 @@ from semfed.report.departures import departures
 from semfed.report.lines import Sweeping, unique
 from semfed.report.sheets import Row, Sheet, cluster_sheets, comparison_sheet, pairs, sheet_of
 from semfed.report.style import COLUMN, STYLE
-from semfed.report.tables import column_table, cost_table, reach_table, score_table, signal_table
-from semfed.report.tables import legend as marks_explained
-from semfed.report.tables import written as shown
+from semfed.report.tables import column_table, cost_table, near_best_table, score_table, signal_table
 from semfed.report.ticks import written
 from semfed.runs import folder as folders
 from semfed.runs.differing import differing
-from semfed.runs.summary import of_folder, other_scores
+from semfed.runs.marks import legend as marks_explained
+from semfed.runs.sheet import written as shown
+from semfed.runs.summary import headline_names, of_folder, other_scores
 from semfed.scenario import read
 
 LAST = 20_000
@@ -142,7 +142,7 @@ def _told(folder: Path, name: str) -> Told:
     errors = folder / folders.ERRORS
     known, changed = departures(scenario)
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
-    rest = (others, reach_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
+    rest = (others, near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     return Told(
         name=name,
         scenario=scenario,
@@ -151,7 +151,7 @@ def _told(folder: Path, name: str) -> Told:
         facts=_facts(scenario, summary, environment, folders.read_labels(folder)),
         state=summary.get("error", "") if ended else "it has not ended, or was killed",
         scores=[sheet_of(score_table(summary, metrics)), *_comparisons(summary, metrics)],
-        explained=marks_explained(summary),
+        explained=marks_explained(summary, headline_names(summary, metrics)),
         others=[sheet_of(table) for table in rest if table is not None] + cluster_sheets(summary, scenario),
         pictures=_pictures(makers, summary, name),
         departures=known,

@@ -10,31 +10,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semfed.channels.meter import LIMIT_DB
 from semfed.events.callbacks import Callback
-from semfed.events.metrics import Metric, Metrics
+from semfed.events.metrics import Metrics
 from semfed.report import drawing
 from semfed.runs import folder as folders
 from semfed.runs import terminal
-from semfed.runs.statistics import half_width
+from semfed.runs.marks import legend, marks, over_seeds, seeds_of
+from semfed.runs.sheet import sheet, written
 from semfed.runs.summary import headline_names, other_scores
 from semfed.scenario import Scenario
 
 LARGE = {"bytes": (1e6, "MB"), "channel uses": (1e6, "million")}
 """Units of costs that are shown by the million, and what is said of them then."""
-BEST, ALIKE, UNTESTED = "*", "≈", "?"
-"""Marks of arms; see `legend`."""
-
-
-def written(entry: Mapping[str, Any] | None, metric: Metric) -> str:
-    """Write mean and spread of a metric; a ratio of powers that has no end, in words."""
-    if entry is None:
-        return "-"
-    if metric.over_clients == "power-mean" and abs(entry["mean"]) >= LIMIT_DB:
-        return "no noise" if entry["mean"] > 0 else "no signal"
-    mean, half = metric.scale * entry["mean"], half_width(entry)
-    spec = metric.spec(mean)
-    return f"{mean:{spec}}" if half is None else f"{mean:{spec}} ± {metric.scale * half:{spec}}"
 
 
 def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
@@ -44,7 +31,7 @@ def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
     table = _table(f"{summary['scenario']}: test {quantity} after the last round, {over_seeds(summary)}")
     for name in names:
         table.add_column(metric.part(name), justify="right", no_wrap=True)
-    _add_rows(table, summary, dict.fromkeys(names, metric))
+    _add_rows(table, summary, metrics, names)
     table.add_section()
     rows = {metric.baseline: {name: name for name in names}}
     rows |= {m.words: {n: f"{m.name}/{metric.part(n)}" for n in names} for m in metrics if m.role == "baseline"}
@@ -64,57 +51,15 @@ def _table(title: str) -> Table:
     return table
 
 
-def _add_rows(table: Table, summary: Mapping[str, Any], columns: Mapping[str, Metric]) -> None:
-    """Add a row an arm, with the marks of every column; see `legend`."""
-    told = {name: marks(summary, name) for name in columns}
-    seeds = max_seeds(summary)
-    for arm, kinds in summary["arms"].items():
-        cells, counts = [], {entry["n"] for name, entry in kinds["final"].items() if name in columns}
-        for name, metric in columns.items():
-            mark = told[name].get(arm, " ")
-            text = written(kinds["final"].get(name), metric) + (f" {mark}" if told[name] else "")
-            cells.append(Text(text, style="bold" if mark == BEST else ""))
-        fewer = ", ".join(map(str, sorted(counts - {seeds})))
-        table.add_row(f"{arm} (n = {fewer})" if fewer else arm, *cells)
+def _add_rows(table: Table, summary: Mapping[str, Any], metrics: Metrics, names: Sequence[str]) -> None:
+    """Add a row an arm, with the marks of every column; see `semfed.runs.marks.legend`."""
+    seeds = str(seeds_of(summary))
+    for row in sheet(summary, metrics, {}, names).rows:
+        cells = [Text(f"{c.text} {c.mark}" if c.mark else c.text, style="bold" if c.best else "") for c in row.cells]
+        table.add_row(row.arm if row.n in ("", seeds) else f"{row.arm} (n = {row.n})", *cells)
 
 
-def marks(summary: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return how the arms stand to the best one in a metric, for every point of a sweep; nothing if that is unknown."""
-    found: dict[str, str] = {}
-    for group in summary["comparisons"].get(name, ()):
-        found |= {group["reference"]: BEST} | dict.fromkeys(group["indistinguishable"], ALIKE)
-        found |= dict.fromkeys(group["untested"], UNTESTED)
-    return found
-
-
-def legend(summary: Mapping[str, Any]) -> str:
-    """Explain the marks of a summary's tables; empty if there are none."""
-    groups = [group for told in summary["comparisons"].values() for group in told]
-    used = {mark for name in summary["comparisons"] for mark in marks(summary, name).values()}
-    lines = [f"{BEST} best mean{' at a point of the sweep' if any(group['point'] for group in groups) else ''}"]
-    if ALIKE in used:
-        lines.append(f"{ALIKE} not distinguishable from it (p ≥ 0.05)")
-    if UNTESTED in used:
-        reasons = dict.fromkeys(group["arms"][arm]["t"]["reason"] for group in groups for arm in group["untested"])
-        lines.append(f"{UNTESTED} not tested: {'; '.join(reasons)}")
-    families = dict.fromkeys(group["family"] for group in groups if len(group["untested"]) < len(group["arms"]))
-    if families:
-        lines.append(f"paired t-test over seeds, Holm's correction over {'; '.join(families)}")
-    return "; ".join(lines) if groups else ""
-
-
-def max_seeds(summary: Mapping[str, Any]) -> int:
-    """Return over how many seeds the arms are averaged, at most."""
-    return max((entry["n"] for arm in summary["arms"].values() for entry in arm["final"].values()), default=0)
-
-
-def over_seeds(summary: Mapping[str, Any]) -> str:
-    """Say what is told of how many seeds."""
-    seeds = max_seeds(summary)
-    return f"mean ± 95 % interval, n = {seeds} seeds" if seeds > 1 else f"{seeds} seed{'s' * (seeds != 1)}"
-
-
-def reach_table(summary: Mapping[str, Any], metrics: Metrics, share: float = 0.95) -> Table | None:
+def near_best_table(summary: Mapping[str, Any], metrics: Metrics, share: float = 0.95) -> Table | None:
     """Return what the arms take to come near the best one; None where none is compared with it.
 
     Parameters
@@ -125,12 +70,28 @@ def reach_table(summary: Mapping[str, Any], metrics: Metrics, share: float = 0.9
         Of the best arm's final mean, one of `semfed.runs.reaching.SHARES`.
     """
     groups = [group for group in summary["reach"] if group["share"] == share and len(group["arms"]) > 1]
-    if not groups:
-        return None
+    whose = f"{100 * share:g} % of the best arm's "
+    return reach_table(summary, metrics, groups, whose) if groups else None
+
+
+def reach_table(
+    summary: Mapping[str, Any], metrics: Metrics, groups: Sequence[Mapping[str, Any]], whose: str = ""
+) -> Table:
+    """Return what the arms take to reach a target: medians over seeds.
+
+    Parameters
+    ----------
+    summary : mapping
+    metrics : Metrics
+    groups : sequence of mapping
+        Each with ``target`` and ``arms``; see `semfed.runs.reaching.reached`.
+    whose : str
+        What the target is, in words before the metric's.
+    """
     metric = metrics.of(summary["headline"])
-    table = _table(f"to reach {100 * share:g} % of the best arm's {metric.label(summary['headline'])}: medians")
-    prices = {"rounds": ("rounds", 1.0), "bytes": ("MB exchanged", 1e6), "channel_uses": ("million channel uses", 1e6)}
-    for heading in ("target", "seeds that do", *(heading for heading, _ in prices.values())):
+    table = _table(f"to reach {whose}{metric.label(summary['headline'])}: medians over seeds")
+    prices = {"rounds": ("rounds", 1.0), "bytes": ("MB", 1e6), "channel_uses": ("million uses", 1e6)}
+    for heading in ("target", "reached by", *(heading for heading, _ in prices.values())):
         table.add_column(heading, justify="right", no_wrap=True)
     for group in groups:
         target = metric.scale * group["target"]
@@ -173,7 +134,7 @@ def column_table(title: str, summary: Mapping[str, Any], metrics: Metrics, names
     table = _table(title)
     for name in names:
         table.add_column(metrics.of(name).label(name), justify="right", no_wrap=True)
-    _add_rows(table, summary, {name: metrics.of(name) for name in names})
+    _add_rows(table, summary, metrics, names)
     return table
 
 
@@ -188,10 +149,10 @@ def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: 
     """Print the tables, and the clusters with the clients' names."""
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
     console.print(score_table(summary, metrics))
-    explained = legend(summary)
+    explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
     if explained:
-        console.print(Text(explained, style="dim"))
-    rest = (reach_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
+        console.print(Text(f"{explained}\n", style="dim"))
+    rest = (near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     for made in (others, *rest):
         if made is not None:
             console.print(made)

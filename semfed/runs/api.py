@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -19,7 +19,8 @@ from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
 from semfed.runs import folder as folders
-from semfed.runs import origins
+from semfed.runs import origins, views
+from semfed.runs.frame import frame
 from semfed.runs.history import History
 from semfed.runs.recorder import Recorder, write_summary
 from semfed.scenario import Scenario
@@ -27,6 +28,9 @@ from semfed.scenario.overrides import Overrides, load
 from semfed.scenario.paths import as_path
 from semfed.scenario.settings import suggest
 from semfed.scenario.sweeps import Swept
+
+if TYPE_CHECKING:
+    import pandas
 
 ENGINES = ("inprocess", "ray", "flower")
 OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
@@ -60,6 +64,18 @@ class Run:
     folder: Path
     scenario: Scenario
     summary: dict[str, Any]
+
+    def frame(self) -> "pandas.DataFrame":
+        """Return the history as a table of pandas, one row a measured number; see `semfed.runs.frame.frame`."""
+        return frame(self.folder)
+
+    def __repr__(self) -> str:
+        """Say where the run lies, what it compares, and which arm is the best."""
+        return views.line(self.folder, self.summary)
+
+    def _repr_html_(self) -> str:
+        """Show the headline's table, and the figures that have been drawn, in Jupyter."""
+        return views.page(self.folder)
 
 
 def run(

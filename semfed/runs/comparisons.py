@@ -5,6 +5,7 @@ from typing import Any
 
 from semfed.events.metrics import Metric
 from semfed.runs.statistics import CONFIDENCE, EQUAL, holm, mean_of, paired, resolved, signed_rank_test, t_test
+from semfed.scenario import Point
 
 TESTS = {"t": t_test, "wilcoxon": signed_rank_test}
 """Of paired differences, by their keys in a comparison."""
@@ -85,7 +86,7 @@ def _cannot_be_told(test: Mapping[str, Any]) -> bool:
     return test["reason"] == EQUAL or (test["holm"] is not None and test["holm"] >= 1 - CONFIDENCE)
 
 
-def groups(arms: Iterable[str], points: Mapping[str, Mapping[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
+def groups(arms: Iterable[str], points: Mapping[str, Point]) -> list[tuple[dict[str, Any], list[str]]]:
     """Return the arms that are compared with each other: those of one point of a sweep.
 
     A sweep of a single arm compares its points instead.
@@ -93,17 +94,59 @@ def groups(arms: Iterable[str], points: Mapping[str, Mapping[str, Any]]) -> list
     Parameters
     ----------
     arms : iterable of str
-    points : mapping of str to mapping
-        Of an arm of a sweep, its value of every swept setting.
+    points : mapping of str to Point
+        What the arms of a sweep are.
 
     Returns
     -------
     list of (dict, list of str)
-        The values that the arms of a group share, and their names, in order.
+        The value that the arms of a group have of every swept setting, and their names, in order.
     """
     found: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for arm in arms:
-        values = dict(points.get(arm, {}))
+        values = dict(points[arm].values) if arm in points else {}
         found.setdefault(repr(values), (values, []))[1].append(arm)
     alone = len(found) > 1 and all(len(names) == 1 for _, names in found.values())
     return [({}, [arm for _, names in found.values() for arm in names])] if alone else list(found.values())
+
+
+def compared(
+    arms: Mapping[str, Any],
+    points: Mapping[str, Point],
+    metric: Metric,
+    name: str,
+    *,
+    reference: str | None = None,
+) -> list[dict[str, Any]]:
+    """Compare the arms of every point of a sweep, of all at once without one; see `compare`.
+
+    Parameters
+    ----------
+    arms : mapping
+        Of a summary.
+    points : mapping of str to Point
+        What the arms of a sweep are.
+    metric : Metric
+    name : str
+        As it is recorded; arms without it are left out.
+    reference : str, optional
+        An arm, with or without a sweep's values; the best one by default.
+
+    Returns
+    -------
+    list of dict
+        What `compare` tells, and ``point``, the value of every swept setting; what has nothing to compare, or not the
+        reference, is left out.
+    """
+    each = []
+    for point, together in groups(arms, points):
+        told = {arm: _by_seed(arms[arm]["final"][name]) for arm in together if name in arms[arm]["final"]}
+        here = [arm for arm in told if reference in (arm, points[arm].arm if arm in points else None)]
+        if reference is None or here:
+            comparison = compare(told, metric, reference=here[0] if reference is not None else None)
+            each += [] if comparison is None else [{"point": point, **comparison}]
+    return each
+
+
+def _by_seed(entry: Mapping[str, Any]) -> dict[int, float]:
+    return {int(seed): value for seed, value in entry["values"].items()}

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from semfed.events.metrics import BYTES, Metric
+from semfed.runs.comparisons import groups
+from semfed.scenario import Point
 
 SHARES = (0.9, 0.95, 0.99)
 """Of the best arm's final mean: what a summary tells of."""
@@ -63,6 +65,45 @@ def reach(told: Mapping[str, Seeds], metric: Metric, name: str, target: float) -
         if counted:
             found[price] = _over_seeds({seed: _spent(counted, seed, last) for seed, last in rounds.items()})
     return found
+
+
+def reached(
+    arms: Mapping[str, Any],
+    points: Mapping[str, Point],
+    by_arm: Mapping[str, Mapping[str, Seeds]],
+    metric: Metric,
+    name: str,
+) -> list[dict[str, Any]]:
+    """Return for every point of a sweep what its arms take to come near the final mean of the best one.
+
+    Parameters
+    ----------
+    arms : mapping
+        Of a summary.
+    points : mapping of str to Point
+        What the arms of a sweep are.
+    by_arm : mapping
+        arm -> metric -> seed -> round -> value.
+    metric : Metric
+    name : str
+        As it is recorded.
+
+    Returns
+    -------
+    list of dict
+        ``point``, the value of every swept setting; ``best``, an arm; ``share``, one of `SHARES`; ``target``; and
+        ``arms``, what `reach` tells of each.
+    """
+    each = []
+    for point, together in groups(arms, points):
+        finals = {arm: arms[arm]["final"][name]["mean"] for arm in together if name in arms[arm]["final"]}
+        best = metric.best(finals)
+        for share in SHARES:
+            target = None if best is None else target_of(finals[best], metric, share)
+            if target is not None:
+                told = {arm: reach(by_arm[arm], metric, name, target) for arm in finals}
+                each.append({"point": point, "best": best, "share": share, "target": target, "arms": told})
+    return each
 
 
 def first(values: Mapping[int, float], metric: Metric, target: float) -> float:

@@ -10,11 +10,10 @@ from semfed.events import strict_json
 from semfed.events.metrics import WHOLE, Metric, Metrics
 from semfed.events.records import Record
 from semfed.runs import folder as folders
-from semfed.runs.comparisons import compare, groups
-from semfed.runs.reaching import SHARES, reach, target_of
+from semfed.runs.comparisons import compared
+from semfed.runs.reaching import reached
 from semfed.runs.statistics import mean_of, spread
-from semfed.scenario import read, validate
-from semfed.scenario.arms import Sweep
+from semfed.scenario import Point, Sweep, read, validate
 
 Curves = dict[str, dict[str, dict[int, dict[int, float]]]]
 """arm -> metric -> seed -> round -> value"""
@@ -58,7 +57,7 @@ def summarise(
     headline: str,
     error: str | None = None,
     seeds: Iterable[int] = (),
-    points: Mapping[str, Mapping[str, Any]] | None = None,
+    points: Mapping[str, Point] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``.
 
@@ -67,8 +66,8 @@ def summarise(
     seeds, and ``missing``, those that have no value; over rounds and seeds, dB are averaged as they are. ``best`` is
     the arm with the best mean of the headline at the end, None if that has no direction; it says nothing of how sure
     this is. ``comparisons`` do, for every score and for every point of a sweep; see
-    `semfed.runs.comparisons.compare`. ``reach`` tells what it takes to come near the best arm's headline; see
-    `semfed.runs.reaching.reach`. ``clusters``, ``similarity`` and ``threshold`` are those of the first seed;
+    `semfed.runs.comparisons.compared`. ``reach`` tells what it takes to come near the best arm's headline; see
+    `semfed.runs.reaching.reached`. ``clusters``, ``similarity`` and ``threshold`` are those of the first seed;
     ``by_seed`` has the others where they differ.
 
     Parameters
@@ -88,8 +87,8 @@ def summarise(
         What ended the run early.
     seeds : iterable of int
         Those that should be there; those of any arm always should.
-    points : mapping of str to mapping, optional
-        Of the arms of a sweep, their value of every swept setting.
+    points : mapping of str to Point, optional
+        What the arms of a sweep are; see `semfed.scenario.Sweep.points`.
     """
     by_arm = curves(records, metrics)
     planned = set(seeds).union(*(told for arm in by_arm.values() for told in arm.values()))
@@ -111,14 +110,13 @@ def summarise(
                     kind[name] = spread(values) | {"n": len(values), "missing": sorted(planned - values.keys())}
         summary["arms"][arm] = {"final": final, "round_mean": means}
     summary["best"] = best_arm(summary, metrics.of(headline), headline)
-    together = groups(arms, points or {})
     scores = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
     summary["comparisons"] = {
-        name: _compared(summary, together, metrics.of(name), name)
+        name: compared(summary["arms"], points or {}, metrics.of(name), name)
         for name in scores
         if metrics.of(name).role == "score" or name == headline
     }
-    summary["reach"] = _reached(summary, together, by_arm, metrics.of(headline))
+    summary["reach"] = reached(summary["arms"], points or {}, by_arm, metrics.of(headline), headline)
     summary["baselines"] = dict(outcomes[0]["baselines"]) if outcomes else {}
     summary["clusters"] = {}
     for key in ("similarity", "threshold"):
@@ -133,50 +131,9 @@ def summarise(
     return summary
 
 
-def values_of(summary: Mapping[str, Any], arm: str, name: str) -> dict[int, float]:
-    """Return the final values of an arm by seed, none if it has no such metric."""
-    entry = summary["arms"][arm]["final"].get(name, {"values": {}})
-    return {int(seed): value for seed, value in entry["values"].items()}
-
-
-def _compared(
-    summary: Mapping[str, Any], together: Sequence[tuple[dict[str, Any], list[str]]], metric: Metric, name: str
-) -> list[dict[str, Any]]:
-    """Compare the arms of every group; groups without anything to compare are left out."""
-    each = []
-    for point, arms in together:
-        told = {arm: values_of(summary, arm, name) for arm in arms if name in summary["arms"][arm]["final"]}
-        comparison = compare(told, metric)
-        if comparison is not None:
-            each.append({"point": point, **comparison})
-    return each
-
-
-def _reached(
-    summary: Mapping[str, Any],
-    together: Sequence[tuple[dict[str, Any], list[str]]],
-    by_arm: Curves,
-    metric: Metric,
-) -> list[dict[str, Any]]:
-    """Tell for every group what its arms take to come near the headline of its best arm."""
-    each, name = [], summary["headline"]
-    for point, arms in together:
-        finals = {arm: summary["arms"][arm]["final"][name]["mean"] for arm in arms if name in by_arm.get(arm, {})}
-        best = metric.best(finals)
-        for share in SHARES:
-            target = None if best is None else target_of(finals[best], metric, share)
-            if target is not None:
-                told = {arm: reach(by_arm[arm], metric, name, target) for arm in finals}
-                each.append({"point": point, "best": best, "share": share, "target": target, "arms": told})
-    return each
-
-
-def points_of(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the swept values of every arm of a scenario's tables; nothing without a sweep."""
-    if "sweep" not in tree:
-        return {}
-    points = Sweep.model_validate(tree["sweep"]).points()
-    return {name: dict(point.values) for name, point in points.items()}
+def swept(tree: Mapping[str, Any]) -> dict[str, Point]:
+    """Return what the arms of a scenario's tables are, by their names; nothing without a sweep."""
+    return Sweep.model_validate(tree["sweep"]).points() if "sweep" in tree else {}
 
 
 def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:
@@ -193,7 +150,7 @@ def of_folder(folder: Path, error: str | None = None) -> dict[str, Any]:
     records, metrics = folders.each_record(folder), folders.read_metrics(folder)
     try:
         outcomes = [strict_json.loads(line) for line in folders.each_line(folder / folders.OUTCOMES)]
-        told: dict[str, Any] = {"headline": headline, "seeds": tree.get("seeds", ()), "points": points_of(tree)}
+        told: dict[str, Any] = {"headline": headline, "seeds": tree.get("seeds", ()), "points": swept(tree)}
         return summarise(tree["name"], arms, records, outcomes, metrics=metrics, error=error, **told)
     except (ValueError, TypeError, KeyError, AttributeError) as reason:  # whatever wrong tables and values give
         raise RunFolderError(f"'{folder}' has a damaged history ({reason!r}): repeat the run") from reason

@@ -42,7 +42,11 @@ _unit_vectors = lru_cache(maxsize=16)(lambda size, dtype, device: torch.eye(size
 """Rows of the identity matrix; making one anew costs as much as a quarter of a small minibatch's loss."""
 
 
+def decide(logits: Tensor) -> Tensor:
+    """Return the most likely values, shape (batch,), int64; logits as in `decision_loss`."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+
+
 def error_rate(logits: Tensor, values: Tensor) -> float:
     """Fraction of wrong decisions for the most likely value; arguments as in `decision_loss`."""
-    decided = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-    return float((decided != values).to(torch.float64).mean())
+    return float((decide(logits) != values).to(torch.float64).mean())

@@ -7,7 +7,7 @@ for its type, see `semfed.training.step`, and autograd otherwise.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -87,6 +87,17 @@ def _state(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     }
 
 
+class Score(Protocol):
+    """What a batch's test says of a metric: it adds up over batches, and has a value in the end."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Return what both batches say together."""
+
+    @property
+    def mean(self) -> float:
+        """The value."""
+
+
 @dataclass(frozen=True)
 class Total:
     """A mean that is not divided yet, so that it adds up over batches.
@@ -150,7 +161,7 @@ class Objective(ABC):
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
         """Return the mean loss of a minibatch, a scalar that can be differentiated."""
 
-    def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Total]:
+    def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Score]:
         """Judge the networks on a test batch: by metric, what adds up over batches; by default the loss alone.
 
         ``loss`` is expected among them. Without it, it is computed apart, with a transmission of its own.
@@ -158,9 +169,9 @@ class Objective(ABC):
         return {"loss": mean_over(batch, self.loss(nets, batch, send))}
 
 
-def add_up(scores: Iterable[Mapping[str, Total]]) -> dict[str, Total]:
+def add_up(scores: Iterable[Mapping[str, Score]]) -> dict[str, Score]:
     """Add the scores of batches, metric by metric."""
-    totals: dict[str, Total] = {}
+    totals: dict[str, Score] = {}
     for score in scores:
         for name, total in score.items():
             totals[name] = totals[name] + total if name in totals else total

@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 
 from semfed.events.metrics import Metric
-from semfed.runs.comparisons import compare, groups
+from semfed.runs.comparisons import compare, compared, groups
+from semfed.runs.statistics import spread
+from semfed.scenario import Axis, Sweep
 
 ACCURACY = Metric("accuracy", better="higher", fraction=True)
 COMMON = np.array([0.71, 0.84, 0.79, 0.88, 0.75, 0.81, 0.77, 0.86])
@@ -90,10 +92,21 @@ def test_where_there_is_nothing_to_compare_there_is_no_comparison() -> None:
 
 
 def test_arms_are_compared_at_a_point_of_a_sweep() -> None:
-    points = {f"{arm}@{snr}": {"channel.snr_db": snr} for snr in (0, 5) for arm in "ab"}
+    points = Sweep(axes=(Axis(setting="channel.snr_db", values=(0, 5)),), arms=("a", "b")).points()
     assert groups(points, points) == [
         ({"channel.snr_db": 0}, ["a@0", "b@0"]),
         ({"channel.snr_db": 5}, ["a@5", "b@5"]),
     ]
     assert groups(["a@0", "a@5"], points) == [({}, ["a@0", "a@5"])], "one arm: its points"
     assert groups(["a", "b"], {}) == [({}, ["a", "b"])]
+
+
+def test_a_reference_is_the_arm_at_the_same_point() -> None:
+    points = Sweep(axes=(Axis(setting="channel.snr_db", values=(0, 5)),), arms=("a", "b")).points()
+    values = {"a@0": 0.5, "b@0": 0.6, "a@5": 0.9, "b@5": 0.7}
+    arms = {arm: {"final": {"m": spread({0: mean, 1: mean + 0.01})}} for arm, mean in values.items()}
+    assert [group["reference"] for group in compared(arms, points, ACCURACY, "m")] == ["b@0", "a@5"]
+    first, second = compared(arms, points, ACCURACY, "m", reference="a")
+    assert (first["reference"], second["reference"]) == ("a@0", "a@5")
+    assert second["arms"]["b@5"]["mean"] == pytest.approx(-0.2)
+    assert compared(arms, points, ACCURACY, "other") == []

@@ -199,6 +199,24 @@ def _report_out(shell: Shell) -> tuple[str, str]:
     )
 
 
+def _told(shell: Shell, command: str, *options: str) -> tuple[str, str]:
+    """Return what a command says of a run without options and with them."""
+    done = shell.folder / "told"
+    if not done.is_dir():
+        shell("run", shell.file, "--seeds", "0-1", "--out", str(done))
+    return shell(command, str(done)), shell(command, str(done), *options)
+
+
+def _compare_runs(shell: Shell) -> tuple[str, str]:
+    other = shell.folder / "told-other"
+    shell("run", shell.file, "--seeds", "0-1", "--set", "training.lr=0.05", "--out", str(other))
+    return _told(shell, "compare", str(other))
+
+
+def _table_folder(shell: Shell) -> tuple[str, str]:
+    return shell("table", str(shell.folder)), _told(shell, "table")[0]
+
+
 WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run scenario": _scenario,
     "run --engine": _engine,
@@ -224,6 +242,13 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "profile --data-root": _profile_data_root,
     "show scenario": _show_scenario,
     "show --set": _show_set,
+    "compare runs": _compare_runs,
+    "compare --metric": lambda shell: _told(shell, "compare", "--metric", "f1/average"),
+    "compare --reference": lambda shell: _told(shell, "compare", "--reference", "two"),
+    "compare --target": lambda shell: _told(shell, "compare", "--target", "0.1"),
+    "table folder": _table_folder,
+    "table --format": lambda shell: _told(shell, "table", "--format", "csv"),
+    "table --metric": lambda shell: _told(shell, "table", "--metric", "f1/average"),
     "data folder": _data_folder,
     "plot folder": _plot_folder,
     "report runs": _report_runs,

@@ -19,7 +19,8 @@ from semfed.channels import Channel, ChannelState, Meter
 from semfed.models.layers.gaussian import GaussianEncoder, sample
 from semfed.scenario import Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel, only_when
-from semfed.training.losses import decision_loss, error_rate
+from semfed.training.decisions import balanced_scores
+from semfed.training.losses import decide, decision_loss, error_rate
 from semfed.training.optimizers import Optimizer
 
 Source = Callable[[Tensor, torch.Generator], Tensor]
@@ -198,8 +199,9 @@ def evaluate(
     Returns
     -------
     metrics : dict
-        ``error``, a fraction; ``rate`` in nats per sample and its bounds ``rate-lower`` and ``rate-upper``, see
-        `semfed.algorithms.bottleneck.rate.RateBounds`; ``loss``, the cross-entropy in nats.
+        ``error``, ``balanced-accuracy`` and ``f1``, fractions; ``rate`` in nats per sample and its bounds
+        ``rate-lower`` and ``rate-upper``, see `semfed.algorithms.bottleneck.rate.RateBounds`; ``loss``, the
+        cross-entropy in nats.
     uses : int
     """
     state = ChannelState(generator, meter)
@@ -210,6 +212,7 @@ def evaluate(
     sent = rate(x[some], some, mean, log_variance)
     metrics = {
         "error": error_rate(logits, values),
+        **balanced_scores(decide(logits), values),
         "rate": sent.estimate,
         "rate-lower": sent.lower,
         "rate-upper": sent.upper,
