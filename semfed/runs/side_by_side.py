@@ -98,13 +98,13 @@ def gather(
         found = {name for arm in summary["arms"].values() for name in arm["final"]}
         if headline not in found:
             raise RunFolderError(f"run '{run}' has no metric {headline!r}; {suggest(headline, sorted(found))}")
-        of_sweep = swept(tree)
+        of_sweep, changes = swept(tree), {arm["name"]: arm for arm in tree.get("arms", ())}
         declared += metrics
         history = curves(folders.each_record(run), metrics) if target is not None else {}
         for arm, kinds in summary["arms"].items():
             point, called = of_sweep.get(arm, Point(arm, {})), f"{label}{arm}"
             arms[called], points[called] = kinds, Point(f"{label}{point.arm}", point.values)
-            settings[called], by_arm[called] = settings_of(tree, arm), history.get(arm, {})
+            settings[called], by_arm[called] = settings_of(tree, changes.get(arm, {})), history.get(arm, {})
         names.append(summary["scenario"])
     assert headline is not None  # there is a run at least
     told, known = Metrics(declared), [point.arm for point in points.values()]
@@ -121,9 +121,8 @@ def gather(
     return SideBySide(together, told, points, settings)
 
 
-def settings_of(tree: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """Return an arm's settings by their dotted names, as a resolved scenario tells them."""
-    changes = next((dict(told) for told in tree.get("arms", ()) if told["name"] == arm), {})
+def settings_of(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an arm's settings by their dotted names, from a resolved scenario and what the arm changes of it."""
     complete = merge(tree, changes)
     return dict(_flat({key: value for key, value in complete.items() if key not in DESCRIBING}))
 

@@ -75,9 +75,9 @@ def steps(work: Callable[[], Any]) -> int:
 
 @pytest.mark.parametrize("more", ["arms", "points", "seeds"])
 def test_four_times_the_trials_are_four_times_the_work(tmp_path: Path, more: str) -> None:
-    size = {"arms": 6, "points": 6, "seeds": 6}
+    size = {"arms": 6, "points": 6, "seeds": 3}
     small, large = big(tmp_path / "a", **size), big(tmp_path / "b", **size | {more: 4 * size[more]})
     for work in (of_folder, lambda run: gather([run]), lambda run: of_run(run, "csv")):
         work(small)
         few, many = (steps(lambda run=run, work=work: work(run)) for run in (small, large))
-        assert many < 4.5 * few
+        assert many < 4.05 * few, "what does not grow makes it less than four times, what grows faster more"

@@ -103,8 +103,12 @@ def test_settings_are_flat_and_lists_go_by_names() -> None:
         "channel": {"name": "awgn", "snr_db": 3},
         "arms": [{"name": "x", "channel": {"name": "rayleigh"}}],
     }
-    assert settings_of(tree, "x") == {"clients.a.name": "a", "clients.a.task": "t", "channel.name": "rayleigh"}
-    assert settings_of(tree, "n")["channel.snr_db"] == 3
+    assert settings_of(tree, tree["arms"][0]) == {
+        "clients.a.name": "a",
+        "clients.a.task": "t",
+        "channel.name": "rayleigh",
+    }
+    assert settings_of(tree, {})["channel.snr_db"] == 3
 
 
 def test_a_run_without_a_summary_of_this_version_is_summed_up_again(tmp_path: Path) -> None:
