@@ -19,7 +19,7 @@ GRAY, COLOUR = (
 )
 CLIENTS = 'clients=[{ name = "a", task = "t2" }, { name = "b", task = "t2" }]'
 MISSING = 'tasks.t2.missing="allow"'  # some partitions leave a value out
-PLAIN = ['strategy={ name = "fedavg", exchange = false }', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
+PLAIN = ['strategy="fedavg"', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
 IID = 'data.partition={ name = "iid", per_client = 40 }'
 
 
