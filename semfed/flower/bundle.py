@@ -23,7 +23,7 @@ LIMIT = 256 * 2**20
 """Bytes of arrays in one bundle: the process that answers it holds them and the replies, which are about as large."""
 
 
-def cut(messages: Mapping[int, Message], limit: int = LIMIT) -> list[dict[int, Message]]:
+def cut(messages: Mapping[int, Message], limit: int = LIMIT, most: int | None = None) -> list[dict[int, Message]]:
     """Divide the messages to one node into those that may travel together, in their order.
 
     Parameters
@@ -32,6 +32,8 @@ def cut(messages: Mapping[int, Message], limit: int = LIMIT) -> list[dict[int, M
         By client.
     limit : int
         Bytes of arrays in one bundle; a message that has more travels alone. Arrays that messages share count in each.
+    most : int, optional
+        Messages in one bundle, where the replies are larger than these.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def cut(messages: Mapping[int, Message], limit: int = LIMIT) -> list[dict[int, M
         about = message.metadata
         own = about.message_type, about.group_id, about.ttl
         size = sum(wire.count_bytes(record) for record in message.content.array_records.values())
-        if own != kind or size > room:
+        if own != kind or size > room or len(bundles[-1]) == most:
             bundles.append({})
             kind, room = own, limit
         bundles[-1][client] = message

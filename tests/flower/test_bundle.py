@@ -74,6 +74,7 @@ def test_bundles_are_cut_at_a_number_of_bytes_and_keep_the_order() -> None:
     one = sum(record.count_bytes() for record in message(0).content.array_records.values())
     sent = {client: message(client) for client in range(5)}
     assert clients(cut(sent)) == [[0, 1, 2, 3, 4]]
+    assert clients(cut(sent, most=2)) == [[0, 1], [2, 3], [4]]
     assert clients(cut(sent, 2 * one)) == [[0, 1], [2, 3], [4]]
     assert clients(cut(sent, 2 * one - 1)) == [[0], [1], [2], [3], [4]]
     assert clients(cut({0: message(0), 1: message(1, size=10_000), 2: message(2)}, 2 * one)) == [[0], [1], [2]]

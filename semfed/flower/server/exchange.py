@@ -95,7 +95,12 @@ class Exchange:
         self.late: set[int] = set()
 
     def ask(
-        self, envelopes: Mapping[int, Envelope], timeout: float | None, *, patient: bool = False
+        self,
+        envelopes: Mapping[int, Envelope],
+        timeout: float | None,
+        *,
+        patient: bool = False,
+        most: int | None = None,
     ) -> Iterator[tuple[int, Message]]:
         """Send at most one message to every client and give the replies as they come.
 
@@ -111,6 +116,8 @@ class Exchange:
         patient : bool, default False
             Wait as long for nodes that are still busy with an earlier message. An answer that was given up before,
             and comes now, counts if its envelope is among these.
+        most : int, optional
+            How many clients of a node may answer together, where replies are larger than messages.
 
         Yields
         ------
@@ -121,7 +128,7 @@ class Exchange:
         found = self._await_outstanding(envelopes, timeout if patient else 0.0)
         yield from found.items()
         deadline = None if timeout is None else time.monotonic() + timeout
-        queues = self._queues({client: own for client, own in envelopes.items() if client not in found})
+        queues = self._queues({client: own for client, own in envelopes.items() if client not in found}, most)
         while queues:
             due = {node: queue.popleft() for node, queue in queues.items()}
             free = {node: bundle for node, bundle in due.items() if node not in self._outstanding}
@@ -140,13 +147,13 @@ class Exchange:
                     yield client, Message(Error(NO_REPLY, reason), reply_to=envelope.message)
             queues = {node: queue for node, queue in queues.items() if queue}
 
-    def _queues(self, envelopes: Mapping[int, Envelope]) -> dict[int, deque[Bundle]]:
+    def _queues(self, envelopes: Mapping[int, Envelope], most: int | None) -> dict[int, deque[Bundle]]:
         """Return what each node gets, one after the other."""
         by_node: dict[int, dict[int, Message]] = {}
         for client in sorted(envelopes):
             by_node.setdefault(self._hosts[client], {})[client] = envelopes[client].message
         return {
-            node: deque({client: envelopes[client] for client in bundle} for bundle in cut(own))
+            node: deque({client: envelopes[client] for client in bundle} for bundle in cut(own, most=most))
             for node, own in by_node.items()
         }
 

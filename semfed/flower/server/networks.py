@@ -23,6 +23,9 @@ from semfed.flower.server.federation import Federation
 from semfed.flower.server.replies import in_order, sentence
 from semfed.flower.server.strategy import FederatedStrategy
 
+TOGETHER = 16
+"""Clients of a node that answer together: private networks may be far larger than what is sent to them."""
+
 
 def collect(federation: Federation, strategy: Strategy, round_: int, arrays: ArrayRecord) -> Iterator[TrainedNetworks]:
     """Ask all clients for their networks.
@@ -57,7 +60,8 @@ def collect(federation: Federation, strategy: Strategy, round_: int, arrays: Arr
     for client in sorted(set(range(len(scenario.clients))) - set(envelopes)):
         yield TrainedNetworks(client, round_, problem="the strategy had nothing for it in the last round")
     views: dict[int, Arrays] = {}  # by the identity of records, which several messages share
-    for client, reply in in_order(sorted(envelopes), federation.exchange.ask(envelopes, scenario.timeout_s)):
+    answers = federation.exchange.ask(envelopes, scenario.timeout_s, most=TOGETHER)
+    for client, reply in in_order(sorted(envelopes), answers):
         content = envelopes[client].message.content
         record = cast(ArrayRecord, content.get("arrays", ArrayRecord()))
         if id(record) not in views:

@@ -97,7 +97,7 @@ def test_nodes_with_three_clients_each_get_one_message_a_phase() -> None:
     grid = Watched(2)
     run_arm(grid, Trial(given.arm("fedcl"), "fedcl", 0), [])
     minibatches = 60 // 10
-    phases = {"train.forward": 1, "train.backward": minibatches, "evaluate": 1}
+    phases = {"train.forward": 1, "train.backward": minibatches, "evaluate": 1, "query.networks": 1}
     sent = Counter(message for message in grid.sent if message[1] != "query")
     assert sent == {(node, phase, 3): times for phase, times in phases.items() for node in (2, 3)}
 
@@ -185,7 +185,7 @@ def test_large_messages_travel_alone(digits: Scenario, monkeypatch: pytest.Monke
     grid = Watched(1)
     federation = opened(grid, digits)
     grid.sent.clear()
-    monkeypatch.setattr(exchange, "cut", lambda messages: cut(messages, 1))
+    monkeypatch.setattr(exchange, "cut", lambda messages, most: cut(messages, 1))
     assert not any(reply.has_error() for reply in ask(federation, "train"))
     assert grid.sent == [(2, "train", 1)] * 3
 
