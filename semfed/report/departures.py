@@ -8,8 +8,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from semfed.report.sheets import Row, Sheet
-from semfed.runs.differing import differing
 from semfed.scenario import built_in, read, validate
+from semfed.scenario.flat import differing
 
 HEADING = "Departures from the paper"
 

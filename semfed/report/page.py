@@ -20,12 +20,12 @@ from semfed.report.style import COLUMN, STYLE
 from semfed.report.tables import column_table, cost_table, near_best_table, score_table, signal_table
 from semfed.report.ticks import written
 from semfed.runs import folder as folders
-from semfed.runs.differing import differing
 from semfed.runs.marks import legend
 from semfed.runs.sheet import written as shown
 from semfed.runs.side_by_side import told_by
 from semfed.runs.summary import headline_names, other_scores
 from semfed.scenario import read
+from semfed.scenario.flat import differing
 
 LAST = 20_000
 """Characters of ``errors.log`` that a page shows, the last ones."""

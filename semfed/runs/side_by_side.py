@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from semfed.runs.comparisons import compared
 from semfed.runs.reaching import reach
 from semfed.runs.summary import Curves, curves, of_folder, swept
 from semfed.scenario import Point, merge, read
+from semfed.scenario.flat import flat
 from semfed.scenario.settings import suggest
 
 DESCRIBING = ("name", "description", "headline", "arms", "sweep")
@@ -124,7 +125,7 @@ def gather(
 def settings_of(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return an arm's settings by their dotted names, from a resolved scenario and what the arm changes of it."""
     complete = merge(tree, changes)
-    return dict(_flat({key: value for key, value in complete.items() if key not in DESCRIBING}))
+    return dict(flat({key: value for key, value in complete.items() if key not in DESCRIBING}))
 
 
 def differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[Any, list[str]]]]:
@@ -153,14 +154,3 @@ def _labels(runs: Iterable[Path]) -> list[str]:
         return [""]
     unique = len({path.name for path in paths}) == len(paths)
     return [f"{path.name if unique else path}/" for path in paths]
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what tables hold, and lists of named tables, by dotted names."""
-    named = isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value)
-    if named or isinstance(value, Mapping):
-        items = ((item["name"], item) for item in value) if named else value.items()
-        for key, item in items:
-            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value

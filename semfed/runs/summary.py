@@ -97,6 +97,10 @@ def summarise(
     summary: dict[str, Any] = {"scenario": scenario, "headline": headline, "complete": error is None, "arms": {}}
     if error is not None:
         summary["error"] = error
+    validated: dict[str, list[Mapping[str, Any]]] = {}
+    for outcome in outcomes:
+        if outcome.get("best_round"):
+            validated.setdefault(outcome["arm"], []).append(outcome)
     for arm in arms:
         final, means = dict[str, Any](), dict[str, Any]()
         for name, seeds in by_arm.get(arm, {}).items():
@@ -111,9 +115,8 @@ def summarise(
                 if values:
                     kind[name] = spread(values) | {"n": len(values), "missing": sorted(planned - values.keys())}
         summary["arms"][arm] = {"final": final, "round_mean": means}
-        chosen = [outcome for outcome in outcomes if outcome["arm"] == arm and outcome.get("best_round")]
-        if chosen:
-            summary["arms"][arm] |= _at_best_round(by_arm.get(arm, {}), chosen, metrics)
+        if arm in validated:
+            summary["arms"][arm] |= _at_best_round(by_arm.get(arm, {}), validated[arm], metrics)
     summary["best"] = best_arm(summary, metrics.of(headline), headline)
     scores = dict.fromkeys(name for arm in summary["arms"].values() for name in arm["final"])
     summary["comparisons"] = {

@@ -31,7 +31,7 @@ def big(folder: Path, *, arms: int, points: int, seeds: int) -> Path:
     tree = {"name": "big", "seeds": list(range(seeds)), "headline": "accuracy/average"}
     tree |= {"arms": [{"name": name} for name in names], "sweep": sweep.model_dump(mode="json")}
     (folder / folders.SCENARIO).write_text(tomli_w.dumps(tree))
-    folders.write_metrics(folder, Metrics([*FRAMEWORK, ACCURACY]))
+    folders.write_atomically(folder / folders.DECLARED, strict_json.dumps(Metrics([*FRAMEWORK, ACCURACY]).to_table()))
     trials = [(name, seed) for seed in range(seeds) for name in names]
     records = [
         record

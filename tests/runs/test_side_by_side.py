@@ -30,7 +30,7 @@ def written(folder: Path, values: dict[str, dict[int, float]], metric: Metric = 
     arms = [{"name": arm, **tree.pop(arm, {})} for arm in values]
     scenario = {"name": "study", "seeds": [0, 1, 2, 3], "headline": f"{metric.name}/average", **tree, "arms": arms}
     (folder / folders.SCENARIO).write_text(tomli_w.dumps(scenario))
-    folders.write_metrics(folder, Metrics([*FRAMEWORK, metric]))
+    folders.write_atomically(folder / folders.DECLARED, strict_json.dumps(Metrics([*FRAMEWORK, metric]).to_table()))
     records = [
         record
         for arm, seeds in values.items()

@@ -19,15 +19,12 @@ from semfed.runs.statistics import paired, spread
 from semfed.scenario import built_in, overrides
 
 FILES = sorted(file for path in built_in().values() for file in (path.parent / "results").glob("*.json"))
-BEFORE = "made before results held values by seed; `make reproduce` makes it anew"
 HOLDS = {"name", "description", "command", "commit", "packages", "python", "cpu"}
 OF_A_RUN = HOLDS | {"scenario_sha256", "seeds", "settings", "arms", "differences"}
 
 
 def load(file: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(file.read_text())
-    if "commit" not in result:
-        pytest.skip(BEFORE)
     return result
 
 
@@ -50,20 +47,12 @@ def test_a_result_can_be_made_again_and_compares_its_arms(file: Path) -> None:
             assert entry["values"].keys() <= seeds
 
 
-EARLIER = re.compile(r"^## Measured earlier.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-"""What a README keeps of results that nobody has made anew yet."""
-
-
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_every_quoted_figure_of_a_readme_was_measured(name: str) -> None:
     """Fractions stand in percent with two decimals, rates in nats with three."""
     folder = built_in()[name].parent
     results = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
     text = (folder / "README.md").read_text()
-    if any("commit" not in result for result in results) and not EARLIER.search(text):
-        pytest.skip(BEFORE)
-    text = EARLIER.sub("", text)
-    results = [result for result in results if "commit" in result]
     arms = [kinds for result in results for kinds in result.get("arms", {}).values()]
     told = [entry for kinds in arms for kind in ("final", "round_mean") for entry in kinds[kind].values()]
     pairs = [kinds for result in results for kinds in result.get("differences", {}).values()]
@@ -133,8 +122,6 @@ def arms_of(result: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("name", list(built_in()))
 def test_no_arm_of_a_scenario_is_left_out_of_its_results(name: str) -> None:
     told = [json.loads(path.read_text()) for path in FILES if path.parent.parent.name == name]
-    if any("commit" not in result for result in told):
-        pytest.skip(BEFORE)
     measured = set().union(*(arms_of(result) for result in told))
     measured |= {arm for arm, equal in EQUAL.items() if equal in measured}
     assert set(overrides.load(name).arm_names) <= measured

@@ -48,6 +48,10 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ({"name": "rayleigh", "symbols": "complex", "receiver": "raw"}, {}),
         ({"name": "rayleigh", "symbols": "complex", "receiver": "phase"}, {}),
         ({"name": "rayleigh", "symbols": "complex", "receiver": "mmse", "snr_db": 20.0}, {}),
+        ({"name": "rayleigh", "csi_error": 0.1, "snr_spread_db": 3.0}, {}),
+        ("rician", {}),
+        ({"name": "rician", "k_factor": 3.0, "symbols": "complex", "receiver": "mmse"}, {}),
+        ("nakagami", {}),
         ("mimo", {}),
     ],
     "models": [

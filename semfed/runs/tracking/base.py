@@ -115,17 +115,3 @@ class Tracker(Callback):
                 type(error).__name__,
                 str(error).strip().partition("\n")[0],
             )
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by their dotted names; lists stay as they are.
-
-    Examples
-    --------
-    >>> flat({"channel": {"snr_db": 5}, "rounds": 3})
-    {'channel.snr_db': 5, 'rounds': 3}
-    """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found

@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from semfed.runs.tracking.base import Tracker, flat
+from semfed.runs.tracking.base import Tracker
 from semfed.scenario import Scenario
+from semfed.scenario.flat import flat
 
 MOST_PARAMS, LONGEST = 100, 500
 """Of what MLflow takes at once, and of a value's text."""
@@ -33,7 +34,7 @@ class MLflow(Tracker):
             return
         tags = {KEY: own, "semfed.folder": str(self.folder)}
         self._id = self._client.create_run(experiment, tags=tags, run_name=f"{arm} seed {seed}").info.run_id
-        config = flat({"arm": arm, "seed": seed, **scenario.tree()})
+        config = dict(flat({"arm": arm, "seed": seed, **scenario.tree()}))
         params = [Param(_allowed(name), str(value)[:LONGEST]) for name, value in config.items()]
         for some in _parts(params):
             self._client.log_batch(self._id, params=some)
