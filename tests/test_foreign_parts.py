@@ -1,6 +1,5 @@
-"""What docs/foreign-parts.md shows is run: its Python as a module beside a scenario, every TOML line as a setting."""
+"""What docs/foreign-parts.md shows is trained with; that all of it is valid is told by the tests of the pages."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import tomli_w
 import semfed
 from semfed.flower import preflight
 from semfed.scenario import overrides
+from tests.docs.pages import ROOT, blocks
 
-PAGE = (Path(__file__).parents[1] / "docs" / "foreign-parts.md").read_text()
-CODE = "\n\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-GRAY, COLOUR = (
-    [line for block in re.findall(rf"```toml{kind}\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-    for kind in ("", " colour")
-)
+BLOCKS = list(blocks(ROOT / "docs" / "foreign-parts.md"))
+CODE = "\n\n".join(block.text for block in BLOCKS if block.title == "mine.py")
+SHOWN = [line for block in BLOCKS if block.language == "toml" for line in block.text.splitlines()]
+COLOUR = [line for line in SHOWN if "torchvision.models" in line]
+GRAY = [line for line in SHOWN if line not in COLOUR]
 CLIENTS = 'clients=[{ name = "a", task = "t2" }, { name = "b", task = "t2" }]'
 MISSING = 'tasks.t2.missing="allow"'  # some partitions leave a value out
 PLAIN = ['strategy="fedavg"', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
@@ -36,8 +35,9 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_page_shows_every_kind() -> None:
-    kinds = {line.split("=")[0].strip() for line in (*GRAY, *COLOUR)}
-    assert kinds >= {"model.encoder", "model.decoder", "channel", "clients.a.snr_db"}
+    kinds = {line.split("=")[0].strip() for line in SHOWN}
+    assert kinds == {"model.encoder", "model.decoder", "channel", "clients", "data.partition", "strategy"}
+    assert COLOUR
 
 
 @pytest.mark.parametrize("setting", GRAY)
