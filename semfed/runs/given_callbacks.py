@@ -49,7 +49,7 @@ def _named(name: str) -> Callback:
 def _checked(one: object, shown: str) -> Callback:
     if not isinstance(one, Callback):
         raise ScenarioError(
-            f"callback {shown} is no semfed.events.callbacks.Callback, but a {type(one).__name__}: derive its "
+            f"callback {shown} is no semfed.events.callbacks.Callback, but of type {type(one).__name__}: derive its "
             "class from it"
         )
     return one

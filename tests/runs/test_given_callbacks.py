@@ -54,8 +54,8 @@ def test_the_command_line_tells_them_of_the_run(here: Path, attribute: str, kind
 @pytest.mark.parametrize(
     ("attribute", "said"),
     [
-        (":Other", "is no semfed.events.callbacks.Callback, but a Other: derive its class from it"),
-        (":number", "is no semfed.events.callbacks.Callback, but a int"),
+        (":Other", "is no semfed.events.callbacks.Callback, but of type Other: derive its class from it"),
+        (":number", "is no semfed.events.callbacks.Callback, but of type int"),
         (":Named", "cannot be made without arguments (TypeError"),
         (":Nothing", "cannot be loaded"),
         ("", "write it as module:attribute"),

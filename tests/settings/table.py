@@ -162,7 +162,7 @@ PARTITIONS: dict[str, Try] = {
     "foreign.seed": Try(
         "plain",
         7,
-        {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 0.5}},
+        {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 100.0}},
     ),
     "iid.per_client": Try("plain", 50),
     "ways-shots.m": Try("fedavg", 4),

@@ -205,7 +205,7 @@ PLAIN = bases.BASES["plain"]()
         ({"data_root": 5}, "data_root = 5: give a path"),
         ({"scenario": "~nobody-of-that-name/x"}, "no scenario '~nobody-of-that-name/x'"),
         ({"callbacks": 5}, "callbacks = 5: give several objects of semfed.events.callbacks.Callback"),
-        ({"callbacks": [5]}, "callbacks = [5]: give several objects"),
+        ({"callbacks": [5]}, "callback 5 is no semfed.events.callbacks.Callback, but of type int"),
         ({"engine": 5}, "engine 5 is unknown"),
         ({"cohort": 2.5}, "cohort = 2.5: Input should be a valid integer"),
         ({"engine": "ray", "workers": "many"}, "workers = 'many': Input should be a valid integer"),
