@@ -1,9 +1,8 @@
 """The settings of a scenario's tables by their dotted names, and which of them scenarios differ in."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from semfed.events import strict_json
 
 
 def flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -37,4 +36,4 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else strict_json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

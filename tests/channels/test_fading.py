@@ -209,7 +209,5 @@ def test_a_client_has_the_snr_that_it_is_given(tmp_path: Path) -> None:
 
 def test_an_snr_a_client_where_the_learner_has_one_for_all_is_refused() -> None:
     clients = [{"name": "a", "task": "odd", "snr_db": 3.0}]
-    with pytest.raises(
-        ScenarioError, match=r"clients.a.snr_db = 3.0 has no effect: learner 'cooperative' has no SNR a"
-    ):
+    with pytest.raises(ScenarioError, match=r"clients.a.snr_db has no effect: learner 'cooperative' has no SNR a"):
         overrides.load(bases.BASES["cooperative"](), {"clients": clients})

@@ -102,7 +102,8 @@ def test_a_class_adds_to_its_bases_and_overrules_them() -> None:
         metrics = (Metric("psnr", "dB"), Metric("accuracy"))
 
     told = {metric.name: metric for metric in declared_by(Own) or ()}
-    assert list(told) == ["train_loss", "power/transmit", "snr/received-db", "accuracy", "psnr"]
+    scores = ["accuracy", "balanced-accuracy", "f1", "psnr"]
+    assert list(told) == ["train_loss", "power/transmit", "snr/received-db", *scores]
     assert (told["accuracy"].fraction, told["psnr"].unit) == (False, "dB")
     assert declared_by(dict) is None
     assert [metric.name for metric in declared_by(JointClient) or ()][-1] == "accuracy-at-{}dB"
@@ -128,10 +129,12 @@ def test_arms_agree_on_what_a_metric_is() -> None:
 
 def test_customary_headlines_are_scores() -> None:
     scenario = overrides.load("digits").arm("clustered")
-    assert MultitaskClient.headlines(scenario) == ("accuracy/average", "accuracy/t1", "accuracy/t2", "accuracy/t3")
+    parts = ("average", "t1", "t2", "t3")
+    ours = tuple(f"{score}/{part}" for score in ("accuracy", "balanced-accuracy", "f1") for part in parts)
+    assert MultitaskClient.headlines(scenario) == ours
 
     class Own(MultitaskClient):
         metrics = (Metric("psnr", "dB", over_clients="none"),)
 
-    assert Own.headlines(scenario)[4:] == ("psnr/t1", "psnr/t2", "psnr/t3")
+    assert Own.headlines(scenario)[len(ours) :] == ("psnr/t1", "psnr/t2", "psnr/t3")
     assert "rate/t1" not in {m.name for m in CooperativeClient.metrics if m.role == "score"}

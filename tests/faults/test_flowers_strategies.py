@@ -11,7 +11,6 @@ import tomli_w
 import semfed
 from semfed import scenario as scenarios
 from semfed.errors import SemfedError
-from semfed.runs.api import Run
 
 RUN: dict[str, dict[str, Any]] = {
     "Bulyan": {}, "FedAdagrad": {}, "FedAdam": {}, "FedAvg": {}, "FedAvgM": {"server_momentum": 0.5},
@@ -37,10 +36,6 @@ def arguments(tmp_path: Path, name: str, **settings: Any) -> dict[str, Any]:
     return {"scenario": path, "arms": None, "overrides": ["rounds=2", "training.epochs=1"]}
 
 
-def accuracy(run: Run) -> float:
-    return float(next(iter(run.summary["arms"].values()))["final"]["accuracy/average"]["mean"])
-
-
 def test_every_strategy_of_flower_s_has_a_line() -> None:
     assert {*RUN, *REFUSED} == {*flowers.__all__} - {"Result", "Strategy"}
 
@@ -52,9 +47,8 @@ def test_it_runs_and_goes_on(
     given = arguments(tmp_path, name, **RUN[name])
     folder = interrupted(rounds=1, **given)
     semfed.run(resume=folder)
-    done = semfed.run(seeds=[0], out=tmp_path / "undisturbed", **given)
+    semfed.run(seeds=[0], out=tmp_path / "undisturbed", **given)
     assert results(folder) == results(tmp_path / "undisturbed")
-    assert accuracy(done) > 0.5
 
 
 @pytest.mark.parametrize("name", list(REFUSED))
