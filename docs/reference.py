@@ -18,12 +18,21 @@ from pydantic import BaseModel, PlainValidator
 from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
+from semfed.channels.foreign import ForeignChannelSettings
 from semfed.cli import app
+from semfed.data.partitions.foreign import ForeignPartitionSettings
 from semfed.events.metrics import FRAMEWORK, declared_by
+from semfed.models.foreign import ForeignModelSettings
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import OnlyWhen
 
+FOREIGN: dict[str, type[BaseModel]] = {
+    "channels": ForeignChannelSettings,
+    "models": ForeignModelSettings,
+    "partitions": ForeignPartitionSettings,
+}
+"""What stands beside the own arguments of another library's part, by its kind."""
 SETTINGS = ("setting", "what it may be", "default", "what it is")
 METRICS = ("metric", "called", "unit", "better", "over clients", "of a run", "role", "reported by")
 PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false"}
@@ -49,7 +58,7 @@ def scenario() -> str:
         if holds:
             heading = _heading(name, field.annotation)
             row[1] = f"[table](#{re.sub(r'[^a-z]', '', heading.lower())})"
-            sections += [f"## {heading}", _text(field.description)]
+            sections += [f"## {heading}", _described(name, field, Scenario)]
             sections.append(_table(SETTINGS, (row for table in holds for row in rows(table))))
         outer.append(row)
     return "\n\n".join(
@@ -82,6 +91,9 @@ def parts() -> str:
             sections.append(f"Defined in `{point.value}`.")
             found = list(rows(plugins.settings_of(part))) if hasattr(part, "Settings") else []
             sections += [_table(SETTINGS, found)] if found else []
+        if group in FOREIGN:
+            beside = "What [a part of another library](../foreign-parts.md) has beside its own arguments:"
+            sections += ["### `module:attribute`", beside, _table(SETTINGS, rows(FOREIGN[group]))]
     return "\n\n".join(sections)
 
 
@@ -135,15 +147,20 @@ def rows(table: type[BaseModel], prefix: str = "") -> Iterator[list[str]]:
 
 
 def _row(path: str, field: FieldInfo, table: type[BaseModel]) -> list[str]:
-    name = path.rpartition(".")[2]
-    inherited = (base.model_fields.get(name) for base in table.__mro__ if issubclass(base, BaseModel))
-    text = next((one.description for one in inherited if one is not None and one.description), "")
+    text = _described(path.rpartition(".")[2], field, table)
     conditions = [rule for rule in field.metadata if isinstance(rule, OnlyWhen)]
     only = [
         f"Only with `{key} = {' or '.join(map(_toml, values))}`." for rule in conditions
         for key, values in rule.conditions.items()
     ]  # fmt: skip
-    return [f"`{path}`", _kind(field.annotation, field.metadata), _default(field), " ".join([_text(text), *only])]
+    return [f"`{path}`", _kind(field.annotation, field.metadata), _default(field), " ".join([text, *only])]
+
+
+def _described(name: str, field: FieldInfo, table: type[BaseModel]) -> str:
+    """Return the text below a field, or of what it was inherited from, or that of the table which it holds."""
+    inherited = (base.model_fields.get(name) for base in table.__mro__ if issubclass(base, BaseModel))
+    own = next((one.description for one in inherited if one is not None and one.description), None)
+    return _text(own or next((inspect.getdoc(held) for held in _tables_in(field.annotation)), ""))
 
 
 def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
