@@ -48,7 +48,7 @@ def paired_table(summary: Mapping[str, Any], group: Mapping[str, Any], metric: M
     table.add_column("arm", overflow="fold", min_width=8)
     sign, ahead = (-1 if metric.better == "lower" else 1), "better" if metric.better else "higher"
     for heading in ("mean", "difference", ahead, "p (t)", "p (ranks)"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for arm in (arm for arm in summary["arms"] if arm == reference or arm in group["arms"]):
         entry = summary["arms"][arm]["final"][name]
         cells = [f"{written(entry, metric)} {standing.get(arm, ' ')}"]

@@ -30,7 +30,7 @@ def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
     quantity = f"{metric.words} in {metric.shown_unit}" if metric.shown_unit else metric.words
     table = _table(f"{summary['scenario']}: test {quantity} after the last round, {over_seeds(summary)}")
     for name in names:
-        table.add_column(metric.part(name), justify="right", no_wrap=True)
+        table.add_column(metric.part(name), justify="right", overflow="fold")
     _add_rows(table, summary, metrics, names)
     table.add_section()
     rows = {metric.baseline: {name: name for name in names}}
@@ -47,7 +47,7 @@ def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
 
 def _table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm", no_wrap=True)
+    table.add_column("arm", overflow="fold")
     return table
 
 
@@ -92,7 +92,7 @@ def reach_table(
     table = _table(f"to reach {whose}{metric.label(summary['headline'])}: medians over seeds")
     prices = {"rounds": ("rounds", 1.0), "bytes": ("MB", 1e6), "channel_uses": ("million uses", 1e6)}
     for heading in ("target", "reached by", *(heading for heading, _ in prices.values())):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for group in groups:
         target = metric.scale * group["target"]
         for arm, told in group["arms"].items():
@@ -117,7 +117,7 @@ def cost_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
             heading = f"{unit} {metric.words}" if metric.unit in LARGE else metric.label(metric.name)
             columns.setdefault((heading, scale), []).append(metric.name)
     for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for arm, told in summary["arms"].items():
         cells = []
         for (_, scale), names in columns.items():
@@ -133,7 +133,7 @@ def column_table(title: str, summary: Mapping[str, Any], metrics: Metrics, names
         return None
     table = _table(title)
     for name in names:
-        table.add_column(metrics.of(name).label(name), justify="right", no_wrap=True)
+        table.add_column(metrics.of(name).label(name), justify="right", overflow="fold")
     _add_rows(table, summary, metrics, names)
     return table
 
