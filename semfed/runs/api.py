@@ -144,8 +144,14 @@ def run(
         resume.
     engine : {"inprocess", "ray", "flower"}
         This process, Ray actors that keep their clients, or Flower's own Ray simulation. The numbers are the same.
-    arms, seeds, overrides, sweep
-        Which arms, with which seeds and other values; see `semfed.scenario.overrides.load`.
+    arms : str or sequence of str, optional
+        Which arms, all by default.
+    seeds : int, str or iterable of int, optional
+        Which seeds, such as ``"0-4"``; the scenario's by default.
+    overrides : str, sequence of str, or mapping
+        Other values of settings, such as ``"channel.snr_db=5"``; see `semfed.scenario.overrides.load`.
+    sweep : str, sequence of str, or mapping, optional
+        Settings that every arm runs with several values of; see `semfed.scenario.sweeps.parse`.
     data_root : str or Path, optional
         Where data sets are; the environment variable ``SEMFED_DATA`` by default.
     out : str or Path, optional

@@ -28,6 +28,16 @@ from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
 GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
+DOES = {
+    "strategies": "aggregate_train",
+    "clients": "fit",
+    "channels": "forward",
+    "datasets": "read",
+    "partitions": "deal",
+    "latents": "encoder",
+    "models": "build",
+}
+"""The method without which a class is no part of a group: nothing else is made, or called, on a scenario's word."""
 EXTRAS = {"flwr_datasets": "partitions"}
 """Optional packages whose parts are taken by name, and what brings them."""
 STOCK = "flwr.serverapp.strategy"
@@ -70,7 +80,7 @@ def load(group: str, name: str) -> Any:
     Raises
     ------
     ScenarioError
-        If there is no such part, or if it cannot be imported.
+        If there is no such part, if it cannot be imported, or is none of the group's kind.
     """
     points = available(group)
     if name in points:
@@ -93,7 +103,10 @@ def load(group: str, name: str) -> Any:
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise ScenarioError(f"plugin {name!r} of the {group} is abstract: write its {missing}")
     adapter = available("adapters").get(group)
-    return part if adapter is None else _loaded(adapter)(part)
+    found = part if adapter is None else _loaded(adapter)(part)
+    if group in DOES and not callable(getattr(found, DOES[group], None)):
+        raise ScenarioError(f"plugin {name!r} is none of the {group}: it has no method {DOES[group]}()")
+    return found
 
 
 @lru_cache(maxsize=len(GROUPS))

@@ -74,7 +74,7 @@ class Scenario(StrictModel):
     arms: tuple[Arm, ...] = ()
     """Variants to compare; without any there is one, called like the scenario."""
     sweep: Sweep | None = None
-    """Written by ``--sweep``, not by hand."""
+    """Settings and the values that every arm runs with; in a resolved scenario, what has become of that."""
     _arms: "tuple[Scenario, ...]" = PrivateAttr(())
     """The arms' complete scenarios, made whenever a scenario is validated, so for every copy with other values too."""
 

@@ -39,11 +39,9 @@ def parametrize_with_checks(
 
     Examples
     --------
-    In a module of tests, of which every check becomes one::
-
-        @parametrize_with_checks("channels", ["awgn", {"name": Erasure, "probability": 0.5}])
-        def test_channel(check):
-            check()
+    >>> @parametrize_with_checks("channels", ["awgn"])  # in a module of tests: every check becomes one
+    ... def test_channel(check):
+    ...     check()
     """
     import pytest
 

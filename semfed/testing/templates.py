@@ -305,6 +305,10 @@ KINDS = {
     "model": ("models", MODEL, 'In a scenario: `model.encoder = { name = "$name", width = 32 }`.'),
     "dataset": ("datasets", DATASET, 'In a scenario: `data.source = { name = "$name", images = 1000 }`.'),
     "partition": ("partitions", PARTITION, 'In a scenario: `data.partition = { name = "$name", share = 0.5 }`.'),
-    "callback": ("callbacks", CALLBACK, 'From Python: `semfed.run("digits", callbacks=[$cls()])`.'),
+    "callback": (
+        "callbacks",
+        CALLBACK,
+        'From Python: `semfed.run("digits", callbacks=[$cls()])`; or `semfed run digits --callback $module:$cls`.',
+    ),
 }
 """By kind: the group of its entry point, its module, and how a user takes it."""

@@ -30,6 +30,13 @@ def test_what_cannot_be_found_is_explained(name: str, words: str) -> None:
         plugins.load("channels", name)
 
 
+@pytest.mark.parametrize("group", list(plugins.DOES))
+def test_what_is_no_part_is_neither_made_nor_called(group: str) -> None:
+    for name in ("tempfile:TemporaryDirectory", "os:abort"):
+        with pytest.raises(ScenarioError, match=f"{name}' is none of the {group}: it has no method"):
+            plugins.load(group, name)
+
+
 def test_settings_of_a_stock_strategy_are_its_keyword_arguments() -> None:
     chosen = plugins.parse("strategies", {"name": "flwr.serverapp.strategy:FedAvgM", "server_learning_rate": 0.5})
     assert chosen.load() is FedAvgM
@@ -43,6 +50,9 @@ class Taken:
 
     def __init__(self, *context: str, width: int = 3) -> None:
         self.context, self.width = context, width
+
+    def build(self) -> None:
+        """Make it look like a model."""
 
 
 def test_a_choice_makes_the_part_of_its_settings() -> None:

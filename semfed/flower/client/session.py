@@ -114,7 +114,7 @@ class Session:
         return {key: array.numpy() for key, array in record.items()}
 
     def save(self, name: str, arrays: Arrays, *, copy: bool = True) -> None:
-        """Keep private arrays for later messages; they never leave the client.
+        """Keep private arrays for later messages; they leave the client only as trained networks, with ``keep_models``.
 
         Parameters
         ----------
