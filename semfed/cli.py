@@ -269,9 +269,12 @@ def report(
 ) -> None:
     """Write one HTML page about runs, complete in itself: tables, figures, scenario, environment."""
     with _told_clearly():
-        from semfed.report import drawing
+        from semfed.report.drawing import without_backend
 
-        console.print(str(drawing.write_page(runs, out)), soft_wrap=True)
+        with without_backend():
+            from semfed.report import page
+
+        console.print(str(page.write(runs, out)), soft_wrap=True)
 
 
 @app.command(cls=Once)

@@ -1,13 +1,13 @@
 """Figures and pages of runs, whatever the user's session has told matplotlib."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def _without_backend() -> Iterator[None]:
+def without_backend() -> Iterator[None]:
     """Let matplotlib be imported, which looks for a backend then.
 
     Jupyter names it by an environment variable that other interpreters cannot follow.
@@ -25,13 +25,6 @@ def draw(folder: Path) -> list[Path]:
 
     Matplotlib takes a second to import, so nobody does before there is something to draw.
     """
-    with _without_backend():
+    with without_backend():
         from semfed.report import plots
     return plots.plot(folder)
-
-
-def write_page(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the page about some runs; see `semfed.report.page.write`."""
-    with _without_backend():
-        from semfed.report import page
-    return page.write(runs, out)
