@@ -81,10 +81,12 @@ def settings_for(part: Callable[..., Any], base: type[ForeignSettings]) -> type[
         else:
             (hidden if name in base.model_fields or hasattr(base, name) else own)[name] = (hint, default)
     if hidden:
-        inner = create_model(f"{part.__name__}Arguments", __base__=ForeignArguments, **hidden)
+        inner = create_model(
+            f"{part.__name__}Arguments", __base__=ForeignArguments, __module__=part.__module__, **hidden
+        )
         needed = any(field.is_required() for field in inner.model_fields.values())
         own["arguments"] = (inner, ... if needed else Field(default=inner()))
-    model = create_model(f"{part.__name__}Settings", __base__=base, **own)
+    model = create_model(f"{part.__name__}Settings", __base__=base, __module__=part.__module__, **own)
     model.told = base.both & own.keys()
     model.optional = frozenset(parameter.name for parameter in parameters if _may_be_none(parameter))
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
