@@ -264,6 +264,7 @@ def test_a_process_that_cannot_start_is_told_of(tmp_path: Path, monkeypatch: pyt
         semfed.run(**GIVEN, jobs=2, out=tmp_path / "run")
 
 
+@pytest.mark.long
 def test_an_error_beside_is_the_one_that_it_would_be_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(PLUGINS)
     failing = {**GIVEN, "overrides": [*GIVEN["overrides"], "on_client_failure=fail", "learner=absent:Multitask"]}

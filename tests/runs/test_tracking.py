@@ -82,6 +82,7 @@ def test_a_resumed_run_has_every_round_once(tmp_path: Path) -> None:
     assert [m.step for m in client.get_metric_history(run.info.run_id, ACCURACY)] == [1, 2, 3]
 
 
+@pytest.mark.long
 def test_mlflow_reads_what_the_run_folder_has(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     semfed.run(learners.scenario("multitask", GIVEN), out=tmp_path / "run", track=["mlflow"])

@@ -123,6 +123,7 @@ def test_image_folders(check: Check, tmp_path_factory: pytest.TempPathFactory) -
     _at(root, check)
 
 
+@pytest.mark.long
 @parametrize_with_checks("datasets", IMAGES)
 def test_real_images(check: Check, data_root: Path) -> None:
     _at(data_root, check)
