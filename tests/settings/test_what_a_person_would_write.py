@@ -39,7 +39,7 @@ def test_a_mapping_a_number_a_name_and_a_table_of_overrides(tmp_path: Path) -> N
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"channel": ":"}, "channel = ':': no plugin ':' among the channels"),
     ({"channel": ".x:y"}, "cannot be loaded from '.x:y'"),
-    ({"channel": "math:pi"}, "is not a class"),
+    ({"channel": "math:pi"}, "is none of the channels"),
     ({"channel.snr_db": -1e9}, "channel.snr_db = -1000000000.0: Input should be greater than or equal to -200"),
     ({"channel.snr_db": float("nan")}, "channel.snr_db = nan"),
     ({"channel.uses": 100_000_000_000}, "less than or equal to 1000000"),

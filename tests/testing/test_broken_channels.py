@@ -182,7 +182,7 @@ def test_the_first_mistake_is_told_with_its_remedy() -> None:
 
 
 def test_what_is_no_channel_or_has_no_such_setting_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="is no channel: derive it from"):
+    with pytest.raises(ScenarioError, match="is none of the channels"):
         check_channel("semfed.models.mlp:MLP")
     with pytest.raises(ScenarioError, match="did you mean 'probability'"):
         check_channel({"name": Erasure, "probabilty": 0.4})

@@ -92,7 +92,7 @@ PARTITIONS: dict[str, Any] = {
 def test_every_check_of_partitions_has_one_and_a_good_one_none() -> None:
     assert list(PARTITIONS) == list(partitions.KIT.functions)
     assert set(check_partition(Shuffled).values()) == {"passed"}
-    with pytest.raises(ScenarioError, match="is no partition"):
+    with pytest.raises(ScenarioError, match="is none of the partitions"):
         check_partition(Stripes)
 
 
