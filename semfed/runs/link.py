@@ -20,7 +20,6 @@ from semfed.events.callbacks import array_digest
 from semfed.flower import trial as trials
 from semfed.flower.client.networks import without_data
 from semfed.flower.trial import Trial
-from semfed.runs.link_export import export
 from semfed.scenario.paths import as_path
 from semfed.training import weights as named
 from semfed.training.losses import decide, probabilities
@@ -177,6 +176,8 @@ class Link(nn.Module):
 
     def export(self, folder: str | Path) -> Path:
         """Write encoder and decoder as programs of ``torch.export``; see `semfed.runs.link_export.export`."""
+        from semfed.runs.link_export import export  # torch.export takes a third of a second to import
+
         return export(self, folder)
 
     @classmethod

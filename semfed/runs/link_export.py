@@ -3,20 +3,16 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from semfed.checkpoint import files
 from semfed.errors import SemfedError
+from semfed.runs.link import Link
 from semfed.scenario.paths import as_path
 
-if TYPE_CHECKING:
-    from semfed.runs.link import Link
-
 ENCODER, DECODER, ABOUT = "encoder.pt2", "decoder.pt2", "link.json"
-_FREE = {0: torch.export.Dim("batch")}
 EXAMPLES = 2
 """Samples of the batch that the halves are traced with; 0 and 1 would be taken for constants."""
 
@@ -24,7 +20,7 @@ EXAMPLES = 2
 class Transmitter(nn.Module):
     """From float images in [0, 1], and a stochastic encoder's draws, to what the encoder gives out."""
 
-    def __init__(self, link: "Link") -> None:
+    def __init__(self, link: Link) -> None:
         super().__init__()
         self.encoder = link.encoder
         self.register_buffer("mean", link.mean)
@@ -39,7 +35,7 @@ class Transmitter(nn.Module):
         return sent
 
 
-def export(link: "Link", folder: str | Path) -> Path:
+def export(link: Link, folder: str | Path) -> Path:
     """Write ``encoder.pt2``, ``decoder.pt2`` and ``link.json``, which says what goes in and comes out.
 
     The number of samples is free. The channel stands between both halves and is not exported: the encoder's output
@@ -62,6 +58,7 @@ def export(link: "Link", folder: str | Path) -> Path:
         If the folder cannot be written, or a network holds code that ``torch.export`` does not take.
     """
     target, scenario = as_path(folder), link.trial.scenario
+    free = {0: torch.export.Dim("batch")}
     images = torch.zeros(EXAMPLES, *link.images.shape)
     draws = [torch.zeros(EXAMPLES, width) for widths in link.system.draws for width in widths]
     transmitter, streams = Transmitter(link).eval(), [torch.Generator().manual_seed(0) for _ in link.system.streams]
@@ -85,9 +82,9 @@ def export(link: "Link", folder: str | Path) -> Path:
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
-        of_draws = (tuple(_FREE for _ in draws),) if draws else ()
-        sender = torch.export.export(transmitter, (images, *draws), dynamic_shapes=(_FREE, *of_draws))
-        of_heard = tuple(_FREE for _ in heard) if isinstance(heard, tuple) else _FREE
+        of_draws = (tuple(free for _ in draws),) if draws else ()
+        sender = torch.export.export(transmitter, (images, *draws), dynamic_shapes=(free, *of_draws))
+        of_heard = tuple(free for _ in heard) if isinstance(heard, tuple) else free
         receiver = torch.export.export(link.decoder, (heard,), dynamic_shapes=(of_heard,))
         for name, program in ((ENCODER, sender), (DECODER, receiver)):
             torch.export.save(program, target / name)
