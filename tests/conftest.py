@@ -1,5 +1,7 @@
 import math
 import os
+import socket
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import psutil
 import pytest
+import tomli_w
 import torch
 from torch import Tensor
 
@@ -136,3 +140,50 @@ def _capture(patch: pytest.MonkeyPatch, name: str) -> dict[float, list[Transmiss
     patch.setattr(kind, "distort", distort)
     patch.setattr(Session, "scenario", property(scenario))
     return noted
+
+
+@pytest.fixture
+def module_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Write a module, by its name and its code, beside a scenario of one arm; it is forgotten afterwards."""
+
+    def write(name: str, code: str) -> Path:
+        tree = overrides.load("digits").tree()
+        del tree["arms"], tree["headline"]
+        (tmp_path / f"{name}.py").write_text(code)
+        (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment in which Flower keeps what it starts apart, and the end of all of it."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            ports.append(str(listener.getsockname()[1]))
+    own = {
+        "HOME": str(tmp_path),
+        "FLWR_HOME": str(tmp_path / "flwr"),
+        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": ports[0],
+        "FLWR_LOCAL_CONTROL_API_PORT": ports[1],
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    }
+    yield own
+    mine = [process for process in psutil.process_iter() if _has(process, own["FLWR_HOME"])]
+    for process in mine:
+        process.kill()
+    psutil.wait_procs(mine, timeout=10)
+
+
+def _has(process: psutil.Process, home: str) -> bool:
+    try:
+        return process.environ().get("FLWR_HOME") == home
+    except (psutil.Error, OSError):
+        return False

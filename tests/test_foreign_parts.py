@@ -1,10 +1,9 @@
 """What docs/foreign-parts.md shows is trained with; that all of it is valid is told by the tests of the pages."""
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomli_w
 
 import semfed
 from semfed.flower import preflight
@@ -23,15 +22,9 @@ IID = 'data.partition={ name = "iid", per_client = 40 }'
 
 
 @pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def beside(module_beside: Callable[[str, str], Path]) -> Path:
     """A scenario of one arm, with the module of the page beside it."""
-    tree = overrides.load("digits").tree()
-    del tree["arms"], tree["headline"]
-    (tmp_path / "mine.py").write_text(CODE)
-    (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    return tmp_path
+    return module_beside("mine", CODE)
 
 
 def test_the_page_shows_every_kind() -> None:

@@ -2,16 +2,15 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 
 import semfed
 from semfed.errors import SemfedError
 from semfed.runs.api import Run
-from semfed.scenario import overrides
 from tests.docs.pages import ROOT, blocks
 
 PAGE = list(blocks(ROOT / "docs" / "parts.md"))
@@ -26,15 +25,9 @@ PLAIN = [
 
 
 @pytest.fixture
-def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def beside(module_beside: Callable[[str, str], Path]) -> Path:
     """A scenario of one arm, with the module of the page beside it."""
-    tree = overrides.load("digits").tree()
-    del tree["arms"], tree["headline"]
-    (tmp_path / "parts.py").write_text(CODE)
-    (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "parts", raising=False)
-    return tmp_path
+    return module_beside("parts", CODE)
 
 
 def run(folder: Path, *changes: str, **options: Any) -> Run:

@@ -3,12 +3,10 @@
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sysconfig
 from pathlib import Path
 
-import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -59,44 +57,17 @@ def test_the_first_results_are_those_of_the_scenario() -> None:
 
 
 @pytest.mark.flower
-def test_the_flower_command(tmp_path: Path) -> None:
+def test_the_flower_command(flower_home: dict[str, str], tmp_path: Path) -> None:
     """`flwr run` as a user types it, from elsewhere, with the default federation of two SuperNodes."""
     (command,) = [command for command in COMMANDS if command.startswith("flwr")]
     scripts = sysconfig.get_path("scripts")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            ports.append(str(listener.getsockname()[1]))
-    environment = {
-        **os.environ,
-        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "FLWR_HOME": str(tmp_path / "flwr"),
-        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": ports[0],
-        "FLWR_LOCAL_CONTROL_API_PORT": ports[1],
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     words = shlex.split(command)
     words[0] = str(Path(scripts) / "flwr")
     words[2] = str(ROOT / words[2])
-    try:
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (summary,) = (tmp_path / "semfed-runs").glob("digits-*/summary.json")
-        assert '"complete": true' in summary.read_text()
-        assert "majority class" in done.stdout
-    finally:
-        mine = [p for p in psutil.process_iter() if _has(p, environment["FLWR_HOME"])]
-        for process in mine:
-            process.kill()
-        psutil.wait_procs(mine, timeout=10)
-
-
-def _has(process: psutil.Process, home: str) -> bool:
-    try:
-        return process.environ().get("FLWR_HOME") == home
-    except (psutil.Error, OSError):
-        return False
+    environment = {**os.environ, "PATH": path, **flower_home}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (summary,) = (tmp_path / "semfed-runs").glob("digits-*/summary.json")
+    assert '"complete": true' in summary.read_text()
+    assert "majority class" in done.stdout

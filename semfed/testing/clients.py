@@ -206,9 +206,9 @@ def networks_learn_in_training_mode_alone(subject: ClientSubject) -> None:
     """Dropout and running statistics belong to training."""
     subject.require_fit()
     start = subject.client().get_parameters({})
-    with _modes() as in_fit:
+    with modes_seen() as in_fit:
         trained, _, _ = subject.client().fit(start, {"server-round": 1})
-    with _modes() as in_evaluate:
+    with modes_seen() as in_evaluate:
         subject.client().evaluate(trained or start, {"server-round": 1})
     require((False, True) not in in_fit, "networks learn in evaluation mode in fit(): leave their modes to the base")
     modes = {training for training, _ in in_evaluate}
@@ -216,7 +216,7 @@ def networks_learn_in_training_mode_alone(subject: ClientSubject) -> None:
 
 
 @contextmanager
-def _modes() -> Iterator[set[tuple[bool, bool]]]:
+def modes_seen() -> Iterator[set[tuple[bool, bool]]]:
     """Collect whether networks that compute are in training mode, and whether gradients are recorded."""
     seen = set[tuple[bool, bool]]()
 

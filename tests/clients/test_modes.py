@@ -1,7 +1,5 @@
 """Training and evaluation modes, running statistics and dropout: every encoder of the package under every learner."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from semfed.errors import DataError, ScenarioError
 from semfed.flower.client.cache import ProcessCache
 from semfed.models.layers.dropout import Dropout, seeded
 from semfed.scenario import Scenario, overrides
+from semfed.testing.clients import modes_seen
 from semfed.training.objective import Networks
 
 from .learners import LEARNERS, client, one_round, scenario
@@ -48,22 +47,6 @@ def evaluated(made: Any, learner: str, shared: Any) -> Any:
     return made.evaluate(parameters, {"server-round": 1})
 
 
-@contextmanager
-def modes() -> Iterator[set[tuple[bool, bool]]]:
-    """Collect whether networks and layers that compute anything are in training mode, and whether to learn from it."""
-    seen = set[tuple[bool, bool]]()
-
-    def note(module: nn.Module, inputs: Any) -> None:
-        if not isinstance(module, Channel):
-            seen.add((module.training, torch.is_grad_enabled()))
-
-    handle = nn.modules.module.register_module_forward_pre_hook(note)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
 def contents(state: RecordDict) -> dict[str, bytes]:
     return {f"{n}/{k}": a.numpy().tobytes() for n, record in state.items() for k, a in record.items()}
 
@@ -73,15 +56,15 @@ def contents(state: RecordDict) -> dict[str, bytes]:
 def test_networks_learn_in_training_mode_only_and_carry_nothing_over(learner: str, encoder: str) -> None:
     made, cache, state = given(learner, encoder), ProcessCache(), RecordDict()
     start = client(made, cache=cache).get_parameters({})
-    with modes() as before:
+    with modes_seen() as before:
         client(made, cache=cache).get_properties({})
-    with modes() as training:
+    with modes_seen() as training:
         first, metrics = one_round(client(made, state=state, cache=cache), 1, start)
     assert before <= {(False, False)}
     assert {(True, True)} <= training <= {(True, True), (False, False)}
     kept = contents(state)
     shared = [array.copy() for array in first]
-    with modes() as testing:
+    with modes_seen() as testing:
         result = evaluated(client(made, state=state, cache=cache), learner, first)
     assert testing == {(False, False)}
     assert contents(state) == kept  # a test changes neither weights nor running statistics
@@ -117,7 +100,7 @@ def test_latents_come_from_encoders_in_evaluation_mode(encoder: str) -> None:
     tree["learner"]["latents"]["access_point_images"] = tree["learner"]["pilots"] = 100
     tree["learner"]["classifier"]["epochs"] = 1
     made = Scenario.model_validate(tree)
-    with modes() as seen:
+    with modes_seen() as seen:
         prepared = [client(made).prepared for _ in range(2)]
         latents = [one.access_point().test for one in prepared]
         users = [one.user(0) for one in prepared]

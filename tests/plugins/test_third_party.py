@@ -5,18 +5,15 @@ It is what ``semfed new`` writes, three times, so that this is also the way that
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import venv
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import tomli_w
 
@@ -121,37 +118,6 @@ def test_it_runs_and_its_channel_is_counted(here: list[str]) -> None:
 @pytest.mark.flower
 def test_it_runs_on_ray_with_the_same_numbers(environment: Environment, here: list[str], tmp_path: Path) -> None:
     assert run(environment, tmp_path, "--engine", "ray", "--workers", "2") == here
-
-
-@pytest.fixture
-def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment in which Flower keeps what it starts apart, and the end of all of it."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            ports.append(str(listener.getsockname()[1]))
-    own = {
-        "HOME": str(tmp_path),
-        "FLWR_HOME": str(tmp_path / "flwr"),
-        "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": ports[0],
-        "FLWR_LOCAL_CONTROL_API_PORT": ports[1],
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    }
-    yield own
-    mine = [process for process in psutil.process_iter() if _has(process, own["FLWR_HOME"])]
-    for process in mine:
-        process.kill()
-    psutil.wait_procs(mine, timeout=10)
-
-
-def _has(process: psutil.Process, home: str) -> bool:
-    try:
-        return process.environ().get("FLWR_HOME") == home
-    except (psutil.Error, OSError):
-        return False
 
 
 @pytest.mark.flower
