@@ -46,7 +46,9 @@ def score_table(summary: Mapping[str, Any], metrics: Metrics) -> Table:
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+    )
     table.add_column("arm", overflow="fold")
     return table
 
@@ -148,14 +150,14 @@ def signal_table(summary: Mapping[str, Any], metrics: Metrics) -> Table | None:
 def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: list[str]) -> None:
     """Print the tables, and the clusters with the clients' names."""
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
-    console.print(score_table(summary, metrics))
+    console.print(score_table(summary, metrics), "")
     explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
     if explained:
         console.print(Text(f"{explained}\n", style="dim"))
     rest = (near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     for made in (others, *rest):
         if made is not None:
-            console.print(made)
+            console.print(made, "")
     if summary["clusters"]:
         threshold = summary["threshold"]
         console.print("clusters" + ("" if threshold is None else f" (similarity threshold {threshold:.6f})"))
