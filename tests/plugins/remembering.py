@@ -100,4 +100,7 @@ class Hurried(FedAvg):
 
 
 class NoStrategy:
-    """Has nothing of a strategy."""
+    """Averages, and is none of Flower's strategies."""
+
+    def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
+        return None, None

@@ -91,7 +91,7 @@ def test_encoders_that_cannot_be_averaged_are_refused(strategy: str) -> None:
     ("name", "message"),
     [
         ("remembering:NoStrategy", "is no class of a Flower strategy"),
-        ("remembering:scaled", "is not a class, so it has no settings"),
+        ("remembering:scaled", r"is none of the strategies: it has no method aggregate_train\(\)"),
         ("remembering:Hurried", r"has a start\(\) of its own"),
     ],
 )
