@@ -14,15 +14,13 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from semfed.errors import SemfedError
-from semfed.runs.terminal import console as make_console
-from semfed.runs.terminal import escape_what_cannot_be_encoded
+from semfed.runs.terminal import console, escape_what_cannot_be_encoded
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Federated semantic communication on Flower.",
 )
-console = make_console()
 
 
 class Once(TyperCommand):
@@ -93,7 +91,7 @@ def _told_clearly(*, debug: bool = False) -> Iterator[None]:
 
 def _complain(kind: str, *sentences: str) -> None:
     with suppress(OSError):  # a terminal that has gone away
-        make_console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
+        console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
 
 
 @app.command(cls=Once)
@@ -177,9 +175,9 @@ def run(
             cache=cache,
         )
         names = [client.name for client in done.scenario.clients]
-        tables.show(done.summary, folder.read_metrics(done.folder), console, names)
+        tables.show(done.summary, folder.read_metrics(done.folder), console(), names)
         drawing.draw(done.folder)
-        console.print(
+        console().print(
             f"\nrun folder: {done.folder}\nfigures:    {done.folder / 'plots'}",
             soft_wrap=True,
         )
@@ -210,7 +208,7 @@ def profile(
             data_root=data_root,
             workers=workers,
         )
-        console.print(profiles.table(found))
+        console().print(profiles.table(found))
 
 
 @app.command(name="list", cls=Once)
@@ -223,7 +221,7 @@ def list_() -> None:
     table.add_column("what it is")
     for name, path in scenarios.built_in().items():
         table.add_row(name, str(scenarios.read(path).get("description", "")))
-    console.print(table)
+    console().print(table)
 
 
 @app.command(cls=Once)
@@ -246,7 +244,7 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
             table.add_column(heading, overflow="fold")
         for row in listing.table(folder):
             table.add_row(*row)
-        console.print(table)
+        console().print(table)
 
 
 @app.command(cls=Once)
@@ -256,7 +254,7 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
         from semfed.report import drawing
 
         for path in drawing.draw(folder):
-            console.print(str(path), soft_wrap=True)
+            console().print(str(path), soft_wrap=True)
 
 
 @app.command(cls=Once)
@@ -274,7 +272,7 @@ def report(
         with without_backend():
             from semfed.report import page
 
-        console.print(str(page.write(runs, out)), soft_wrap=True)
+        console().print(str(page.write(runs, out)), soft_wrap=True)
 
 
 @app.command(cls=Once)
@@ -306,7 +304,7 @@ def predict(
         table.add_column("probability", justify="right")
         for one in predict(link, images, noise):
             table.add_row(*map(Text, (str(one.image), one.task, one.value)), f"{one.probability:.3f}")
-        console.print(table)
+        console().print(table)
 
 
 @app.command(cls=Once)
@@ -327,7 +325,7 @@ def compare(
         from semfed.report import comparison
         from semfed.runs.side_by_side import gather
 
-        comparison.show(gather(runs, metric=metric, reference=reference, target=target), console)
+        comparison.show(gather(runs, metric=metric, reference=reference, target=target), console())
 
 
 @app.command(cls=Once)
@@ -357,7 +355,7 @@ def plugins(
 
         found = catalogue.entries(name, group)
         for shown in [parts.listing(found)] if name is None and group is None else parts.details(found):
-            console.print(shown)
+            console().print(shown)
 
 
 @app.command(cls=Once)
@@ -371,7 +369,7 @@ def new(
         from semfed.testing import package
 
         folder = package.write(kind, name, out)
-        console.print(f"{folder}\nnext: pip install -e '{folder}[dev]' && pytest '{folder}'", soft_wrap=True)
+        console().print(f"{folder}\nnext: pip install -e '{folder}[dev]' && pytest '{folder}'", soft_wrap=True)
 
 
 @app.command(cls=Once)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,7 +54,8 @@ class Server:
     """A warm process of the tests."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
-        self.socket, self.programs = folder / "socket", programs
+        self.folder, self.programs = Path(tempfile.mkdtemp()), programs
+        self.socket = self.folder / "socket"
         theirs, self.lifeline = os.pipe()
         command = [sys.executable, "-P", "-c", STAND_IN, "flwr-clientapp", self.socket, str(theirs), "0"]
         self.process = subprocess.Popen(command, pass_fds=[theirs], stderr=subprocess.PIPE, text=True)
@@ -192,8 +194,10 @@ class Supervised:
     def __init__(self, folder: Path, programs: Path, source: str = STAND_IN) -> None:
         shutil.copytree(WARM, folder / "warm", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "warm" / "server.py").write_text(source)
-        self.mark, self.scratch, self.log = folder / "mark", folder / "scratch", folder / "log"
-        self.scratch.mkdir()
+        self.mark, self.log = folder / "mark", folder / "log"
+        self.scratch = Path(
+            tempfile.mkdtemp()
+        )  # below tmp_path, a socket's name may be longer than the 107 bytes it has
         environment = {**os.environ, "TMPDIR": str(self.scratch), "SEMFED_MARK": str(self.mark),
                        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}  # fmt: skip
         with self.log.open("w") as log:

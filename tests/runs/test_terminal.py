@@ -100,7 +100,7 @@ def test_names_of_any_alphabet_come_out_of_a_run(named: Path, tmp_path: Path, en
 def test_an_unknown_user_without_a_home(tmp_path: Path) -> None:
     """As in a container that is started with any user's number."""
     for path in (tmp_path, *tmp_path.parents):
-        if path.name.startswith(("pytest-", "test_")):
+        if path.name.startswith(("pytest-", "popen-", "test_")):
             path.chmod(0o777)
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME", "SEMFED_CACHE")}
     user = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", sys.executable, "-m", "semfed"]

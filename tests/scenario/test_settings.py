@@ -1,5 +1,6 @@
 """No derived value outlives the settings that it was made from, and no copy of settings goes unchecked."""
 
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from inspect import getattr_static
@@ -10,12 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from semfed.channels import ChannelSettings
 from semfed.scenario import Scenario, Task, built_in, overrides, plugins
-from semfed.scenario.plugins import GROUPS, KeywordSettings, Plugin, available
+from semfed.scenario.plugins import GROUPS, Plugin, available
 from semfed.scenario.settings import StrictModel
 
 
 def classes() -> set[type[StrictModel]]:
-    """All settings of the package: those of every built-in part are imported first."""
+    """All settings that a module of the package holds: those of every built-in part are imported first."""
     for group in GROUPS:
         for name in available(group):
             plugins.load(group, name)
@@ -28,7 +29,8 @@ def classes() -> set[type[StrictModel]]:
     return {
         found
         for found in below(StrictModel)
-        if found.__module__.startswith("semfed.") and not issubclass(found, KeywordSettings)
+        if found.__module__.startswith("semfed.")
+        and hasattr(sys.modules[found.__module__], found.__qualname__.split(".")[0])
     }
 
 
