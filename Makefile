@@ -25,7 +25,7 @@ run: $(STAMP) ## Run the embedded scenario in Flower's simulation and show the r
 	$(BIN)/semfed run digits --engine flower
 
 test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
-	$(BIN)/pytest -m "not slow and not long and not containers"
+	$(BIN)/pytest -m "not slow and not long and not containers" -n 2 --dist loadfile
 
 long: $(STAMP) ## Run the proofs of minutes: equal numbers and faults on all engines, kills, deployment in network namespaces
 	$(BIN)/pytest -m "long and not slow"

@@ -38,9 +38,9 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decode data sets into a cache of the test session."""
-    before = os.environ.get("SEMFED_CACHE")
-    os.environ["SEMFED_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Decode data sets into a cache of the test session, which its processes share."""
+    before, own = os.environ.get("SEMFED_CACHE"), tmp_path_factory.getbasetemp()
+    os.environ["SEMFED_CACHE"] = str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")
     yield
     if before is None:
         del os.environ["SEMFED_CACHE"]

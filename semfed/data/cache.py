@@ -115,7 +115,11 @@ def _write(entry: Path, decoded: Decoded) -> None:
         (scratch / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         if _read(entry) is None:  # another process may have been faster
             shutil.rmtree(entry, ignore_errors=True)
-            scratch.rename(entry)
+            try:
+                scratch.rename(entry)
+            except OSError:  # or was so in between
+                if _read(entry) is None:
+                    raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

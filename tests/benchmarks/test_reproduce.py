@@ -50,6 +50,7 @@ def test_a_result_holds_what_makes_it_and_what_it_says(made: Path) -> None:
     assert made.with_name("short-similarity.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_a_result_is_made_again_and_a_check_finds_what_differs(made: Path, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     copy = tmp_path / "results" / "short.json"

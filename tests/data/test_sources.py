@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,20 @@ def test_decoded_once_and_checked(tmp_path: Path) -> None:
     assert (entry / "meta.json").stat().st_mtime_ns != before
 
 
+def test_what_another_process_has_decoded_in_between_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(tmp_path / "data", {"a": 5, "b": 5})
+    rename = Path.rename
+
+    def late(scratch: Path, entry: Path) -> Path:
+        shutil.copytree(scratch, entry)
+        return rename(scratch, entry)
+
+    monkeypatch.setattr(Path, "rename", late)
+    data = opened(tmp_path, tmp_path / "cache", name="imagefolder", folder="data")
+    assert data.train.images[:, 1].unique().tolist() == [10]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
 def test_changed_files_are_decoded_anew(tmp_path: Path) -> None:
     paint(tmp_path / "data", {"a": 5, "b": 5})
     opened(tmp_path, tmp_path / "cache", name="imagefolder", folder="data")
@@ -115,8 +131,8 @@ def test_a_cache_entry_is_no_pickle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("mnist", (60_000, 10_000)), ("cifar10", (50_000, 10_000))])
-def test_real_data(data_root: Path, name: str, sizes: tuple[int, int], tmp_path: Path) -> None:
-    data = opened(data_root, tmp_path, name=name)
+def test_real_data(data_root: Path, name: str, sizes: tuple[int, int]) -> None:
+    data = opened(data_root, Path(os.environ["SEMFED_CACHE"]), name=name)
     assert (len(data.train), len(data.test)) == sizes
     assert len(data.classes) == 10
     part = data.train.images[::12].float() / 255

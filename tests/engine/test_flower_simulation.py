@@ -55,6 +55,7 @@ def test_nodes_that_host_several_clients_give_the_same_numbers(tmp_path: Path, m
     assert told[0] == told[1]
 
 
+@pytest.mark.long
 def test_a_failed_run_is_told_and_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A learner that raises in round 2: Flower itself would end such a run with return code 0."""
     plugins = Path(__file__).parents[1] / "plugins"

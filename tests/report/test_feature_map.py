@@ -8,7 +8,7 @@ from semfed.report import plots
 from semfed.report.feature_map import feature_map, features_of, read_features
 
 
-@pytest.mark.parametrize("engine", ["inprocess", pytest.param("ray", marks=pytest.mark.flower)])
+@pytest.mark.parametrize("engine", ["inprocess", pytest.param("ray", marks=[pytest.mark.flower, pytest.mark.long])])
 def test_received_features_reach_the_run_folder_and_a_figure(engine: str, tmp_path: Path) -> None:
     done = semfed.run("fedcl-digits", engine=engine, arms=["fedcl", "fedavg"], seeds=[0],
                       overrides=["rounds=1"], out=tmp_path / "run")  # fmt: skip

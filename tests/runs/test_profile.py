@@ -133,6 +133,7 @@ def test_the_rounds_of_a_run() -> None:
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_the_servers_side_of_ray() -> None:
     (found,) = profile.take("digits", engine="ray", rounds=1, overrides=["training.epochs=1"], workers=1)
     assert found.messages == 6

@@ -45,8 +45,10 @@ def trained(settings: RateSettings, outputs: int, *, bounded: bool) -> tuple[flo
     return loss, uses, [parameter.detach() for parameter in made.parameters()]
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize(
+    ("outputs", "bounded"),
+    [(1, True), (3, False), *(pytest.param(*more, marks=pytest.mark.long) for more in ((1, False), (3, True)))],
+)
 @pytest.mark.parametrize(
     "change",
     [

@@ -44,7 +44,9 @@ def after_opening(told: str) -> list[str]:
     return [line for line in told.splitlines() if '"round": 0' not in line]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)]
+)
 def test_any_number_of_workers_gives_the_same_numbers(
     cluster: None, expected: str, workers: int, tmp_path: Path
 ) -> None:
@@ -54,7 +56,7 @@ def test_any_number_of_workers_gives_the_same_numbers(
 @pytest.mark.parametrize(
     ("scenario", "arms", "overrides"),
     [
-        ("alignment-digits", ["shared", "top-k"], ["rounds=2"]),
+        pytest.param("alignment-digits", ["shared", "top-k"], ["rounds=2"], marks=pytest.mark.long),
         (
             "fedcl-digits",
             ["fedcl", "fedavg", "local"],
@@ -109,6 +111,7 @@ def visited(out: Path, overrides: Sequence[str] = (), **options: Any) -> list[st
     return [*after_opening((done.folder / "metrics.jsonl").read_text()), (done.folder / "outcomes.jsonl").read_text()]
 
 
+@pytest.mark.long
 def test_sums_of_samples_of_many_clients_do_not_depend_on_who_made_them(cluster: None, tmp_path: Path) -> None:
     expected = visited(tmp_path / "inprocess")
     for workers in (1, 2, 3):
