@@ -1,11 +1,12 @@
 """Seconds per round in the deployment: the layout for one machine as processes in network namespaces, with TLS.
 
-    SEMFED_DATA=DIR python benchmarks/deployment.py [--times N] [CASE ...]
+    SEMFED_DATA=DIR python benchmarks/deployment.py [--times N] [--starved CPUS] [CASE ...]
 
 Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new
 process: that, not training, is what a round costs, times the number of messages that a node gets one after the other.
 Each case is run with client processes that are forked from a warm one, as the layouts have it, and with Flower's own,
-which import everything anew; N times in turn, so that a machine that others use, too, treats both alike.
+which import everything anew; N times in turn, so that a machine that others use, too, treats both alike. With
+``--starved`` each case is run once more, warm, with no more than so many CPUs for each service.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # not this folder, in which "deployment" is this very file
 
+from benchmarks.quota import limited  # noqa: E402
 from deployment.rehearsal import Rehearsal  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "deployment.json"
@@ -40,14 +42,21 @@ WARM = {"superexec": "flwr-serverapp"}
 """What is warm beside a SuperExec; ``flwr-clientapp`` beside all others."""
 
 
-def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) -> dict[str, Any]:
-    """Run a case warm and cold in turn; medians over all rounds."""
+def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int, starved: float | None) -> dict[str, Any]:
+    """Run a case warm and cold in turn, then warm with few CPUs if asked for; medians over all rounds."""
     load = os.getloadavg()[0]
     warm, cold = [], []
     for _ in range(times):
         for runs in (cold, warm):
             switch(rehearsal, to_warm=runs is warm)
             runs.append(run_once(rehearsal, scenario, run_config))
+    few: dict[str, Any] = {}
+    if starved is not None:
+        with limited({name: process.pid for name, process in rehearsal.processes.items()}, starved):
+            few["cpus_starved"] = starved
+            few["seconds_per_round_starved"] = round(
+                statistics.median(run_once(rehearsal, scenario, run_config)["rounds"]), 2
+            )
     seconds = {way: statistics.median(s for run in runs for s in run["rounds"]) for way, runs in
                (("warm", warm), ("cold", cold))}  # fmt: skip
     return {
@@ -59,6 +68,7 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int) ->
         "seconds_per_round": round(seconds["warm"], 2),
         "seconds_per_round_cold": round(seconds["cold"], 2),
         "warm_to_cold": round(seconds["warm"] / seconds["cold"], 3),
+        **few,
         "seconds_to_open": round(statistics.median(run["open"] for run in warm), 2),
         "seconds_to_open_cold": round(statistics.median(run["open"] for run in cold), 2),
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
@@ -112,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
     parser.add_argument("--times", type=int, default=1, metavar="N", help="how often each way; 1 by default")
+    parser.add_argument("--starved", type=float, metavar="CPUS", help="also with so many CPUs for each service")
     given = parser.parse_args()
     names = given.cases or list(CASES)
     unknown = set(names) - set(CASES)
@@ -126,7 +137,7 @@ def main() -> None:
         rehearsal.up()
         print(f"{'case':<20}" + "".join(f"{name.replace('_', ' '):>24}" for name in SHOWN))
         for name in names:
-            measured[name] = measure(rehearsal, name, CASES[name], given.times)
+            measured[name] = measure(rehearsal, name, CASES[name], given.times, given.starved)
             print(f"{name:<20}" + "".join(f"{measured[name][key]:>24}" for key in SHOWN), flush=True)
             result = {
                 "name": "deployment",
