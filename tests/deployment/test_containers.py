@@ -13,6 +13,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 USER = 1000
 LIMIT_S = 1500.0
 COMPARED = ("metrics.jsonl", "outcomes.jsonl", "summary.json", "scenario.toml")
-IMAGE = "semfed:1.41.0"
+IMAGE = f"semfed:{version('flwr')}"
 LONGER = "rounds=2 seeds='0' arms='clustered'"
 
 
@@ -134,7 +135,8 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def requirements(engine: Engine) -> list[str]:
-    """Make the base image; the versions in it."""
+    """Make the base image; the versions in it, Flower's aside, which the layouts are told."""
+    engine.environment["FLWR_VERSION"] = version("flwr")
     return engine.make_base_image()
 
 
