@@ -329,16 +329,13 @@ def test_the_superlink_is_restarted_in_the_middle_of_a_run(
 def test_a_supernode_that_is_not_registered_is_refused(two: tuple[Machine, Machine]) -> None:
     _, clients = two
     stranger = clients.clone / "stranger"
-    shutil.copytree(clients.clone / "deployment" / "keys" / "supernode-2", stranger)
-    make_node_key(stranger)
+    shutil.copytree(clients.clone / "deployment" / "keys" / "supernode-2", stranger / "supernode-2")
+    make_node_key(stranger / "supernode-2")
     Machine.chown(stranger)
     compose = "docker compose -f clients.yml"
     clients.type(f"{compose} stop supernode-2", folder="deployment")
-    out = clients.type(
-        f"{compose} run --rm -T --no-deps --volume {stranger}:/srv/keys:ro supernode-2",
-        folder="deployment",
-        check=False,
-    )
+    run = f"SEMFED_KEYS={stranger} timeout 120 {compose} run --rm -T --no-deps supernode-2"
+    out = clients.type(run, folder="deployment", check=False)
     assert "Failed to activate SuperNode" in out
     clients.type(f"{compose} start supernode-2", folder="deployment")
     clients.type(f"{compose} down", folder="deployment")
