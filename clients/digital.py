@@ -70,7 +70,7 @@ class DigitalClient(ReconstructionClient):
             coded = uses * qam.bits_per_symbol(self.modulation)
             return round(self.rate * coded), coded
 
-    metrics = (
+    metrics = (  # type: ignore[assignment]  # beside those of the base, which are as many as they are
         Metric("arrived", better="higher", fraction=True, role="detail", text=ARRIVED),
         Metric("arrived-at-{}dB", better="higher", fraction=True, role="detail", text=ARRIVED, against=AGAINST),
     )

@@ -90,6 +90,21 @@ def _pictures() -> dict[str, Any]:
     return _plain() | tables | parts
 
 
+def _digital() -> dict[str, Any]:
+    """JPEG within some 100 bits."""
+    learner = {"name": "digital", "test_images": 6}
+    channel = {"name": "awgn", "uses": 48, "symbols": "complex", "snr_db": 5.0}
+    strategy = {"name": "fedavg", "exchange": False}
+    return _pictures() | {"learner": learner, "channel": channel, "strategy": strategy}
+
+
+def _compressed() -> dict[str, Any]:
+    """Pictures of 8 x 8 coloured pixels, sent as JPEG."""
+    folder = {"name": "imagefolder", "folder": "pictures", "size": 8}
+    source = {"name": "compressed", "of": folder, "bits": 150}
+    return _images() | {"data": {"source": source, "partition": "iid"}}
+
+
 def _images() -> dict[str, Any]:
     tables = {"data": {"source": {"name": "imagefolder", "folder": "pictures", "size": 8}, "partition": "iid"}}
     return _plain() | tables | {"tasks": {"digit": {"values": ["left", "right"]}}}
@@ -120,6 +135,8 @@ BASES = {
     "receivers": _receivers,
     "alignment": _alignment,
     "pictures": _pictures,
+    "digital": _digital,
+    "compressed": _compressed,
 }
 
 

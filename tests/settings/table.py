@@ -264,7 +264,13 @@ MODELS: dict[str, Try | Elsewhere] = {
     ),
 }
 
+OTHERS = {"name": "imagefolder", "folder": "others", "size": 8}
 DATASETS: dict[str, Try] = {
+    "compressed.of": Try("compressed", OTHERS),
+    "compressed.bits": Try("compressed", 400),
+    "compressed.code": Try("compressed", "pixels"),
+    "compressed.header": Try("compressed", "counted", error="bits as JPEG; raise it"),
+    "compressed.parts": Try("compressed", "all"),
     "imagefolder.background": Try("images", 255, {"data.source.folder": "clear"}, mends=True),
     "imagefolder.depth": Try("images", "reduce", {"data.source.folder": "deep"}, mends=True),
     "imagefolder.folder": Try("images", "others"),
@@ -286,7 +292,7 @@ LATENTS: dict[str, Try] = {
 }
 
 PERSONAL = {"global_test": "never", "minibatches": 1, "show_features": 2, "test_per_class": 3, "test_snr_db": [20.0]}
-CLIENTS: dict[str, Try] = {
+CLIENTS: dict[str, Try | Elsewhere] = {
     **{f"joint.{name}": Try("fedavg", value) for name, value in PERSONAL.items()},
     **{f"split.{name}": Try("fedcl", value) for name, value in PERSONAL.items()},
     "multi-receiver.receivers": Try("receivers", 3),
@@ -294,6 +300,14 @@ CLIENTS: dict[str, Try] = {
     "multi-receiver.tasks": Try("receivers", ["large"]),
     "multi-receiver.test_snr_db": Try("receivers", [20.0]),
     "multi-receiver.weights": Try("receivers", [0.9, 0.1]),
+    "digital.test_images": Try("digital", 5),
+    "digital.test_snr_db": Try("digital", [20.0]),
+    "digital.header": Try("digital", "counted"),
+    "digital.code": Elsewhere("tests/clients/test_digital.py", "test_an_ldpc_code_has_a_cliff"),
+    "digital.modulation": Elsewhere(
+        "tests/clients/test_digital.py", "test_modulation_and_rate_choose_how_much_is_sent"
+    ),
+    "digital.rate": Elsewhere("tests/clients/test_digital.py", "test_modulation_and_rate_choose_how_much_is_sent"),
     "reconstruction.test_images": Try("pictures", 30),
     "reconstruction.test_snr_db": Try("pictures", [20.0]),
     "cooperative.alpha": Try("cooperative", "encoder", prior("log-uniform")),

@@ -45,6 +45,7 @@ PICTURES = {
     "model": {"encoder": {"name": "deepjscc-encoder", **NARROW}, "decoder": {"name": "deepjscc-decoder", **NARROW}},
     "channel": {"name": "awgn", "uses": 4, "symbols": "complex"},
 }
+ALONE = {"name": "fedavg", "exchange": False}
 PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "channels": [
         ("awgn", {}),
@@ -80,7 +81,10 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ({"name": "ways-shots", "m": 3, "q": 5}, {}),
         ({"name": "counts", "counts": [[k, 0, 5] for k in range(4)]}, {}),
     ],
-    "datasets": [("digits", {})],
+    "datasets": [
+        ("digits", {}),
+        ({"name": "compressed", "of": "digits", "bits": 64, "code": "pixels", "parts": "all"}, {}),
+    ],
     "strategies": [
         ("fedavg", {}),
         ({"name": "clustered", "clusters": "one", "weighted": True}, {"around": {"learner": "multitask"}}),
@@ -95,6 +99,7 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ("multitask", {}),
         ("split", {"around": {"strategy": "fedcl"}}),
         ("reconstruction", {"around": PICTURES}),
+        ({"name": "digital", "test_images": 3}, {"around": PICTURES | {"strategy": ALONE}}),
         ({"name": "multi-receiver", "tasks": list(TASKS)}, {"around": TWO_TASKS}),
         (COOPERATIVE, {"around": {**TWO_TASKS, "model": FEATURES}}),
         (USER, {"around": {"strategy": "alignment", **ANTENNAS}}),
