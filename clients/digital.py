@@ -30,6 +30,8 @@ SMALLEST_NOISE = 1e-6
 """Noise variance that stands for none at all, which has no likelihood ratios."""
 TOGETHER = 1_000
 """Images that are processed at once."""
+HOPELESS = 2
+"""How many times capacity a frame may hold before it is counted as lost without an attempt to decode it."""
 ARRIVED = "images that arrived"
 
 
@@ -166,11 +168,13 @@ class DigitalClient(ReconstructionClient):
         key = ("LDPC", information, coded, order, device)
         code = cache.once(key, lambda: ldpc.Code(information, coded, order, device))
         noise_variance = max(channel.settings.noise_std**2 * 2, SMALLEST_NOISE)
+        hopeless = information >= HOPELESS * capacity.bits(int(channel.settings.uses or 0), channel.settings.snr_db)
         right = []
         for part in torch.split(self.test_samples[0], TOGETHER):
             bits = torch.randint(2, (len(part), information), generator=state.generator, device=device).bool()
             received = channel(qam.modulate(code.encode(bits), order), state)
-            right.append(code.arrived(bits, qam.logits(received, order, noise_variance)))
+            logits = qam.logits(received, order, noise_variance)
+            right.append(torch.zeros_like(part, dtype=torch.bool) if hopeless else code.arrived(bits, logits))
 
         def of_images() -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
             budget = torch.tensor(float(information - ldpc.CHECKSUM_BITS), device=device)
