@@ -183,7 +183,7 @@ class ClusteredStrategy(FederatedStrategy):
         pmfs = []
         for client, task in enumerate(tasks):
             told = federation.properties[client]
-            if any(f"pmf/{symbol}" not in told for symbol in task.symbols):
+            if not task.symbols or any(f"pmf/{symbol}" not in told for symbol in task.symbols):
                 return
             pmfs.append({symbol: float(told[f"pmf/{symbol}"]) for symbol in task.symbols})
         common = information.on_common_alphabet(pmfs, [task.rest for task in tasks], self.settings.alphabet)

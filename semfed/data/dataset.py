@@ -114,6 +114,24 @@ def standardise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
     return images.float().div_(255).sub_(centre).div_(scale)
 
 
+def unit_range(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Undo what `standardise` does after it has scaled pixels to [0, 1]: fidelity is told of pixels, not of features.
+
+    Parameters
+    ----------
+    images : Tensor, shape (samples, channels, height, width), float32
+        Standardised.
+    mean, std : tuple of float, one per channel or one for all
+        With which they were.
+
+    Returns
+    -------
+    Tensor, shape (samples, channels, height, width), float32
+        From 0 to 1, up to rounding; on the device of `images`.
+    """
+    return images * _per_channel(std, images.device) + _per_channel(mean, images.device)
+
+
 @lru_cache(maxsize=16)
 def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

@@ -1,5 +1,6 @@
 """What can be checked before any training: strategies, data, tasks, partitions, devices."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def check_widths(scenario: Scenario) -> None:
         return
     for client in scenario.clients if not hasattr(scenario.learner.settings, "tasks") else ():  # else it decides others
         values = len(scenario.tasks[client.task].symbols)
+        if not values:  # of a reconstruction: the image decides
+            continue
         require_width(scenario.model.decoder, values, f"task {client.task!r} with {values} values")
     width = getattr(scenario.channel.settings, "width", None)
     for choice in (scenario.model.encoder, *(client.encoder for client in scenario.clients)):
@@ -43,6 +46,11 @@ def _check_channels(scenario: Scenario, channels: int) -> None:
             raise DataError(f"data.{name} has {len(values)} values for images of {channels} channels; give one each")
 
 
+def _check_pixels(scenario: Scenario, pixels: int) -> None:
+    if getattr(scenario.learner.load(), "task_kind", None) == "reconstruction":
+        require_width(scenario.model.decoder, pixels, f"an image of {pixels} numbers")
+
+
 def _require_validation(
     trial: Trial, data_root: Path | None, cache: ProcessCache, maps: Mapping[str, torch.Tensor]
 ) -> None:
@@ -50,7 +58,7 @@ def _require_validation(
     labels = cache.dataset(trial, data_root, torch.device("cpu")).train.labels
     for k, client in enumerate(trial.scenario.clients):
         rows = torch.from_numpy(cache.validation_rows(trial, data_root, k))
-        if not len(tasks.values(labels[rows], maps[client.task])[0]):
+        if client.task in maps and not len(tasks.values(labels[rows], maps[client.task])[0]):
             raise DataError(
                 f"data.validation = {trial.scenario.data.validation:g}: none of the {len(rows)} images that client "
                 f"{client.name!r} would be validated on has a value of its task {client.task!r}; raise it"
@@ -111,10 +119,12 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
                 continue
             seen.add(facts)
             dataset = cache.dataset(trial, data_root, cpu)
-            maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in complete.tasks.items()}
+            deciding = {name: task for name, task in complete.tasks.items() if task.kind == "classification"}
+            maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in deciding.items()}
             held = [torch.from_numpy(cache.rows(trial, data_root, k)) for k in range(len(complete.clients))]
             sizes = sizes or [len(rows) for rows in held]
             _check_channels(complete, dataset.shape[0])
+            _check_pixels(complete, math.prod(dataset.shape))
             for name, mapping in maps.items():
                 own = [rows for client, rows in zip(complete.clients, held, strict=True) if client.task == name]
                 if own:
@@ -123,7 +133,7 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
             if complete.data.validation is not None:
                 _require_validation(trial, data_root, cache, maps)
             for client, rows in zip(complete.clients, held, strict=True):
-                if demanding:
+                if demanding and client.task in maps:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
                     tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)
         rehearsal.try_foreign_parts(Trial(complete, arm, scenario.seeds[0]), data_root, cache)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.scenario.arms import Arm, FileName, Sweep, merge
 from semfed.scenario.choices import ChannelChoice, LearnerChoice, StrategyChoice
+from semfed.scenario.kinds import require_kinds
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
 from semfed.scenario.stopping import Stopping
@@ -122,6 +123,8 @@ class Scenario(StrictModel):
                 "sweep: its arms and values make other arms than there are; write [sweep] setting = values"
             )
         self._arms = tuple(self._resolve(arm) for arm in self.arms)
+        if not self.arms:
+            require_kinds(self)
         for _, table in () if self.arms else tables(self):
             check = getattr(table, "check", None)
             if check is not None:

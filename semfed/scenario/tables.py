@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from semfed.scenario.choices import ModelChoice, PartitionChoice, SourceChoice
+from semfed.scenario.kinds import TaskKind
 from semfed.scenario.schedule import Schedule
 from semfed.scenario.settings import Decibel, StrictModel, only_when
 
@@ -37,13 +38,18 @@ class DataSettings(StrictModel):
 
 
 class Task(StrictModel):
-    """A semantic variable: which classes of the data set make which of its values."""
+    """What a receiver is to find out: a semantic variable, that is which classes make which of its values, or more."""
 
-    values: tuple[Label, ...] | dict[str, tuple[Label, ...]]
+    kind: TaskKind = "classification"
+    """``classification`` decides the values below; ``reconstruction`` wants the image itself and looks at no class."""
+    values: Annotated[
+        tuple[Label, ...] | dict[str, tuple[Label, ...]],
+        only_when(kind="classification"),
+    ] = ()
     """Classes that are values of their own, or a table from a value's name to its classes."""
-    rest: str | None = None
+    rest: Annotated[str | None, only_when(kind="classification")] = None
     """Name of the value that all other classes have (the complement); without it, they may not occur."""
-    missing: Literal["refuse", "allow"] = "refuse"
+    missing: Annotated[Literal["refuse", "allow"], only_when(kind="classification")] = "refuse"
     """Whether a client whose learner compares label statistics may lack samples of a named value: its pmf is 0 there,
     and it has to tell that value without ever having seen it."""
 
@@ -56,12 +62,12 @@ class Task(StrictModel):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """All values in the order of their labels: the complement is label 0 where there is one."""
+        """All values in the order of their labels, none of a reconstruction: the complement, if any, is label 0."""
         return tuple(self.named) if self.rest is None else (self.rest, *self.named)
 
     def __hash__(self) -> int:
         """Let a task be part of a key: a table of values, which has no hash, is told by its length."""
-        return hash((len(self.values), self.rest, self.missing))
+        return hash((self.kind, len(self.values), self.rest, self.missing))
 
     @property
     def size(self) -> int:
@@ -70,8 +76,10 @@ class Task(StrictModel):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if self.kind != "classification":
+            return self
         if not self.named:
-            raise ValueError("a task needs at least one named value")
+            raise ValueError("a task needs at least one named value: set values, or another kind")
         if self.rest in self.named:
             raise ValueError(f"{self.rest!r} is both a named value and the rest; rename one")
         groups = self.values.values() if isinstance(self.values, dict) else [self.values]

@@ -79,6 +79,32 @@ def _receivers() -> dict[str, Any]:
     return _plain() | {"tasks": HALVES, "learner": learner, "clients": clients}
 
 
+def _pictures() -> dict[str, Any]:
+    """Pictures of 8 x 8 pixels that are to come back: feature maps of 2 x 2 numbers."""
+    clients = [{"name": name, "task": "pictures"} for name in ("a", "b", "c")]
+    tables = {"tasks": {"pictures": {"kind": "reconstruction"}}, "clients": clients}
+    filters = {"filters": [2, 3, 3, 3]}
+    model = {"encoder": {"name": "deepjscc-encoder", **filters}, "decoder": {"name": "deepjscc-decoder", **filters}}
+    channel = {"name": "awgn", "uses": 4, "symbols": "complex", "snr_db": 5.0}
+    parts = {"model": model, "channel": channel, "learner": "reconstruction", "strategy": "fedavg"}
+    return _plain() | tables | parts
+
+
+def _digital() -> dict[str, Any]:
+    """JPEG within some 100 bits."""
+    learner = {"name": "digital", "test_images": 6}
+    channel = {"name": "awgn", "uses": 48, "symbols": "complex", "snr_db": 5.0}
+    strategy = {"name": "fedavg", "exchange": False}
+    return _pictures() | {"learner": learner, "channel": channel, "strategy": strategy}
+
+
+def _compressed() -> dict[str, Any]:
+    """Pictures of 8 x 8 coloured pixels, sent as JPEG."""
+    folder = {"name": "imagefolder", "folder": "pictures", "size": 8}
+    source = {"name": "compressed", "of": folder, "bits": 150}
+    return _images() | {"data": {"source": source, "partition": "iid"}}
+
+
 def _images() -> dict[str, Any]:
     tables = {"data": {"source": {"name": "imagefolder", "folder": "pictures", "size": 8}, "partition": "iid"}}
     return _plain() | tables | {"tasks": {"digit": {"values": ["left", "right"]}}}
@@ -108,6 +134,9 @@ BASES = {
     "cooperative": _cooperative,
     "receivers": _receivers,
     "alignment": _alignment,
+    "pictures": _pictures,
+    "digital": _digital,
+    "compressed": _compressed,
 }
 
 

@@ -139,6 +139,9 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "sweep.arms": Elsewhere("tests/scenario/test_overrides.py", "test_a_sweep_makes_an_arm_of_every_value"),
     "sweep.axes.setting": Elsewhere("tests/scenario/test_sweeps.py", "test_several_settings_make_the_product"),
     "sweep.axes.values": Elsewhere("tests/scenario/test_sweeps.py", "test_several_settings_make_the_product"),
+    "tasks.kind": Try(
+        "pictures", "classification", path="tasks.pictures.kind", error="a task needs at least one named value"
+    ),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(
         "plain",
@@ -159,6 +162,7 @@ PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
     "dirichlet.min_samples": Try("clusters", 380),
+    "dirichlet.images": Try("clusters", 600),
     "foreign.seed": Try(
         "plain",
         7,
@@ -241,6 +245,9 @@ MODELS: dict[str, Try | Elsewhere] = {
     "dcgan.nf": Try("fedavg", 2, encoder("dcgan", nf=3)),
     "dcgan.outputs": Try("fedavg", 7, encoder("dcgan", nf=2), error="decides for 8; leave outputs out"),
     "latent-classifier.hidden": Try("alignment", 5, path="model.decoder.hidden"),
+    "deepjscc-encoder.filters": Try("pictures", [3, 3, 3, 3]),
+    "deepjscc-decoder.filters": Try("pictures", [3, 3, 3, 3], path="model.decoder.filters"),
+    "deepjscc-decoder.image": Try("pictures", [1, 4, 16], path="model.decoder.image"),
     "foreign.head": Try("plain", "linear", encoder("foreign:Headless", head="replace"), mends=True),
     "foreign.download": Elsewhere("tests/models/test_foreign.py", "test_nothing_is_fetched_without_leave"),
     "lenet.channels": Try("plain", [2, 3], encoder("lenet")),
@@ -257,7 +264,13 @@ MODELS: dict[str, Try | Elsewhere] = {
     ),
 }
 
+OTHERS = {"name": "imagefolder", "folder": "others", "size": 8}
 DATASETS: dict[str, Try] = {
+    "compressed.of": Try("compressed", OTHERS),
+    "compressed.bits": Try("compressed", 400),
+    "compressed.code": Try("compressed", "pixels"),
+    "compressed.header": Try("compressed", "counted", error="bits as JPEG; raise it"),
+    "compressed.parts": Try("compressed", "all"),
     "imagefolder.background": Try("images", 255, {"data.source.folder": "clear"}, mends=True),
     "imagefolder.depth": Try("images", "reduce", {"data.source.folder": "deep"}, mends=True),
     "imagefolder.folder": Try("images", "others"),
@@ -279,7 +292,7 @@ LATENTS: dict[str, Try] = {
 }
 
 PERSONAL = {"global_test": "never", "minibatches": 1, "show_features": 2, "test_per_class": 3, "test_snr_db": [20.0]}
-CLIENTS: dict[str, Try] = {
+CLIENTS: dict[str, Try | Elsewhere] = {
     **{f"joint.{name}": Try("fedavg", value) for name, value in PERSONAL.items()},
     **{f"split.{name}": Try("fedcl", value) for name, value in PERSONAL.items()},
     "multi-receiver.receivers": Try("receivers", 3),
@@ -287,6 +300,16 @@ CLIENTS: dict[str, Try] = {
     "multi-receiver.tasks": Try("receivers", ["large"]),
     "multi-receiver.test_snr_db": Try("receivers", [20.0]),
     "multi-receiver.weights": Try("receivers", [0.9, 0.1]),
+    "digital.test_images": Try("digital", 5),
+    "digital.test_snr_db": Try("digital", [20.0]),
+    "digital.header": Try("digital", "counted"),
+    "digital.code": Elsewhere("tests/clients/test_digital.py", "test_an_ldpc_code_has_a_cliff"),
+    "digital.modulation": Elsewhere(
+        "tests/clients/test_digital.py", "test_modulation_and_rate_choose_how_much_is_sent"
+    ),
+    "digital.rate": Elsewhere("tests/clients/test_digital.py", "test_modulation_and_rate_choose_how_much_is_sent"),
+    "reconstruction.test_images": Try("pictures", 30),
+    "reconstruction.test_snr_db": Try("pictures", [20.0]),
     "cooperative.alpha": Try("cooperative", "encoder", prior("log-uniform")),
     "cooperative.auxiliary": Try("cooperative", {"name": "mlp", "hidden": [7]}),
     "cooperative.common.epochs": Try("cooperative", 2),

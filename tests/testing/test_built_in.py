@@ -38,6 +38,14 @@ COOPERATIVE = {
     "dre": {"centres": 20},
     "rate_samples": 50,
 }
+NARROW = {"filters": [2, 3, 3, 3]}
+PICTURES = {
+    "tasks": {"pictures": {"kind": "reconstruction"}},
+    "clients": [{"name": name, "task": "pictures"} for name in "abc"],
+    "model": {"encoder": {"name": "deepjscc-encoder", **NARROW}, "decoder": {"name": "deepjscc-decoder", **NARROW}},
+    "channel": {"name": "awgn", "uses": 4, "symbols": "complex"},
+}
+ALONE = {"name": "fedavg", "exchange": False}
 PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "channels": [
         ("awgn", {}),
@@ -62,15 +70,21 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ({"name": "cnn", "stages": [{"filters": [4], "dropout": 0.3}]}, {}),
         ({"name": "proportional", "fractions": [0.5]}, {"input_shape": (20,)}),
         ("latent-classifier", {"input_shape": (20,)}),
+        ({"name": "deepjscc-encoder", **NARROW}, {"outputs": 128}),
+        ({"name": "deepjscc-decoder", **NARROW}, {"input_shape": (128,), "outputs": 3072}),
     ],
     "partitions": [
         ("iid", {}),
         ({"name": "iid", "per_client": 20}, {}),
         ({"name": "dirichlet", "alpha": 0.5}, {}),
+        ({"name": "dirichlet", "alpha": 0.5, "images": 200}, {}),
         ({"name": "ways-shots", "m": 3, "q": 5}, {}),
         ({"name": "counts", "counts": [[k, 0, 5] for k in range(4)]}, {}),
     ],
-    "datasets": [("digits", {})],
+    "datasets": [
+        ("digits", {}),
+        ({"name": "compressed", "of": "digits", "bits": 64, "code": "pixels", "parts": "all"}, {}),
+    ],
     "strategies": [
         ("fedavg", {}),
         ({"name": "clustered", "clusters": "one", "weighted": True}, {"around": {"learner": "multitask"}}),
@@ -84,6 +98,8 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ("joint", {}),
         ("multitask", {}),
         ("split", {"around": {"strategy": "fedcl"}}),
+        ("reconstruction", {"around": PICTURES}),
+        ({"name": "digital", "test_images": 3}, {"around": PICTURES | {"strategy": ALONE}}),
         ({"name": "multi-receiver", "tasks": list(TASKS)}, {"around": TWO_TASKS}),
         (COOPERATIVE, {"around": {**TWO_TASKS, "model": FEATURES}}),
         (USER, {"around": {"strategy": "alignment", **ANTENNAS}}),

@@ -15,6 +15,7 @@ from semfed.errors import DataError, SemfedError
 from semfed.events.metrics import Metric, Metrics, declared_by
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario
+from semfed.scenario.kinds import TaskKind
 from semfed.training import batch_sizes, weights
 from semfed.training.objective import Networks
 from semfed.training.optimizers import Optimizer, make_optimizer
@@ -38,6 +39,8 @@ class BaseLearner(NumPyClient):
     ----------
     metrics : tuple of Metric
         What a class reports, beside what its bases do; the server refuses anything else.
+    task_kind : str or None
+        Kind of the tasks that a class serves, see `semfed.scenario.kinds`; None for any.
     requires_every_value : bool
         Whether every client must have a sample of every named value of its task; checked before any training.
     keeps_model : bool
@@ -57,6 +60,7 @@ class BaseLearner(NumPyClient):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("train_loss", better="lower", role="loss"), *SIGNALS)
+    task_kind: ClassVar[TaskKind | None] = "classification"
     requires_every_value: ClassVar[bool] = False
     keeps_model: ClassVar[bool] = False
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
