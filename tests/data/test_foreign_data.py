@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from PIL import Image
 from torchvision import datasets
+from typer.testing import CliRunner
 
 import semfed
+from semfed.cli import app
 from semfed.data import cache
 from semfed.data.dataset import Dataset
 from semfed.errors import DataError, ScenarioError
@@ -338,6 +341,34 @@ def test_a_copy_is_good_for_the_same_files_arguments_and_code(tmp_path: Path, mo
     assert copies() == 3
     (tmp_path / "painted.py").write_text(code + "\n")
     assert copies() == 4
+
+
+def test_a_scenario_file_runs_by_the_command_line(tmp_path: Path) -> None:
+    write_eurosat(tmp_path / "data", 20)
+    tree = bases.BASES["plain"]() | {"tasks": {"digit": {"values": ["Forest", "River"], "rest": "SeaLake"}}}
+    source = {"name": "torchvision.datasets:EuroSAT", "resize": 8}
+    tree["data"] = {"source": source, "partition": "iid"}
+    (tmp_path / "scenario.toml").write_text(tomli_w.dumps(tree))
+    words = [
+        "run",
+        str(tmp_path / "scenario.toml"),
+        "--data-root",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "summary.json").is_file()
+    (tmp_path / "none").mkdir()
+    words[3], words[5] = str(tmp_path / "none"), str(tmp_path / "other")
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "EuroSAT.zip and whatever belongs to it into" in " ".join(result.output.split())
+    assert not (tmp_path / "other").exists()
+    result = CliRunner().invoke(app, ["data", "torchvision.datasets:EuroSAT"])
+    assert result.exit_code == 1
+    assert "cannot be read: it is no folder of images" in " ".join(result.output.split())
 
 
 def test_settings_without_an_effect_are_refused() -> None:
