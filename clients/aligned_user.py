@@ -28,8 +28,9 @@ from semfed.errors import SemfedError
 from semfed.events.metrics import Metric
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.session import Session
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, Task
 from semfed.training.decisions import BALANCED_ACCURACY, F1, balanced_scores
+from semfed.training.judging import own_tasks, scored
 from semfed.training.objective import Networks
 from semfed.training.system import System, Transmission
 
@@ -81,6 +82,11 @@ class AlignedUser(BaseLearner):
 
     channel_a_user = True
     tells_labels = False
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the users' task."""
+        return own_tasks(scenario)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -173,7 +179,8 @@ class AlignedUser(BaseLearner):
         num_examples : int
             Test images.
         metrics : dict
-            ``accuracy``, ``balanced-accuracy`` and ``f1``, fractions; ``mse`` per real feature of the user's latents;
+            ``accuracy``, ``balanced-accuracy`` and ``f1``, fractions; the scenario's ``metrics``;
+            ``mse`` per real feature of the user's latents;
             ``nmse``, where 1 is what the pilots' mean alone reaches; ``objective/user``, the user's part of J; those of
             `ChannelState.metrics`, where a power of 1 is the whole P of a message.
         """
@@ -200,6 +207,7 @@ class AlignedUser(BaseLearner):
         metrics |= {
             "accuracy": accuracy,
             **balanced_scores(logits.argmax(1), values),
+            **scored(logits, values, self.judges),
             "mse": mse,
             "nmse": mse / scatter,
             **state.metrics(),

@@ -22,14 +22,14 @@ from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
-from semfed.events.metrics import Metric
+from semfed.events.metrics import Metric, asked_for
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.recent import Recent
 from semfed.flower.client.session import Session
 from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
 from semfed.models.layers.gaussian import draw
 from semfed.models.stochastic import build_stochastic
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, Task
 from semfed.scenario.choices import ModelChoice
 from semfed.scenario.settings import suggest
 from semfed.training import weights
@@ -122,8 +122,14 @@ class CooperativeClient(BaseLearner):
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the errors."""
-        return ("error/average", *(f"error/{task}" for task in scenario.learner.settings.tasks))
+        """Return the errors, and the scenario's ``metrics``."""
+        scores = ("error", *(metric.name for metric in asked_for(scenario)))
+        return tuple(f"{s}/{which}" for s in scores for which in ("average", *scenario.learner.settings.tasks))
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the receivers' tasks."""
+        return tuple(scenario.tasks[name] for name in scenario.learner.settings.tasks)
 
     @classmethod
     def validated(cls, scenario: Scenario) -> tuple[str, ...]:
@@ -223,8 +229,8 @@ class CooperativeClient(BaseLearner):
             Mean cross-entropy in nats over the tasks.
         num_examples : int
         metrics : dict
-            ``error/<task>`` and ``error/average``, fractions, through the noisy channel, ``balanced-accuracy/...`` and
-            ``f1/...`` likewise; ``rate/...`` in nats per
+            ``error/<task>`` and ``error/average``, fractions, through the noisy channel, ``balanced-accuracy/...``,
+            ``f1/...`` and the scenario's ``metrics`` likewise; ``rate/...`` in nats per
             image, between ``rate-lower/...`` and ``rate-upper/...``; ``channel-uses`` and those of `Meter.metrics`, of
             all tasks together. In rounds of the common unit alone there is only ``common_error/<task>``, that of its
             auxiliary decoders, which no channel disturbs.
@@ -250,9 +256,11 @@ class CooperativeClient(BaseLearner):
                     rate_samples=self.settings.rate_samples,
                     generator=generator,
                     meter=meter,
+                    judges=self.judges_of(self.tasks[name]),
                 )
                 uses += sent
-            for quantity in ("error", *SCORES, "rate", "rate-lower", "rate-upper"):
+            asked = [metric.name for metric in asked_for(self.session.scenario)]
+            for quantity in ("error", *SCORES, *asked, "rate", "rate-lower", "rate-upper"):
                 per_task = {name: result[quantity] for name, result in found.items()}
                 metrics |= {f"{quantity}/{name}": value for name, value in per_task.items()}
                 metrics[f"{quantity}/average"] = sum(per_task.values()) / len(per_task)

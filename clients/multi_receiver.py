@@ -16,12 +16,13 @@ from torch.nn.functional import cross_entropy
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
-from semfed.events.metrics import Metric
+from semfed.events.metrics import Metric, asked_for
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel, only_when, suggest
 from semfed.training.decisions import BALANCED_ACCURACY, F1, SCORES, balanced_scores
+from semfed.training.judging import scored
 from semfed.training.losses import error_rate
 from semfed.training.objective import Batch, Build, Networks, Send
 from semfed.training.system import Receivers, System, Transmission
@@ -104,8 +105,15 @@ class MultiReceiverClient(Learner):
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the receivers' accuracies."""
-        return ("accuracy/average", *(f"accuracy/{task}" for task in scenario.learner.settings.names))
+        """Return the receivers' accuracies, and the scenario's ``metrics``."""
+        scores = ("accuracy", *(metric.name for metric in asked_for(scenario)))
+        return tuple(f"{s}/{which}" for s in scores for which in ("average", *scenario.learner.settings.names))
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the receivers' tasks; those of the scaling experiment have two values, whatever the classes."""
+        settings = scenario.learner.settings
+        return tuple(scenario.tasks[name] for name in settings.tasks) or (half_of(tuple("ab"), 0),)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -169,7 +177,8 @@ class MultiReceiverClient(Learner):
             Mean cross-entropy in nats over the receivers.
         num_examples : int
         metrics : dict
-            ``accuracy/<task>`` and ``accuracy/average``, fractions, ``balanced-accuracy/...`` and ``f1/...`` likewise;
+            ``accuracy/<task>`` and ``accuracy/average``, fractions, ``balanced-accuracy/...``, ``f1/...`` and the
+            scenario's ``metrics`` likewise;
             the accuracies also as ``accuracy-at-<snr>dB/...`` for every SNR of ``test_snr_db``;
             ``uses_per_image/broadcast`` (MTOC) and ``uses_per_image/one-by-one`` (STOC to every receiver in turn);
             ``power/raw`` of the encoder's output per symbol, before it is scaled; ``snr/received-db/<task>`` of every
@@ -188,7 +197,8 @@ class MultiReceiverClient(Learner):
         }
         points = {"accuracy": self.channels}
         points |= {f"accuracy-at-{snr:g}dB": self._receivers_channels(snr) for snr in self.settings.test_snr_db}
-        found: dict[str, list[float]] = {name: [] for name in (*points, *SCORES)}
+        asked = [metric.name for metric in asked_for(self.session.scenario)]
+        found: dict[str, list[float]] = {name: [] for name in (*points, *SCORES, *asked)}
         losses = []
         for k, (name, decoder) in enumerate(zip(self.tasks, nets.decoders, strict=True)):
             heard = Meter()
@@ -200,6 +210,7 @@ class MultiReceiverClient(Learner):
                 scores = {point: 1 - error_rate(logits, values[:, k])}
                 if point == "accuracy":
                     scores |= balanced_scores(logits.argmax(1), values[:, k])
+                    scores |= scored(logits, values[:, k], self.judges_of(self.tasks[name]))
                     losses.append(float(cross_entropy(logits, values[:, k])))
                 for score, value in scores.items():
                     found[score].append(value)

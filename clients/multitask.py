@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from semfed.flower.client.learner import Learner
+from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel
 from semfed.training.decisions import BALANCED_ACCURACY, F1, decisions
+from semfed.training.judging import own_tasks
 from semfed.training.objective import Batch, Build, Networks, Score, Send, mean_over
 
 from .scores import ACCURACY
@@ -23,6 +25,11 @@ class MultitaskClient(Learner):
     Settings = StrictModel
     metrics = (ACCURACY, BALANCED_ACCURACY, F1)
     requires_every_value = True
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the tasks of the clients."""
+        return own_tasks(scenario)
 
     def networks(self, build: Build) -> Networks:
         """Share the encoder; keep the decoder."""
@@ -36,4 +43,4 @@ class MultitaskClient(Learner):
         """Return the cross-entropy in nats, and how good the decisions are, of one transmission."""
         logits = nets.decoder(send(nets.encoder(batch.images)))
         loss = cross_entropy(logits, batch.labels)
-        return {"loss": mean_over(batch, loss), **decisions(logits, batch.labels)}
+        return {"loss": mean_over(batch, loss), **decisions(logits, batch.labels, self.judges)}

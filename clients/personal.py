@@ -19,15 +19,16 @@ from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
-from semfed.events.metrics import Metric
+from semfed.events.metrics import Metric, asked_for
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
 from semfed.models.layers.dropout import draw_from
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
 from semfed.training.decisions import BALANCED_ACCURACY, F1, balanced_scores
+from semfed.training.judging import own_tasks, scored
 from semfed.training.objective import Batch, Networks, Send
 from semfed.training.system import System, pair
 
@@ -101,9 +102,15 @@ class PersonalClient(BaseLearner):
 
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
-        """Return the accuracy on the own classes, and the global one if it is measured."""
+        """Return the accuracy on the own classes, the global one if it is measured, and the scenario's ``metrics``."""
         never = getattr(scenario.learner.settings, "global_test", "never") == "never"
-        return ("accuracy/own-classes",) if never else ("accuracy/own-classes", "accuracy/global")
+        names = ("accuracy", *(metric.name for metric in asked_for(scenario)))
+        return tuple(f"{name}/{which}" for name in names for which in ("own-classes", *(() if never else ("global",))))
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the tasks of the clients."""
+        return own_tasks(scenario)
 
     @cached_property
     def samples(self) -> tuple[Tensor, Tensor]:
@@ -270,11 +277,12 @@ class PersonalClient(BaseLearner):
         num_examples : int
             Test images of the own classes.
         metrics : dict
-            ``accuracy/own-classes``, ``balanced-accuracy/own-classes``, ``f1/own-classes`` and those of
-            `ChannelState.metrics` in that test; the same three of ``global``, on the whole test set, in the rounds that
-            ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at every further SNR and, if
-            the settings ask for it, arrays ``features``, shape (images, features), float32, and ``labels``, shape
-            (images,), int64. On a validation split, which has own classes only, the first three alone.
+            ``accuracy/own-classes``, ``balanced-accuracy/own-classes``, ``f1/own-classes``, the scenario's ``metrics``
+            and those of `ChannelState.metrics` in that test; the same scores of ``global``, on the whole test set, in
+            the rounds that ``global_test`` names; in the last round ``accuracy-at-<snr>dB/own-classes`` at every
+            further SNR and, if the settings ask for it, arrays ``features``, shape (images, features), float32, and
+            ``labels``, shape (images,), int64. On a validation split, which has own classes only, those of own classes
+            alone.
         """
         rows, labels = self.test_rows()
         images = self.session.images()[rows]
@@ -283,7 +291,7 @@ class PersonalClient(BaseLearner):
             received = self.transmit(encoder, images, state, self.channel)
             logits = decoder(received)
             loss = float(cross_entropy(logits, labels))
-            metrics: dict[str, Any] = {**_scores(logits.argmax(1), labels, "own-classes"), **state.metrics()}
+            metrics: dict[str, Any] = {**self._scores(logits, labels, "own-classes"), **state.metrics()}
             if self.session.split == "validation":
                 return loss, len(labels), metrics
             last = round_ == self.session.scenario.rounds
@@ -305,20 +313,21 @@ class PersonalClient(BaseLearner):
         """Return the scores on all test images, whichever client owns their classes."""
         rows, labels = self.global_rows()
         images, state = self.session.images(), ChannelState(self.session.generator("global evaluation", round_))
-        decided = [
-            decoder(self.transmit(encoder, images[part], state, self.channel)).argmax(1)
+        logits = [
+            decoder(self.transmit(encoder, images[part], state, self.channel))
             for part in torch.split(rows, EVALUATION_BATCH)
         ]
-        return _scores(torch.cat(decided), labels, "global")
+        return self._scores(torch.cat(logits), labels, "global")
+
+    def _scores(self, logits: Tensor, labels: Tensor, which: str) -> dict[str, float]:
+        decided = logits.argmax(1)
+        scores = {"accuracy": _accuracy(decided, labels), **balanced_scores(decided, labels)}
+        scores |= scored(logits, labels, self.judges)
+        return {f"{name}/{which}": value for name, value in scores.items()}
 
     def _other_channels(self) -> Iterator[tuple[float, Channel]]:
         for snr_db in self.settings.test_snr_db:
             yield snr_db, type(self.channel)(self.channel.settings.model_copy(update={"snr_db": snr_db}))
-
-
-def _scores(decided: Tensor, labels: Tensor, which: str) -> dict[str, float]:
-    scores = {"accuracy": _accuracy(decided, labels), **balanced_scores(decided, labels)}
-    return {f"{name}/{which}": value for name, value in scores.items()}
 
 
 def _accuracy(decided: Tensor, labels: Tensor) -> float:

@@ -20,19 +20,23 @@ from typer.cli import get_docs_for_click
 
 from semfed.channels.foreign import ForeignChannelSettings
 from semfed.cli import app
+from semfed.data.foreign import ForeignDataSettings, NamedParts, Unsplit
 from semfed.data.partitions.foreign import ForeignPartitionSettings
 from semfed.events.metrics import FRAMEWORK, declared_by
 from semfed.models.foreign import ForeignModelSettings
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import OnlyWhen
+from semfed.training.foreign import ForeignMetricSettings
 
-FOREIGN: dict[str, type[BaseModel]] = {
-    "channels": ForeignChannelSettings,
-    "models": ForeignModelSettings,
-    "partitions": ForeignPartitionSettings,
+FOREIGN: dict[str, tuple[type[BaseModel], ...]] = {
+    "channels": (ForeignChannelSettings,),
+    "datasets": (ForeignDataSettings, NamedParts, Unsplit),
+    "metrics": (ForeignMetricSettings,),
+    "models": (ForeignModelSettings,),
+    "partitions": (ForeignPartitionSettings,),
 }
-"""What stands beside the own arguments of another library's part, by its kind."""
+"""What stands beside the own arguments of another library's part, by its kind; all that any of its forms has."""
 SETTINGS = ("setting", "what it may be", "default", "what it is")
 METRICS = ("metric", "called", "unit", "better", "over clients", "of a run", "role", "reported by")
 PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false"}
@@ -93,7 +97,8 @@ def parts() -> str:
             sections += [_table(SETTINGS, found)] if found else []
         if group in FOREIGN:
             beside = "What [a part of another library](../foreign-parts.md) has beside its own arguments:"
-            sections += ["### `module:attribute`", beside, _table(SETTINGS, rows(FOREIGN[group]))]
+            known = {row[0]: row for table in FOREIGN[group] for row in rows(table)}
+            sections += ["### `module:attribute`", beside, _table(SETTINGS, known.values())]
     return "\n\n".join(sections)
 
 

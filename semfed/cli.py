@@ -238,7 +238,13 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
     """List what data source `imagefolder` finds in a folder: classes, counts, sizes, modes, and what it leaves out."""
     with _told_clearly():
         from semfed.data import listing
+        from semfed.errors import DataError
 
+        if not folder.is_dir():
+            raise DataError(
+                f"'{folder}' cannot be read: it is no folder of images, as data source 'imagefolder' takes them; of "
+                "other sources a run says before it trains what is missing or wrong"
+            )
         table = Table(box=None, pad_edge=False)
         for heading in ("part", "class or file", "images", "pixels", "mode", "to be known"):
             table.add_column(heading, overflow="fold")

@@ -14,7 +14,8 @@ BLOCKS = list(blocks(ROOT / "docs" / "foreign-parts.md"))
 CODE = "\n\n".join(block.text for block in BLOCKS if block.title == "mine.py")
 SHOWN = [line for block in BLOCKS if block.language == "toml" for line in block.text.splitlines()]
 COLOUR = [line for line in SHOWN if "torchvision.models" in line]
-GRAY = [line for line in SHOWN if line not in COLOUR]
+DATA = [line for line in SHOWN if line.startswith("data.source")]
+GRAY = [line for line in SHOWN if line not in COLOUR + DATA]
 CLIENTS = 'clients=[{ name = "a", task = "t2" }, { name = "b", task = "t2" }]'
 MISSING = 'tasks.t2.missing="allow"'  # some partitions leave a value out
 PLAIN = ['strategy="fedavg"', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
@@ -29,7 +30,9 @@ def beside(module_beside: Callable[[str, str], Path]) -> Path:
 
 def test_the_page_shows_every_kind() -> None:
     kinds = {line.split("=")[0].strip() for line in SHOWN}
-    assert kinds == {"model.encoder", "model.decoder", "channel", "clients", "data.partition", "strategy"}
+    assert kinds == {
+        "model.encoder", "model.decoder", "channel", "clients", "data.source", "data.partition", "metrics", "strategy"
+    }  # fmt: skip
     assert COLOUR
 
 
@@ -39,6 +42,16 @@ def test_every_part_runs(setting: str, beside: Path) -> None:
     given = [*kept, setting]
     done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], out=beside / "run")
     assert 0 < next(iter(done.summary["arms"].values()))["final"]["accuracy/average"]["mean"] <= 1
+
+
+@pytest.mark.parametrize("setting", [line for line in DATA if "mine:" in line])
+def test_a_data_set_of_one_s_own_is_trained_with(setting: str, beside: Path) -> None:
+    """Those of other libraries, with files in their layouts, are read in tests/data."""
+    tasks = 'tasks={ size = { values = ["small", "large"] } }'
+    clients = 'clients=[{ name = "a", task = "size" }, { name = "b", task = "size" }]'
+    given = ['strategy="fedavg"', "rounds=3", "training.epochs=20", clients, tasks, 'data.partition="iid"', setting]
+    done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], out=beside / "run")
+    assert next(iter(done.summary["arms"].values()))["final"]["accuracy/average"]["mean"] > 0.9
 
 
 @pytest.mark.parametrize("setting", COLOUR)

@@ -112,4 +112,5 @@ def adapt(part: Any) -> Any:
 @lru_cache(maxsize=256)
 def _adapted(part: Any) -> type[ForeignChannel]:
     settings = settings_for(part, ForeignChannelSettings)
-    return type(f"Foreign{part.__name__}", (ForeignChannel,), {"part": staticmethod(part), "Settings": settings})
+    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
+    return type(f"Foreign{part.__name__}", (ForeignChannel,), own)

@@ -67,22 +67,27 @@ def open_dataset(
         If the files are missing or damaged.
     """
     files = source.files(root)
-    if files == [] and download:
-        source.read(root, download=True)  # fetches the files; decoded below like any others
-        files = source.files(root)
+    found = _read(_entry(source, name, files, folder)) if files else None
+    if found is not None:
+        return found
+    decoded = source.read(root, download=download).checked(name)
+    if download:
+        files = source.files(root)  # some may have been fetched
     if not files:
-        return _in_memory(source.read(root, download=download).checked(name))
-    entry = (folder or default_folder()) / f"{name}-{_fingerprint(source, files)}"
+        return _in_memory(decoded)
+    entry = _entry(source, name, files, folder)
+    try:
+        _write(entry, decoded)
+    except OSError as error:
+        raise DataError(f"decoded images cannot be kept in '{entry.parent}' ({error}): set SEMFED_CACHE") from error
     found = _read(entry)
-    if found is None:
-        try:
-            _write(entry, source.read(root, download=False).checked(name))
-        except OSError as error:
-            raise DataError(f"decoded images cannot be kept in '{entry.parent}' ({error}): set SEMFED_CACHE") from error
-        found = _read(entry)
     if found is None:
         raise DataError(f"the decoded copy in '{entry}' is damaged as soon as it is written: check the disk")
     return found
+
+
+def _entry(source: Source, name: str, files: list[Path], folder: Path | None) -> Path:
+    return (folder or default_folder()) / f"{name.replace(':', '.')}-{_fingerprint(source, files)}"
 
 
 def _fingerprint(source: Source, files: list[Path]) -> str:

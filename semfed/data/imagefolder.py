@@ -10,6 +10,7 @@ from pydantic import Field
 
 from semfed.data import listing, pixels
 from semfed.data.pixels import Depth, Reading
+from semfed.data.samples import statistics
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
 from semfed.scenario.settings import StrictModel
@@ -122,6 +123,11 @@ class ImageFolder:
         test_fraction: float = Field(default=0.2, gt=0, lt=1)
         """Of every class, where images are not split already."""
 
+        @property
+        def reading(self) -> Reading:
+            """What becomes of an image."""
+            return Reading(self.size, self.grayscale, self.depth, self.background)
+
     downloads = False
 
     def __init__(self, settings: Settings) -> None:
@@ -145,7 +151,6 @@ class ImageFolder:
         """Decode everything; the mean and standard deviation are those of the training images."""
         folder, options = self._folder(root), self.settings
         images = self._images(listing.parts(folder))
-        reading = Reading(options.size, options.grayscale, options.depth, options.background)
         classes = tuple(next(iter(images.values())))
         if "all" not in images:
             if options.test_fraction != type(options)().test_fraction:
@@ -153,11 +158,11 @@ class ImageFolder:
                     f"data.source.test_fraction = {options.test_fraction} has no effect: '{folder}' has a part 'test'; "
                     "leave it out"
                 )
-            train, test = (decode_all(images[part], reading) for part in listing.PARTS)
+            train, test = (decode_all(images[part], options.reading) for part in listing.PARTS)
             first = [next(iter(images[part].values()))[0] for part in listing.PARTS]
             _require_one_kind(train[0].shape[1], first[0], test[0].shape[1], first[1])
         else:
-            pictures, labels = decode_all(images["all"], reading)
+            pictures, labels = decode_all(images["all"], options.reading)
             rank = np.concatenate([np.arange(count) for count in np.bincount(labels)])
             held_out = np.floor((rank + 1) * options.test_fraction) > np.floor(rank * options.test_fraction)
             train, test = (pictures[~held_out], labels[~held_out]), (pictures[held_out], labels[held_out])
@@ -171,16 +176,7 @@ class ImageFolder:
             not options.grayscale and train[0].shape[1] == 1
         ):  # all are grey: three equal channels, as coloured ones have
             train, test = ((np.repeat(pictures, 3, axis=1), labels) for pictures, labels in (train, test))
-        scaled = train[0].astype(np.float64) / 255
-        mean, std = scaled.mean(axis=(0, 2, 3)), scaled.std(axis=(0, 2, 3))
-        return Decoded(
-            folder.name or "images",
-            classes,
-            train,
-            test,
-            tuple(mean.tolist()),
-            tuple(np.maximum(std, 1e-6).tolist()),
-        )
+        return Decoded(folder.name or "images", classes, train, test, *statistics(train[0]))
 
     def _images(self, parts: Mapping[str, listing.Listing]) -> dict[str, dict[str, tuple[Path, ...]]]:
         """Return what is read of every part, by class; the training part's classes are all."""

@@ -100,33 +100,61 @@ def decode(path: Path, reading: Reading) -> Pixels:
     """
     try:
         with Image.open(path) as image:
-            kind = _kind(image, path)
-            if kind.bits > 8 and reading.depth == "exact":
-                raise DataError(
-                    f"'{path}' has {kind.bits} bits a value, of which 8 are kept: set data.source.depth to 'reduce'"
-                )
+            kind = _kept(image, reading, path)
             announced = image.size
             image.load()
             if image.size != announced:  # Pillow turns TIFFs itself, uncompressed ones after it has mixed up their rows
                 raise DataError(f"'{path}' is turned in a way that Pillow does not read: save it upright")
-            flat = _opaque(_eight_bits(ImageOps.exif_transpose(image)), reading.background, path)
-            grey = kind.grey if reading.grayscale is None else reading.grayscale
-            flat = flat.convert("L" if grey else "RGB")
-            if reading.size is not None:
-                flat = flat.resize((reading.size, reading.size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(flat, dtype=np.uint8)
+            return _flat(ImageOps.exif_transpose(image), kind, reading, path)
     except DataError:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
+
+
+def of_image(image: Image.Image, reading: Reading, name: str) -> Pixels:
+    """Return the pixels of an image that somebody else has opened: as `decode`, but it is not turned.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    reading : Reading
+    name : str
+        What to call it in messages.
+    """
+    try:
+        return _flat(image, _kept(image, reading, name), reading, name)
+    except DataError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _kept(image: Image.Image, reading: Reading, path: Path | str) -> Kind:
+    """Return an image's kind, if nothing of its values is lost unless that is asked for."""
+    kind = _kind(image, path)
+    if kind.bits > 8 and reading.depth == "exact":
+        raise DataError(
+            f"'{path}' has {kind.bits} bits a value, of which 8 are kept: set data.source.depth to 'reduce'"
+        )
+    return kind
+
+
+def _flat(image: Image.Image, kind: Kind, reading: Reading, path: Path | str) -> Pixels:
+    """Return pixels as `reading` wants them."""
+    grey = kind.grey if reading.grayscale is None else reading.grayscale
+    flat = _opaque(_eight_bits(image), reading.background, path).convert("L" if grey else "RGB")
+    if reading.size is not None:
+        flat = flat.resize((reading.size, reading.size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(flat, dtype=np.uint8)
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path | str, error: Exception) -> DataError:
     return DataError(f"image '{path}' cannot be decoded ({error}): replace or remove it")
 
 
-def _kind(image: Image.Image, path: Path) -> Kind:
+def _kind(image: Image.Image, path: Path | str) -> Kind:
     bits = _bits(image)  # first: asking for frames may load the image, and then its file's layout is forgotten
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
@@ -152,7 +180,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
 
 
-def _opaque(image: Image.Image, background: int | None, path: Path) -> Image.Image:
+def _opaque(image: Image.Image, background: int | None, path: Path | str) -> Image.Image:
     """Lay transparent pixels onto a background; alpha that is opaque everywhere can go."""
     if image.mode not in WITH_ALPHA and "transparency" not in image.info:
         return image

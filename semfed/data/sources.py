@@ -1,18 +1,16 @@
 """The data sets that come with the package, read through scikit-learn and torchvision."""
 
 import importlib.util
-import socket
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from semfed.data.files import impatient
 from semfed.data.imagefolder import read_folder
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
 from semfed.scenario.settings import StrictModel
-
-DOWNLOAD_TIMEOUT_S = 10.0
 
 
 class Digits:
@@ -77,11 +75,10 @@ class _Torchvision:
             "or allow the download with --set data.download=true"
         )
         splits: list[Split] = []
-        previous = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
         try:
             for train in (True, False):
-                data = getattr(datasets, self.cls)(str(folder), train=train, download=download)
+                with impatient():
+                    data = getattr(datasets, self.cls)(str(folder), train=train, download=download)
                 pixels = np.asarray(data.data, dtype=np.uint8)
                 pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
                 splits.append((np.ascontiguousarray(pixels), np.asarray(data.targets, dtype=np.int64)))
@@ -96,8 +93,6 @@ class _Torchvision:
             raise DataError(
                 f"{self.title} in '{folder / self.layout}' cannot be read ({error}): unpack it again"
             ) from error
-        finally:
-            socket.setdefaulttimeout(previous)
         return Decoded(self.title, self.classes, splits[0], splits[1], self.mean, self.std)
 
 

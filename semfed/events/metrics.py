@@ -302,6 +302,26 @@ def on_validation(metric: Metric) -> Metric:
     return replace(metric, name=f"{VALIDATION}/{metric.name}", text=text, role=role, against="")
 
 
+def asked_for(scenario: "Scenario") -> tuple[Metric, ...]:
+    """Return the declarations of a scenario's own ``metrics``."""
+    return tuple(choice.load().declared(choice.settings) for choice in scenario.metrics or ())
+
+
+def _of_learner(arm: "Scenario") -> tuple[Metric, ...]:
+    """Return what the learner of an arm declares, and what the arm asks for beside it."""
+    own = declared_by(arm.learner.load()) or ()
+    taken = {metric.name for metric in (*FRAMEWORK, *own, *(declared_by(arm.strategy.load()) or ()))}
+    for metric in asked_for(arm):
+        if metric.name in taken:
+            raise ScenarioError(
+                f"metrics: {metric.name!r} is another metric of the scenario, of learner {arm.learner.name!r} or of "
+                f"strategy {arm.strategy.name!r}: give it a name of its own with called = '...'"
+            )
+        taken.add(metric.name)
+        own += (metric,)
+    return own
+
+
 def declared_in(*arms: "Scenario") -> Metrics:
     """Return what learners, strategies and the framework declare for complete scenarios, those of a run's arms.
 
@@ -310,11 +330,11 @@ def declared_in(*arms: "Scenario") -> Metrics:
     Raises
     ------
     ScenarioError
-        If two arms mean different things by one name.
+        If two arms, or a scenario's ``metrics`` and its parts, mean different things by one name.
     """
     each = []
     for arm in arms:
-        learners = declared_by(arm.learner.load()) or ()
+        learners = _of_learner(arm)
         parts = (FRAMEWORK, declared_by(arm.strategy.load()) or (), learners)
         each += list({metric.name: metric for part in parts for metric in part}.values())
         if arm.data.validation is not None:

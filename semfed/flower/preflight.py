@@ -17,6 +17,7 @@ from semfed.models.base import require_width
 from semfed.scenario import Scenario
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
+from semfed.training.judging import judges_of
 
 
 def check_widths(scenario: Scenario) -> None:
@@ -37,6 +38,26 @@ def check_widths(scenario: Scenario) -> None:
     for choice in (scenario.model.encoder, *(client.encoder for client in scenario.clients)):
         if choice is not None:
             require_width(choice, width, f"channel.uses = {getattr(scenario.channel.settings, 'uses', None)}")
+
+
+def check_metrics(scenario: Scenario) -> None:
+    """Refuse ``metrics`` that nobody would ask, or that cannot score the decisions of a task.
+
+    Raises
+    ------
+    ScenarioError
+    """
+    if not scenario.metrics:
+        return
+    tell = getattr(scenario.learner.load(), "judged", None)
+    judged = tell(scenario) if tell is not None else ()
+    if not judged:
+        raise ScenarioError(
+            f"metrics: learner {scenario.learner.name!r} has no decisions that they could score, or does not say so by "
+            "judged(); leave them out, or take another learner"
+        )
+    for task in judged:
+        judges_of(scenario, task)
 
 
 def _check_channels(scenario: Scenario, channels: int) -> None:
@@ -100,6 +121,7 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
         fitting.check(complete)
         pick_device(complete.training.device)
         check_widths(complete)
+        check_metrics(complete)
         demanding = bool(getattr(complete.learner.load(), "requires_every_value", False))
         if complete.data.validation is not None and not getattr(complete.learner.load(), "validates", False):
             raise ScenarioError(

@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
-from semfed.models.offline import offline
 from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, reason, settings_for
+from semfed.scenario.offline import WouldFetch, offline
 
 
 class ForeignModelSettings(ForeignSettings):
@@ -42,9 +43,7 @@ class ForeignModel:
             If the part refuses its arguments, would fetch something without leave, cannot take such a batch, or gives
             out anything but rows of numbers, as many as `outputs` where that is decided.
         """
-        with offline(name_of(self.part), allowed=self.settings.download):
-            network = construct(self.part, keywords(self.settings, ForeignModelSettings), nn.Module).eval()
-        network = self._fitted(network, input_shape, outputs)
+        network = self._fitted(self._made(), input_shape, outputs)
         shape = tuple(_tried(network, input_shape, self.part).shape)
         width = "rows of" if outputs is None else f"{outputs}"
         if len(shape) != 2 or outputs not in (None, shape[1]):
@@ -54,6 +53,17 @@ class ForeignModel:
             )
         _tried(deepcopy(network).train(), input_shape, self.part)  # some give out other things while they train
         return network
+
+    def _made(self) -> nn.Module:
+        try:
+            with offline(allowed=self.settings.download):
+                return construct(self.part, keywords(self.settings, ForeignModelSettings), nn.Module).eval()
+        except WouldFetch as wanted:
+            place = Path(torch.hub.get_dir()) / "checkpoints"
+            raise ScenarioError(
+                f"model {name_of(self.part)} would fetch {wanted}: allow it with download = true beside its name, "
+                f"leave its weights out, or put the file into '{place}'"
+            ) from None
 
     def _fitted(self, network: nn.Module, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
         head = self.settings.head
@@ -113,4 +123,5 @@ def adapt(part: Any) -> Any:
 @lru_cache(maxsize=256)
 def _adapted(part: Any) -> type[ForeignModel]:
     settings = settings_for(part, ForeignModelSettings)
-    return type(f"Foreign{part.__name__}", (ForeignModel,), {"part": staticmethod(part), "Settings": settings})
+    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
+    return type(f"Foreign{part.__name__}", (ForeignModel,), own)

@@ -184,9 +184,10 @@ def _sources(scenario: Scenario) -> set[Path]:
     roots = {"semfed", "semfed.clients", "semfed.strategies"}
     for _, table in tables(scenario):
         for name in type(table).model_fields:
-            part = getattr(table, name)
-            if isinstance(part, Plugin):
-                roots.add(part.load().__module__.partition(".")[0])
+            held = getattr(table, name)
+            for part in held if isinstance(held, tuple) else (held,):
+                if isinstance(part, Plugin):
+                    roots.add(part.load().__module__.partition(".")[0])
     found = set()
     for root in roots - set(COMPUTE):
         spec = importlib.util.find_spec(root) if root != "__main__" else None

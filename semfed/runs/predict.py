@@ -1,7 +1,7 @@
 """What a link decides about image files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +56,8 @@ def predict(link: Link, images: Sequence[Path], noise: int = 0) -> list[Decision
         If an image cannot be read, or has another size.
     """
     channels, height, width = link.images.shape
-    said = link.trial.scenario.data.source.settings
-    reading = Reading(
-        size=getattr(said, "size", None),
-        grayscale=channels == 1,
-        depth=getattr(said, "depth", "exact"),
-        background=getattr(said, "background", None),
-    )
+    said = getattr(link.trial.scenario.data.source.settings, "reading", None)
+    reading = replace(said if isinstance(said, Reading) else Reading(), grayscale=channels == 1)
     pixels = []
     for path in images:
         decoded = decode(path, reading)

@@ -17,6 +17,7 @@ PartitionChoice = Annotated[
 ]
 LatentsChoice = Annotated[Plugin, PlainValidator(partial(parse, "latents")), _dump, WithJsonSchema({GROUP: "latents"})]
 ModelChoice = Annotated[Plugin, PlainValidator(partial(parse, "models")), _dump, WithJsonSchema({GROUP: "models"})]
+MetricChoice = Annotated[Plugin, PlainValidator(partial(parse, "metrics")), _dump, WithJsonSchema({GROUP: "metrics"})]
 ChannelChoice = Annotated[
     Plugin, PlainValidator(partial(parse, "channels")), _dump, WithJsonSchema({GROUP: "channels"})
 ]

@@ -10,7 +10,8 @@ from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel
@@ -41,6 +42,17 @@ class ForeignSettings(StrictModel):
     told: ClassVar[frozenset[str]] = frozenset()
     filled: ClassVar[frozenset[str]] = frozenset()
     optional: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_filled(cls, value: Any) -> Any:
+        """Refuse what the adapter gives anyway, also where a part takes any name by ``**kwargs``."""
+        for key in value if isinstance(value, dict) else ():
+            if key in cls.filled - cls.model_fields.keys():
+                raise PydanticCustomError(
+                    "filled_setting", "unknown setting '{key}': it is filled in here; leave it out", {"key": str(key)}
+                )
+        return value
 
 
 class ForeignArguments(StrictModel):
@@ -137,6 +149,28 @@ def construct(part: Callable[..., Any], arguments: Mapping[str, Any], kind: type
     if not isinstance(made, kind):
         raise ScenarioError(f"{name_of(part)} makes a {type(made).__name__}, which is no {kind.__name__}: name another")
     return made
+
+
+def takes(part: Callable[..., Any], name: str) -> bool:
+    """Whether a part has an argument, or, by its ``**kwargs``, the classes that it is made of.
+
+    Examples
+    --------
+    >>> class Base:
+    ...     def __init__(self, root, train=True): ...
+    >>> class Derived(Base):
+    ...     def __init__(self, root, kind, **kwargs): super().__init__(root, **kwargs)
+    >>> takes(Derived, "kind"), takes(Derived, "train"), takes(Derived, "download")
+    (True, True, False)
+    """
+    bases = part.__mro__[1:] if isinstance(part, type) else ()
+    for function in (part, *(vars(base)["__init__"] for base in bases if "__init__" in vars(base))):
+        parameters = inspect.signature(function).parameters
+        if name in parameters:
+            return True
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return False
+    return False
 
 
 def is_foreign(part: Any, kind: type, native: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from semfed.scenario import Scenario
 from semfed.scenario.catalogue import Entry, entries
 from semfed.scenario.choices import GROUP
+from semfed.scenario.plugins import GROUPS
 from semfed.scenario.schema import MOST_CLIENTS, NOT_OF_AN_ARM, SAME_FOR_ALL_ARMS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -39,7 +40,8 @@ def scenario_schema() -> Schema:
 
     groups = {
         group: _choice([(entry, properties(entry)) for entry in parts if entry.group == group])
-        for group in dict.fromkeys(entry.group for entry in parts)
+        for group in GROUPS
+        if group != "callbacks"
     }
     top = definitions[by_model[Scenario, "validation"]["$ref"].rpartition("/")[2]]
     _let_clients_be_counted(top["properties"])

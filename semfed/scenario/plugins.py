@@ -1,8 +1,8 @@
 """Look-up of the exchangeable parts: built-in or third-party, all by entry point or ``module:attribute``.
 
 A distribution offers a part by an entry point in one of the groups ``semfed.strategies``, ``semfed.clients``,
-``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models`` and
-``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
+``semfed.channels``, ``semfed.datasets``, ``semfed.partitions``, ``semfed.latents``, ``semfed.models``,
+``semfed.metrics`` and ``semfed.callbacks``. Nothing else is ever imported on the word of a scenario or of a message.
 
 What is no part of a group's own kind, such as any ``nn.Module`` for an encoder, becomes one by the group's adapter: the
 entry point of the group's name in ``semfed.adapters``, a function from what was named to a part.
@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from semfed.errors import ScenarioError
 from semfed.scenario.settings import StrictModel, suggest
 
-GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "callbacks")
+GROUPS = ("strategies", "clients", "channels", "datasets", "partitions", "latents", "models", "metrics", "callbacks")
 DOES = {
     "strategies": "aggregate_train",
     "clients": "fit",
@@ -36,9 +36,10 @@ DOES = {
     "partitions": "deal",
     "latents": "encoder",
     "models": "build",
+    "metrics": "judge",
 }
 """The method without which a class is no part of a group: nothing else is made, or called, on a scenario's word."""
-EXTRAS = {"flwr_datasets": "partitions"}
+EXTRAS = {"flwr_datasets": "partitions", "torchmetrics": "metrics"}
 """Optional packages whose parts are taken by name, and what brings them."""
 STOCK = "flwr.serverapp.strategy"
 """Where Flower's own strategies are defined: only they are made of their keyword arguments."""

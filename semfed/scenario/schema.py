@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from semfed.errors import ScenarioError
 from semfed.scenario.arms import Arm, FileName, Sweep, merge
-from semfed.scenario.choices import ChannelChoice, LearnerChoice, StrategyChoice
+from semfed.scenario.choices import ChannelChoice, LearnerChoice, MetricChoice, StrategyChoice
 from semfed.scenario.kinds import require_kinds
 from semfed.scenario.privacy import Privacy
 from semfed.scenario.settings import StrictModel, explain, only_when, suggest, tables
@@ -57,6 +57,9 @@ class Scenario(StrictModel):
     """Images, and who gets which."""
     tasks: dict[str, Task] = Field(min_length=1)
     """What is to be decided, by the tasks' names."""
+    metrics: tuple[MetricChoice, ...] | None = Field(default=None, min_length=1)
+    """Further scores of the decisions in every test, such as torchmetrics' by their names; unset, those that the
+    learner has of its own."""
     clients: tuple[ClientSpec, ...] = Field(min_length=1)
     """Who takes part: one table a client, or one table with ``count`` and what all of them have in common."""
     model: ModelSettings

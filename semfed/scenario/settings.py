@@ -97,7 +97,7 @@ def explain(error: ValidationError) -> str:
     """One line per field: its dotted name, the value it has, and what is wrong with it."""
     found: dict[str, list[str]] = {}
     problems = error.errors(include_url=False)
-    deeper = {problem["loc"][:-1] for problem in problems}
+    deeper = {problem["loc"][:count] for problem in problems for count in range(len(problem["loc"]))}
     for problem in problems:
         if problem["type"] == "too_short" and problem["loc"] in deeper:
             continue  # what is wrong with its members has been said

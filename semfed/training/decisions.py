@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from semfed.events.metrics import Metric
+from semfed.training.judging import Judge, pooled
 from semfed.training.objective import Score, correct
 
 BALANCED_ACCURACY = Metric("balanced-accuracy", better="higher", fraction=True, over_clients="mean")
@@ -80,16 +81,19 @@ class OfConfusion:
         return self.of(self.counts)
 
 
-def decisions(logits: Tensor, labels: Tensor) -> Mapping[str, Score]:
-    """Return ``accuracy``, ``balanced-accuracy`` and ``f1`` of a batch.
+def decisions(logits: Tensor, labels: Tensor, judges: Mapping[str, Judge] | None = None) -> Mapping[str, Score]:
+    """Return ``accuracy``, ``balanced-accuracy`` and ``f1`` of a batch, and further scores.
 
     Parameters
     ----------
     logits : Tensor, shape (batch, values)
     labels : Tensor, shape (batch,), int64
+    judges : mapping of str to callable, optional
+        A learner's `judges`, so that the scenario's ``metrics`` are among the scores.
     """
     counts = confusion(logits.argmax(1), labels)
-    return {"accuracy": correct(logits, labels), **{name: OfConfusion(counts, of) for name, of in SCORES.items()}}
+    own = {name: OfConfusion(counts, of) for name, of in SCORES.items()}
+    return {"accuracy": correct(logits, labels), **own, **pooled(logits, labels, judges or {})}
 
 
 def balanced_scores(decided: Tensor, values: Tensor) -> dict[str, float]:

@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from semfed.events.metrics import Metric
+from semfed.scenario import Scenario, Task
 from semfed.training.decisions import BALANCED_ACCURACY, F1, decisions
+from semfed.training.judging import own_tasks
 from semfed.training.objective import Batch, Networks, Objective, Score, Send, mean_over
 
 
@@ -16,11 +18,19 @@ class EndToEnd(Objective):
 
     metrics: ClassVar[tuple[Metric, ...]] = (BALANCED_ACCURACY, F1)
 
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the tasks of the clients: the scenario's ``metrics`` are among the scores."""
+        return own_tasks(scenario)
+
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
         """Return the cross-entropy of a minibatch; ``batch.labels`` has shape (batch,)."""
         return cross_entropy(nets.decoder(send(nets.encoder(batch.images))), batch.labels)
 
     def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Score]:
-        """Return ``loss``, ``accuracy``, ``balanced-accuracy`` and ``f1`` of one and the same transmission."""
+        """Return ``loss``, ``accuracy``, ``balanced-accuracy``, ``f1`` and what `judges` say, of one transmission."""
         logits = nets.decoder(send(nets.encoder(batch.images)))
-        return {"loss": mean_over(batch, cross_entropy(logits, batch.labels)), **decisions(logits, batch.labels)}
+        return {
+            "loss": mean_over(batch, cross_entropy(logits, batch.labels)),
+            **decisions(logits, batch.labels, self.judges),
+        }

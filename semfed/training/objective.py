@@ -153,6 +153,11 @@ class Build(Protocol):
 class Objective(ABC):
     """What a client minimises, and how it is judged."""
 
+    @property
+    def judges(self) -> Mapping[str, Callable[[Tensor, Tensor], float]]:
+        """Further scores of decisions, by name; see `semfed.training.judging`."""
+        return {}
+
     @abstractmethod
     def networks(self, build: Build) -> Networks:
         """Make the networks and say which are exchanged."""

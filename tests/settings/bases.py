@@ -110,6 +110,10 @@ def _images() -> dict[str, Any]:
     return _plain() | tables | {"tasks": {"digit": {"values": ["left", "right"]}}}
 
 
+def _arrays() -> dict[str, Any]:
+    return _images() | {"data": {"source": {"name": "npz", "file": "pictures.npz"}, "partition": "iid"}}
+
+
 def _two_tasks() -> dict[str, Any]:
     """Tasks that overlap, so that clusters are something to find."""
     tasks = {
@@ -128,6 +132,7 @@ BASES = {
     "fading": _fading,
     "clusters": _two_tasks,
     "images": _images,
+    "arrays": _arrays,
     "fedavg": lambda: _personal("joint", "fedavg"),
     "fedcl": lambda: _personal("split", "fedcl"),
     "fedproto": lambda: _personal("split", "fedproto") | {"rounds": 2},
@@ -171,3 +176,6 @@ def write_data(root: Path) -> None:
         latents = np.tanh(source @ random.standard_normal((8, 8))).astype(np.float32)
         labels = {"train_labels": np.arange(80) % 10, "test_labels": np.arange(40) % 10}
         np.savez(root / f"{name}.npz", train=latents[:80], test=latents[80:], **labels)
+    for name in ("pictures", "others"):
+        arrays = random.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+        np.savez(root / f"{name}.npz", images=arrays, labels=np.arange(40) % 2, classes=np.array(["left", "right"]))

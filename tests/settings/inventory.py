@@ -8,10 +8,12 @@ import typer
 
 from semfed.channels.foreign import ForeignChannelSettings
 from semfed.cli import app
+from semfed.data.foreign import ForeignDataSettings, NamedParts, Unsplit
 from semfed.data.partitions.foreign import ForeignPartitionSettings
 from semfed.models.foreign import ForeignModelSettings
 from semfed.scenario import Scenario, plugins
 from semfed.scenario.settings import StrictModel
+from semfed.training.foreign import ForeignMetricSettings
 
 PARTS = ("channels", "clients", "datasets", "latents", "models", "partitions", "strategies")
 
@@ -38,6 +40,10 @@ def settings() -> list[str]:
     found = list(fields(Scenario, "scenario"))
     for table, name in (
         (ForeignChannelSettings, "channels/foreign"),
+        (ForeignDataSettings, "datasets/foreign"),
+        (NamedParts, "datasets/foreign"),
+        (Unsplit, "datasets/foreign"),
+        (ForeignMetricSettings, "metrics/foreign"),
         (ForeignModelSettings, "models/foreign"),
         (ForeignPartitionSettings, "partitions/foreign"),
     ):

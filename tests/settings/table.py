@@ -45,7 +45,7 @@ class Elsewhere:
 
 PLACES = {
     "channels": "channel", "clients": "learner", "strategies": "strategy", "datasets": "data.source",
-    "latents": "learner.latents", "models": "model.encoder", "partitions": "data.partition",
+    "latents": "learner.latents", "metrics": "metrics", "models": "model.encoder", "partitions": "data.partition",
 }  # fmt: skip
 """Where a part stands in a scenario."""
 
@@ -120,6 +120,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "headline": Elsewhere("tests/clients/test_global_accuracy.py", "test_a_headline_is_customary_or_chosen"),
     "keep_models": Try("plain", "none"),
     "learner": Try("plain", "joint", {"strategy": "fedavg", "learner": "multitask"}),
+    "metrics": Try("plain", ["torchmetrics.classification:MulticlassCohenKappa"]),
     "model.decoder": Try("plain", {"name": "mlp", "hidden": [7]}),
     "model.encoder": Try("plain", {"name": "mlp", "hidden": [7]}),
     "name": Try("plain", "other"),
@@ -158,11 +159,21 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     **{f"training.schedule.{name}": schedule(name) for name in SCHEDULE},
 }
 
+FEW = {"data.partition": {"name": "pathological", "num_classes_per_partition": 5}}
+SHARDS = {"data.partition": {"name": "shard", "shard_size": 350}}
 PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
     "dirichlet.min_samples": Try("clusters", 380),
     "dirichlet.images": Try("clusters", 600),
+    "exponential.shuffle": Try("plain", True, {"data.partition": {"name": "exponential"}}),
+    "pathological.class_assignment_mode": Try("fedavg", "deterministic", FEW),
+    "pathological.num_classes_per_partition": Try("fedavg", 4, FEW),
+    "pathological.seed": Try("fedavg", 7, FEW),
+    "shard.keep_incomplete_shard": Try("fedavg", True, SHARDS),
+    "shard.num_shards_per_partition": Try("fedavg", 3, {"data.partition": {"name": "shard"}}),
+    "shard.seed": Try("fedavg", 7, SHARDS),
+    "shard.shard_size": Try("fedavg", 300, SHARDS),
     "foreign.seed": Try(
         "plain",
         7,
@@ -265,12 +276,44 @@ MODELS: dict[str, Try | Elsewhere] = {
 }
 
 OTHERS = {"name": "imagefolder", "folder": "others", "size": 8}
-DATASETS: dict[str, Try] = {
+COMPRESSED: dict[str, Try | Elsewhere] = {
     "compressed.of": Try("compressed", OTHERS),
     "compressed.bits": Try("compressed", 400),
     "compressed.code": Try("compressed", "pixels"),
     "compressed.header": Try("compressed", "counted", error="bits as JPEG; raise it"),
     "compressed.parts": Try("compressed", "all"),
+}
+
+FOREIGN_DATA = "tests/data/test_foreign_data.py"
+HUB = "tests/data/test_huggingface.py"
+DATASETS: dict[str, Try | Elsewhere] = {
+    **COMPRESSED,
+    "foreign.background": Elsewhere(FOREIGN_DATA, "test_what_is_asked_for_is_done"),
+    "foreign.class_names": Elsewhere(FOREIGN_DATA, "test_classes_are_named"),
+    "foreign.depth": Elsewhere(FOREIGN_DATA, "test_what_is_asked_for_is_done"),
+    "foreign.folder": Elsewhere(FOREIGN_DATA, "test_parts_are_named"),
+    "foreign.grayscale": Elsewhere(FOREIGN_DATA, "test_what_is_asked_for_is_done"),
+    "foreign.resize": Elsewhere(FOREIGN_DATA, "test_what_is_asked_for_is_done"),
+    "foreign.split_seed": Elsewhere(FOREIGN_DATA, "test_eurosat_gets_a_test_set_of_every_class"),
+    "foreign.test_fraction": Elsewhere(FOREIGN_DATA, "test_eurosat_gets_a_test_set_of_every_class"),
+    "foreign.test_split": Elsewhere(FOREIGN_DATA, "test_parts_are_named"),
+    "foreign.train_split": Elsewhere(FOREIGN_DATA, "test_parts_are_named"),
+    "huggingface.background": Elsewhere(HUB, "test_pixels_are_as_asked"),
+    "huggingface.depth": Elsewhere(HUB, "test_pixels_are_as_asked"),
+    "huggingface.folder": Elsewhere(HUB, "test_parts_columns_and_classes_are_those_on_disk"),
+    "huggingface.grayscale": Elsewhere(HUB, "test_pixels_are_as_asked"),
+    "huggingface.image": Elsewhere(HUB, "test_columns_are_named"),
+    "huggingface.label": Elsewhere(HUB, "test_columns_are_named"),
+    "huggingface.resize": Elsewhere(HUB, "test_pixels_are_as_asked"),
+    "huggingface.split_seed": Elsewhere(HUB, "test_one_table_is_split_by_class"),
+    "huggingface.test_fraction": Elsewhere(HUB, "test_one_table_is_split_by_class"),
+    "huggingface.test_split": Elsewhere(HUB, "test_parts_columns_and_classes_are_those_on_disk"),
+    "huggingface.train_split": Elsewhere(HUB, "test_parts_columns_and_classes_are_those_on_disk"),
+    "npz.channels": Elsewhere("tests/data/test_npz.py", "test_the_axis_of_channels_is_found_or_told"),
+    "npz.file": Try("arrays", "others.npz"),
+    "npz.split_seed": Try("arrays", 3),
+    "npz.test_file": Try("arrays", "others.npz"),
+    "npz.test_fraction": Try("arrays", 0.4),
     "imagefolder.background": Try("images", 255, {"data.source.folder": "clear"}, mends=True),
     "imagefolder.depth": Try("images", "reduce", {"data.source.folder": "deep"}, mends=True),
     "imagefolder.folder": Try("images", "others"),
@@ -278,6 +321,21 @@ DATASETS: dict[str, Try] = {
     "imagefolder.nested": Try("images", True, {"data.source.folder": "nested"}, mends=True),
     "imagefolder.size": Try("images", 9),
     "imagefolder.test_fraction": Try("images", 0.4),
+}
+
+KAPPA = {"name": "torchmetrics.classification:MulticlassCohenKappa"}
+
+
+def metric(**settings: Any) -> Try:
+    """Return a line for the settings of a metric."""
+    return Try("plain", [{**KAPPA, **settings}], {"metrics": [KAPPA]}, path="metrics")
+
+
+METRICS: dict[str, Try] = {
+    "foreign.better": metric(better="lower"),
+    "foreign.called": metric(called="kappa"),
+    "foreign.fraction": metric(fraction=True),
+    "foreign.unit": metric(unit="points"),
 }
 
 LATENTS: dict[str, Try] = {
@@ -384,6 +442,6 @@ STRATEGIES: dict[str, Try] = {
 TABLE: dict[str, Try | Elsewhere] = {f"scenario.{name}": line for name, line in SCENARIO.items()}
 for _group, _lines in {
     "partitions": PARTITIONS, "channels": CHANNELS, "models": MODELS, "datasets": DATASETS, "latents": LATENTS,
-    "clients": CLIENTS, "strategies": STRATEGIES,
+    "clients": CLIENTS, "metrics": METRICS, "strategies": STRATEGIES,
 }.items():  # fmt: skip
     TABLE |= {f"{_group}/{name}": line for name, line in _lines.items()}

@@ -13,6 +13,8 @@ from tests.settings import bases
 
 SLIM = {"name": "mlp", "hidden": [6]}
 IMAGES = ("mnist", "fashion-mnist", "cifar10")
+ON_DISK = ("imagefolder", "npz", "huggingface")
+"""Checked in tests of their own, with what they read."""
 TASKS = {
     "odd": {"values": {"odd": [1, 3, 5, 7, 9]}, "rest": "even"},
     "large": {"values": [5, 6, 7, 8, 9], "rest": "small"},
@@ -80,6 +82,12 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ({"name": "dirichlet", "alpha": 0.5, "images": 200}, {}),
         ({"name": "ways-shots", "m": 3, "q": 5}, {}),
         ({"name": "counts", "counts": [[k, 0, 5] for k in range(4)]}, {}),
+        ({"name": "pathological", "num_classes_per_partition": 2}, {}),
+        ({"name": "pathological", "num_classes_per_partition": 2, "class_assignment_mode": "first-deterministic"}, {}),
+        ("shard", {}),
+        ({"name": "shard", "shard_size": 7, "keep_incomplete_shard": True}, {}),
+        ("exponential", {}),
+        ({"name": "exponential", "shuffle": True}, {}),
     ],
     "datasets": [
         ("digits", {}),
@@ -114,7 +122,7 @@ def name_of(part: Any) -> str:
 @pytest.mark.parametrize("group", KITS)
 def test_no_part_is_left_out(group: str) -> None:
     own = {name for name, point in plugins.available(group).items() if point.value.startswith("semfed.")}
-    given = {name_of(part) for part, _ in PARTS[group]} | ({*IMAGES, "imagefolder"} if group == "datasets" else set())
+    given = {name_of(part) for part, _ in PARTS[group]} | ({*IMAGES, *ON_DISK} if group == "datasets" else set())
     assert {name for name in given if ":" not in name} == own
 
 

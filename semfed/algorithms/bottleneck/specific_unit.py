@@ -4,7 +4,7 @@ Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited 
 Optimal Prior", section II-C and algorithm 3.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from semfed.models.layers.gaussian import GaussianEncoder, sample
 from semfed.scenario import Scenario, TrainingSettings
 from semfed.scenario.settings import StrictModel, only_when
 from semfed.training.decisions import balanced_scores
+from semfed.training.judging import Judge, scored
 from semfed.training.losses import decide, decision_loss, error_rate
 from semfed.training.optimizers import Optimizer
 
@@ -185,6 +186,7 @@ def evaluate(
     rate_samples: int,
     generator: torch.Generator,
     meter: Meter | None = None,
+    judges: Mapping[str, Judge] | None = None,
 ) -> tuple[dict[str, float], int]:
     """Decide all samples through the noisy channel, and estimate the rate.
 
@@ -197,12 +199,14 @@ def evaluate(
     generator : torch.Generator
     meter : Meter, optional
         Measures the transmission.
+    judges : mapping of str to callable, optional
+        Further scores of the decisions, by name.
 
     Returns
     -------
     metrics : dict
-        ``error``, ``balanced-accuracy`` and ``f1``, fractions; ``rate`` in nats per sample and its bounds
-        ``rate-lower`` and ``rate-upper``, see `semfed.algorithms.bottleneck.rate.RateBounds`; ``loss``, the
+        Those of `judges`; ``error``, ``balanced-accuracy`` and ``f1``, fractions; ``rate`` in nats per sample and its
+        bounds ``rate-lower`` and ``rate-upper``, see `semfed.algorithms.bottleneck.rate.RateBounds`; ``loss``, the
         cross-entropy in nats.
     uses : int
     """
@@ -215,6 +219,7 @@ def evaluate(
     metrics = {
         "error": error_rate(logits, values),
         **balanced_scores(decide(logits), values),
+        **scored(logits, values, judges or {}),
         "rate": sent.estimate,
         "rate-lower": sent.lower,
         "rate-upper": sent.upper,

@@ -94,6 +94,14 @@ def deal(
     return [np.sort(rows).astype(np.int64) for rows in parts]
 
 
+def seeded(seed: int | None, generator: np.random.Generator) -> int:
+    """Return a rule's own seed; unset, it follows from the trial's stream, so that every trial has a split of its own.
+
+    flwr-datasets' partitioners get theirs likewise, so that they deal as the rules here that do the same.
+    """
+    return int(generator.integers(2**31)) if seed is None else seed
+
+
 def shuffled_by_class(labels: Rows, classes: int, generator: np.random.Generator) -> list[Rows]:
     """Return the rows of every class in random order, to be dealt from the front."""
     return [generator.permutation(np.flatnonzero(labels == label)) for label in range(classes)]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from semfed.data.partitions.base import Partition, Rows
+from semfed.data.partitions.base import Partition, Rows, seeded
 from semfed.errors import DataError
 from semfed.scenario.foreign import ForeignSettings, construct, keywords, name_of, reason, settings_for
 
@@ -43,8 +43,7 @@ class ForeignPartition(Partition):
         """
         from datasets import Dataset  # what flwr-datasets itself works on: it takes a second to import
 
-        seed = int(generator.integers(2**31)) if self.settings.seed is None else self.settings.seed
-        known = {"num_partitions": clients, "partition_by": "label", "seed": seed}
+        known = {"num_partitions": clients, "partition_by": "label", "seed": seeded(self.settings.seed, generator)}
         own = keywords(self.settings, ForeignPartitionSettings)
         taken = signature(self.part).parameters.keys()
         partitioner = construct(self.part, own | {name: known[name] for name in known if name in taken}, object)
@@ -78,4 +77,5 @@ def adapt(part: Any) -> Any:
 @lru_cache(maxsize=64)
 def _adapted(part: Any) -> type[ForeignPartition]:
     settings = settings_for(part, ForeignPartitionSettings)
-    return type(f"Foreign{part.__name__}", (ForeignPartition,), {"part": staticmethod(part), "Settings": settings})
+    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
+    return type(f"Foreign{part.__name__}", (ForeignPartition,), own)

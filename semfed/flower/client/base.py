@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -12,11 +13,12 @@ from torch import nn
 from semfed.channels.meter import SIGNALS
 from semfed.checkpoint.files import Arrays
 from semfed.errors import DataError, SemfedError
-from semfed.events.metrics import Metric, Metrics, declared_by
+from semfed.events.metrics import Metric, Metrics, asked_for, declared_by
 from semfed.flower.client.session import Session
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, Task
 from semfed.scenario.kinds import TaskKind
-from semfed.training import batch_sizes, weights
+from semfed.training import batch_sizes, judging, weights
+from semfed.training.judging import Judge
 from semfed.training.objective import Networks
 from semfed.training.optimizers import Optimizer, make_optimizer
 from semfed.training.system import System
@@ -122,7 +124,7 @@ class BaseLearner(NumPyClient):
         These are for clients that report a score of their own task; others say here what theirs is of.
         """
         tasks = sorted({client.task for client in scenario.clients})
-        scores = [metric for metric in declared_by(cls) or () if metric.role == "score"]
+        scores = [m for m in (*(declared_by(cls) or ()), *asked_for(scenario)) if m.role == "score"]
         return tuple(f"{m.name}/{part}" for m in scores for part in (m.whole, *tasks) if part is not None)
 
     @classmethod
@@ -131,8 +133,25 @@ class BaseLearner(NumPyClient):
 
         They are named as for the test: all headlines that have a direction, and the loss.
         """
-        declared = Metrics(declared_by(cls) or ())
+        declared = Metrics((*(declared_by(cls) or ()), *asked_for(scenario)))
         return (*(name for name in cls.headlines(scenario) if declared.of(name).better is not None), "loss/average")
+
+    @classmethod
+    def judged(cls, scenario: Scenario) -> tuple[Task, ...]:
+        """Return the tasks whose decisions the scenario's ``metrics`` score, too; none, if the class does not ask them.
+
+        Whoever says some reports what `judges`, or `judges_of` a task, say of a test.
+        """
+        return ()
+
+    @cached_property
+    def judges(self) -> Mapping[str, Judge]:
+        """What the scenario's ``metrics`` say of decisions in the client's own task, by their names."""
+        return self.judges_of(self.session.scenario.tasks[self.session.spec.task])
+
+    def judges_of(self, task: Task) -> Mapping[str, Judge]:
+        """Return the same of another task."""
+        return judging.judges_of(self.session.scenario, task)
 
     def require_minibatches(self, samples: int, networks: Iterable[nn.Module]) -> None:
         """Refuse, before any training, to train batch normalisation on a single image, which has no variance.

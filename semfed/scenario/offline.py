@@ -5,16 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-import torch
-
-from semfed.errors import ScenarioError
 
 _this_thread = threading.local()
 _EVENTS = frozenset({"urllib.Request", "http.client.connect", "socket.getaddrinfo", "socket.connect"})
 """Of Python's audit: what every Python library raises before it asks another machine."""
+
+
+class WouldFetch(Exception):
+    """Something would be fetched that nobody has allowed; its text is the address."""
 
 
 class _Wanted(BaseException):
@@ -22,19 +21,12 @@ class _Wanted(BaseException):
 
 
 @contextmanager
-def offline(who: str, *, allowed: bool) -> Iterator[None]:
-    """Let nothing be fetched in this thread.
-
-    Parameters
-    ----------
-    who : str
-        Who would fetch, for the message.
-    allowed : bool
-        Whether it may.
+def offline(*, allowed: bool = False) -> Iterator[None]:
+    """Let nothing be fetched in this thread, unless it is `allowed`.
 
     Raises
     ------
-    ScenarioError
+    WouldFetch
         When something would be.
     """
     if allowed:
@@ -46,11 +38,7 @@ def offline(who: str, *, allowed: bool) -> Iterator[None]:
     try:
         yield
     except _Wanted as wanted:
-        place = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ScenarioError(
-            f"model {who} would fetch {wanted}: allow it with download = true beside its name, leave its weights out, "
-            f"or put the file into '{place}'"
-        ) from None
+        raise WouldFetch(str(wanted)) from None
     finally:
         _this_thread.offline = before
 
