@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from semfed.runs import folder as folders
+from semfed.runs.arm_table import arm_table
 from semfed.runs.formats import caption, html_table
 from semfed.runs.marks import seeds_of
-from semfed.runs.sheet import sheet
 from semfed.runs.side_by_side import told_by
 from semfed.runs.statistics import half_width
 from semfed.runs.summary import headline_names, swept
@@ -50,7 +50,7 @@ def page(folder: Path) -> str:
     """
     summary = told_by(folder)
     metrics, points = folders.read_metrics(folder), swept(read(folder / folders.SCENARIO))
-    table = html_table(sheet(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
+    table = html_table(arm_table(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
     pictures = map(_image, sorted((folder / "plots").glob("*.png"))[:FIGURES])
     return f"<div>{table}{''.join(pictures)}<p>{html.escape(str(folder))}</p></div>"
 

@@ -15,8 +15,8 @@ from semfed.cli import app
 from semfed.errors import RunFolderError
 from semfed.events.metrics import Metric, Metrics
 from semfed.events.records import Record
+from semfed.runs.arm_table import ArmTable, arm_table
 from semfed.runs.formats import FORMATS, html_table, in_latex, in_markdown, latex, of_run
-from semfed.runs.sheet import Sheet, sheet
 from semfed.runs.summary import summarise
 from semfed.scenario import Axis, Sweep
 
@@ -26,11 +26,11 @@ HARD = r"50% & a_b #1 {x} ~^\ <|>*`$[y]"
 METRICS = Metrics([Metric("m_1", "50%", better="higher")])
 
 
-def made(arms: dict[str, dict[int, float]], points: Any = None) -> tuple[Sheet, dict[str, Any]]:
+def made(arms: dict[str, dict[int, float]], points: Any = None) -> tuple[ArmTable, dict[str, Any]]:
     records = [Record(arm, seed, 1, None, "m_1/t", v) for arm, seeds in arms.items() for seed, v in seeds.items()]
     points = points or {}
     summary = summarise("s", list(arms), records, [], metrics=METRICS, headline="m_1/t", points=points)
-    return sheet(summary, METRICS, points), summary
+    return arm_table(summary, METRICS, points), summary
 
 
 def test_csv_has_all_digits(tmp_path: Path) -> None:
