@@ -167,8 +167,9 @@ def _comparisons(summary: Mapping[str, Any], metrics: Metrics) -> list[tuple[She
     sheets = [sheet_of(comparison.paired_table(summary, group, metric, name)) for group in groups]
     if not sheets:
         return []
-    caption = sheets[0].caption if len(sheets) == 1 else f"{summary['scenario']}: {metric.label(name)} at every point"
-    return [(below(sheets, f"{caption}, differences"), comparison.explained(summary, groups, metric, name).strip())]
+    to = f"'{groups[0]['reference']}'" if len(sheets) == 1 else "the best arm of every point"
+    caption = f"{metric.label(name)}: differences to {to}, paired by seed"
+    return [(below(sheets, caption), comparison.explained(summary, groups, metric, name).strip())]
 
 
 def _pictures(makers: plots.Makers, summary: Mapping[str, Any], run: str) -> list[Picture]:

@@ -55,8 +55,16 @@ def in_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
 
 
+COLUMN, PAGE = 57, 118
+"""Characters of 8 pt beside each other in a column of a two-column page (3.5 in), and across the page."""
+
+
 def latex(made: ArmTable, caption: str) -> str:
-    r"""Write a ``table`` for the package booktabs; the best arm is bold, what is like it has a raised sign."""
+    r"""Write a ``table`` for the package booktabs; the best arm is bold, what is like it has a raised sign.
+
+    It is of footnotes' size, as IEEE's are, and a ``table*`` across both columns of a page where one is too narrow. The
+    number of seeds has a column only where arms differ in it, since the caption tells it.
+    """
 
     def cell(told: Cell) -> str:
         text = re.sub(r"(?<![\w.])-(?=[\d.])|(?<=e)-", "$-$", in_latex(told.text))  # a hyphen is no minus
@@ -64,15 +72,23 @@ def latex(made: ArmTable, caption: str) -> str:
             return rf"\textbf{{{text}}}"
         return text + (rf"\textsuperscript{{{in_latex(told.mark)}}}" if told.mark in (ALIKE, UNTESTED) else "")
 
-    head = [in_latex(word) for word in _headings(made)]
-    body = [[*(in_latex(word) for word in _named(row)), *map(cell, row.cells)] for row in made.rows]
-    columns = "l" * (1 + len(made.settings)) + "r" * (1 + len(made.columns))
+    counted = len({row.n for row in made.rows}) > 1
+    names = [[*_named(row)] if counted else [*_named(row)][:-1] for row in made.rows]
+    headings = [word for k, word in enumerate(_headings(made)) if counted or k != 1 + len(made.settings)]
+    head = [in_latex(word) for word in headings]
+    body = [[*map(in_latex, name), *map(cell, row.cells)] for name, row in zip(names, made.rows, strict=True)]
+    columns = "l" * (1 + len(made.settings)) + "r" * (counted + len(made.columns))
+    plain = [headings, *([*n, *(c.text for c in row.cells)] for n, row in zip(names, made.rows, strict=True))]
+    width = sum(3 + max(map(len, column)) for column in zip(*plain, strict=True)) - 3
+    table = "table" if width <= COLUMN else "table*"
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
-            "\\begin{table}",
+            *(["% wider than a page: choose columns by --metric"] if width > PAGE else []),
+            f"\\begin{{{table}}}",
             "  \\centering",
             f"  \\caption{{{in_latex(caption)}}}",
+            "  \\smallskip\\footnotesize",
             f"  \\begin{{tabular}}{{{columns}}}",
             "    \\toprule",
             f"    {' & '.join(head)} \\\\",
@@ -80,7 +96,7 @@ def latex(made: ArmTable, caption: str) -> str:
             *(f"    {' & '.join(line)} \\\\" for line in body),
             "    \\bottomrule",
             "  \\end{tabular}",
-            "\\end{table}",
+            f"\\end{{{table}}}",
         ]
     )
 

@@ -34,7 +34,8 @@ LOOK = """
   }
   for (const text of document.querySelectorAll("svg text")) {
     const [inner, outer] = [box(text), box(text.closest("svg"))];
-    if (inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1)
+    if (inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1 ||
+        inner.top < outer.top - 1)
       over.push("svg: " + text.textContent);
   }
   const ids = [...document.querySelectorAll("[id]")].map(e => e.id);

@@ -202,7 +202,7 @@ def test_what_has_no_end_and_what_is_not_seen_here_is_told(
             pool.look()
 
 
-# -- with Ray itself --------------------------------------------------------------------------------------
+# -- with Ray itself; its short tests are in tests/engine/ray, where a cluster is up ----------------------
 
 
 @pytest.fixture(scope="module")
@@ -213,19 +213,6 @@ def joined() -> Iterator[None]:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()
-
-
-@pytest.mark.flower
-def test_trials_in_actors_leave_the_same_folder(alone: dict[str, str], joined: None, tmp_path: Path) -> None:
-    semfed.run(**SMALL, engine="ray", jobs=2, out=tmp_path / "run")
-    assert content(tmp_path / "run") == alone
-
-
-@pytest.mark.flower
-def test_more_jobs_than_there_is_room_for_are_refused(joined: None, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="4 actors with one CPU each are asked for, .* room for 2: lower --jobs"):
-        semfed.run(**{**SMALL, "seeds": [0, 1]}, engine="ray", jobs=4, out=tmp_path / "run")
-    assert ray.is_initialized()
 
 
 @pytest.mark.flower
