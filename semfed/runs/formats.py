@@ -55,7 +55,7 @@ def in_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
 
 
-COLUMN, PAGE = 57, 118
+COLUMN, PAGE = 56, 116
 """Characters of 8 pt beside each other in a column of a two-column page (3.5 in), and across the page."""
 
 

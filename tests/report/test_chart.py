@@ -156,3 +156,4 @@ def test_what_was_measured_once_is_a_dot_an_arm() -> None:
     (bar,) = (bars for bars in axes.collections)
     assert bar.get_segments()[0][:, 0] == pytest.approx([2 - 2.484138, 2 + 2.484138], abs=1e-6)
     assert title(figure) == "mean, bars: 95 % interval, n = 1 to 3"
+    assert described(figure) == "PSNR (dB): a, b, chance"
