@@ -279,9 +279,8 @@ def run(
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
         if (folder / folders.ERRORS).exists():
             error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
-        error.add_note(
-            f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root, jobs, kept)}"
-        )
+        same = _same(engine, ray_address, data_root, jobs, kept)
+        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{same}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
 
@@ -336,9 +335,12 @@ def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
     )
 
 
-def _same(engine: str, data_root: str | Path | None, jobs: int | None, kept: str | Path | None) -> str:
+def _same(
+    engine: str, address: str | None, data_root: str | Path | None, jobs: int | None, kept: str | Path | None
+) -> str:
     """Return the options that a run goes on with and that its folder does not know."""
-    given = {"engine": None if engine == "inprocess" else engine, "data-root": data_root, "jobs": jobs, "cache": kept}
+    given = {"engine": None if engine == "inprocess" else engine, "ray-address": address, "data-root": data_root,
+             "jobs": jobs, "cache": kept}  # fmt: skip
     return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
 
 

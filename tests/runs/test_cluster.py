@@ -17,6 +17,7 @@ import ray
 import semfed
 from semfed.engine.ray import pool as actors
 from semfed.errors import EngineError, FederationError, RunFolderError
+from semfed.events.callbacks import Callback
 from semfed.runs import cluster, trials
 from semfed.runs import folder as folders
 from semfed.runs.cluster import RayPool, TrialTrainer
@@ -137,6 +138,21 @@ def test_an_error_there_is_the_one_that_it_would_be_here(
         found.append(str(raised.value))
     assert found[0] == found[1]
     assert inline[0].closed
+
+
+def test_an_interrupted_run_says_how_it_goes_on(inline: list[Inline], tmp_path: Path) -> None:
+    class Interrupt(Callback):
+        def on_arm_end(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    where = {"engine": "ray", "ray_address": "192.0.2.1:6379", "jobs": 2}
+    with pytest.raises(KeyboardInterrupt) as raised:
+        semfed.run(**SMALL, **where, out=tmp_path / "run", callbacks=[Interrupt()])
+    told = f"go on with: semfed run --resume {tmp_path / 'run'} --engine ray --ray-address 192.0.2.1:6379 --jobs 2"
+    assert told in raised.value.__notes__
+    assert inline[0].closed
+    semfed.run(resume=tmp_path / "run", jobs=1)
+    assert not (tmp_path / "run" / trials.TRIALS).exists()
 
 
 def test_two_never_train_one_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
