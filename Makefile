@@ -54,8 +54,9 @@ reproduce: $(STAMP) ## Make a result again: RESULT=scenarios/NAME/results/FILE.j
 expected: $(STAMP) ## Write the short results that tests compare bit for bit anew (needs SEMFED_DATA)
 	REGENERATE=1 $(BIN)/pytest -m "" tests/scenarios/test_short_results.py
 
-bench: $(STAMP) ## Reproduce the committed results and measure the engines (needs SEMFED_DATA)
+bench: $(STAMP) ## Reproduce the committed results, measure the engines and trials side by side (needs SEMFED_DATA)
 	$(BIN)/python benchmarks/reproduce.py --all
+	$(BIN)/python benchmarks/jobs.py
 	$(MAKE) -C benchmarks/engines bench PYTHON=$(abspath $(BIN))/python
 
 clean: ## Remove the virtual environment and caches

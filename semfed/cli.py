@@ -141,7 +141,9 @@ def run(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Engine inprocess: arms and seeds that run side by side; all cores by default, if it pays."),
+        typer.Option(
+            help="Arms and seeds that run side by side; engine inprocess: all cores by default, if it pays; ray: 1."
+        ),
     ] = None,
     cache: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,7 @@ import tomli_w
 from semfed.checkpoint.manifest import CLIENTS, FOLDER, Checkpoint
 from semfed.engine.sockets import socket_folder
 from semfed.errors import EngineError
-from semfed.events import strict_json
-from semfed.events.callbacks import Callback, Outcome
-from semfed.events.records import Record
+from semfed.events.callbacks import Callback
 from semfed.flower.server.run import told_of_run
 from semfed.scenario import Scenario
 
@@ -39,7 +37,6 @@ POLL_S = 0.25
 CONNECTION = "semfed"
 LOOPBACK = "127.0.0.1,localhost,::1"
 LOG = "flower.log"
-TAILED = ("timing.jsonl", "metrics.jsonl", "outcomes.jsonl")
 
 
 def simulate(
@@ -47,6 +44,7 @@ def simulate(
     folder: Path,
     data_root: Path | None,
     callbacks: Sequence[Callback],
+    follow: Callable[[Sequence[Callback]], Callable[[], None]],
     *,
     resume: Checkpoint | None = None,
 ) -> None:
@@ -60,7 +58,9 @@ def simulate(
         An existing run folder, empty unless the run goes on.
     data_root : Path or None
     callbacks : sequence of Callback
-        Told of rounds as the run folder grows.
+        Told of the run's beginning and end.
+    follow : callable
+        Returns, for callbacks, what tells them what is new in the run folder whenever it is called.
     resume : Checkpoint, optional
         What to go on from.
 
@@ -80,7 +80,7 @@ def simulate(
         try:
             with _superlink(Path(scratch), log) as environment:
                 run_id = _submit(app, len(scenario.clients), environment)
-                _follow(run_id, _Tail(folder, told, resume), log, environment)
+                _follow(run_id, folder, follow(told), log, environment)
         finally:
             shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
 
@@ -211,13 +211,12 @@ def _submit(app: Path, clients: int, environment: dict[str, str]) -> str:
     return str(answer["run-id"])
 
 
-def _follow(run_id: str, tail: "_Tail", log: Path, environment: dict[str, str]) -> None:
+def _follow(run_id: str, folder: Path, pass_on: Callable[[], None], log: Path, environment: dict[str, str]) -> None:
     """Pass rounds on as they appear in the run folder until Flower says that the run has ended."""
-    folder = tail.folder
     due = time.monotonic() + STATUS_EVERY_S
     while True:
         time.sleep(POLL_S)
-        tail.pass_on()
+        pass_on()
         finished = (folder / "summary.json").is_file()
         if not finished and time.monotonic() < due:
             continue
@@ -226,7 +225,7 @@ def _follow(run_id: str, tail: "_Tail", log: Path, environment: dict[str, str]) 
         answered = time.monotonic()
         due = answered + max(STATUS_EVERY_S, (answered - asked) / STATUS_SHARE)
         if status.startswith("finished"):
-            tail.pass_on()
+            pass_on()
             _keep_log(run_id, log, environment)
             break
     if status != "finished:completed":
@@ -242,47 +241,3 @@ def _keep_log(run_id: str, log: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     with log.open("a", encoding="utf-8") as file:
         file.write(f"\n--- log of run {run_id} ---\n{done.stdout}{done.stderr}")
-
-
-class _Tail:
-    """Turns lines that are appended to a run folder into calls of callbacks."""
-
-    def __init__(self, folder: Path, callbacks: Sequence[Callback], resume: Checkpoint | None) -> None:
-        self.folder, self._callbacks = folder, callbacks
-        known = resume.history if resume is not None else {}
-        self._seen = {name: known[name].bytes if name in known else 0 for name in TAILED}
-        self._waiting: list[Record] = []
-        self._current: tuple[str, int] | None = None
-
-    def pass_on(self) -> None:
-        """Tell the callbacks what is new. A round's time is written after its records."""
-        timings = [strict_json.loads(line) for line in self._new("timing.jsonl")]
-        self._waiting += [Record.from_json(line) for line in self._new("metrics.jsonl")]
-        for timing in timings:
-            arm, seed, round_ = timing["arm"], timing["seed"], timing["round"]
-            if (arm, seed) != self._current:
-                self._current = (arm, seed)
-                for callback in self._callbacks:
-                    callback.on_arm_start(arm, seed)
-            of_round = [r for r in self._waiting if (r.arm, r.seed, r.round) == (arm, seed, round_)]
-            self._waiting = [r for r in self._waiting if (r.arm, r.seed, r.round) != (arm, seed, round_)]
-            for callback in self._callbacks:
-                callback.on_round(arm, seed, round_, of_round, timing["seconds"])
-        for line in self._new("outcomes.jsonl"):
-            told = strict_json.loads(line)
-            for callback in self._callbacks:
-                outcome = Outcome(
-                    details=told["details"], baselines=told["baselines"], best_round=told.get("best_round")
-                )
-                callback.on_arm_end(told["arm"], told["seed"], outcome)
-
-    def _new(self, name: str) -> list[str]:
-        try:
-            with (self.folder / name).open("rb") as file:
-                file.seek(self._seen[name])
-                text = file.read()
-        except FileNotFoundError:
-            return []
-        complete = text[: text.rfind(b"\n") + 1]
-        self._seen[name] += len(complete)
-        return complete.decode().splitlines()

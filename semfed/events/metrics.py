@@ -121,8 +121,11 @@ class Metric:
         return f"{words} ({self.shown_unit})" if self.shown_unit else words
 
     def spec(self, value: float, digits: int = 2) -> str:
-        """Return the format of a shown value: so many decimals, or three significant digits where these are too few."""
-        small = not self.fraction and 0 < abs(value) < 10 ** (1 - digits)
+        """Return the format of a shown value: so many decimals, or three significant digits where these are too few.
+
+        Of fractions and of decibels, decimals are never too few: what is near 0 there is no small quantity.
+        """
+        small = not self.fraction and self.unit != "dB" and 0 < abs(value) < 10 ** (1 - digits)
         return ".3g" if small else f".{digits}f"
 
     def part(self, recorded: str) -> str:

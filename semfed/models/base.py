@@ -50,6 +50,31 @@ def require_width(choice: Plugin, outputs: int | None, why: str = "its place") -
         )
 
 
+def last_width(
+    model: str, outputs: int | None, own: int | None, remedy: str = "set the width of its last layer"
+) -> int:
+    """Return how wide a built-in model's last layer is: as is decided for it, else as its settings say.
+
+    Parameters
+    ----------
+    model : str
+        Its name, for the message.
+    outputs, own : int or None
+        What is decided, and what the settings say.
+    remedy : str
+        What to do if there is neither.
+
+    Raises
+    ------
+    ScenarioError
+        If there is neither.
+    """
+    width = outputs or own
+    if width is None:
+        raise ScenarioError(f"model {model!r} needs 'outputs' here: {remedy}")
+    return width
+
+
 def build(
     choice: Plugin, input_shape: tuple[int, ...], *, outputs: int | None = None, stream: tuple[int, str, int]
 ) -> nn.Module:

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import nn
 
 from semfed.errors import ScenarioError
+from semfed.models.base import last_width
 from semfed.models.layers.dropout import Dropout
 from semfed.scenario.settings import StrictModel
 
@@ -53,9 +54,7 @@ class CNN:
         ScenarioError
             If the width of the last layer is open, or the image is too small for so many stages.
         """
-        width = outputs or self.settings.outputs
-        if width is None:
-            raise ScenarioError("model 'cnn' needs 'outputs' here: set the width of its last layer")
+        width = last_width("cnn", outputs, self.settings.outputs)
         channels = input_shape[0]
         layers: list[nn.Module] = []
         for stage in self.settings.stages:

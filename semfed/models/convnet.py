@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from semfed.errors import ScenarioError
+from semfed.models.base import last_width
 from semfed.scenario.settings import StrictModel
 
 
@@ -26,9 +26,7 @@ class ConvNet:
 
     def build(self, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
         """Make the network: input of shape (batch, channels, height, width), output (batch, outputs), float32."""
-        width = outputs or self.settings.outputs
-        if width is None:
-            raise ScenarioError("model 'convnet' needs 'outputs' here: set the width of its last layer")
+        width = last_width("convnet", outputs, self.settings.outputs)
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((input_shape[0], *self.settings.channels)):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]

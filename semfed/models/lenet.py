@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from semfed.errors import ScenarioError
+from semfed.models.base import last_width
 from semfed.scenario.settings import StrictModel
 
 
@@ -27,9 +28,7 @@ class LeNet:
 
     def build(self, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
         """Make the network: input of shape (batch, *input_shape), output of shape (batch, outputs), float32."""
-        width = outputs or self.settings.outputs
-        if width is None:
-            raise ScenarioError("model 'lenet' needs 'outputs' here: set channel.uses or the model's outputs")
+        width = last_width("lenet", outputs, self.settings.outputs, "set channel.uses or the model's outputs")
         if len(input_shape) != 3 or min(input_shape[1:]) < 4:
             raise ScenarioError(
                 f"model 'lenet' needs images of 4 x 4 pixels or more, not inputs of shape {input_shape}"

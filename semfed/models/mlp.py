@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from semfed.errors import ScenarioError
+from semfed.models.base import last_width
 from semfed.models.layers.dropout import Dropout
 from semfed.scenario.settings import StrictModel
 
@@ -46,9 +46,7 @@ class MLP:
 
     def build(self, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
         """Make the network: input of shape (batch, *input_shape), output of shape (batch, outputs), float32."""
-        width = outputs or self.settings.outputs
-        if width is None:
-            raise ScenarioError("model 'mlp' needs 'outputs' here: set the width of its last layer")
+        width = last_width("mlp", outputs, self.settings.outputs)
         sizes = [math.prod(input_shape), *self.settings.hidden, width]
         layers: list[nn.Module] = [nn.Flatten()]
         between = nn.Tanh if self.settings.activation == "tanh" else nn.ReLU

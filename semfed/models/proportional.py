@@ -6,7 +6,7 @@ import math
 from pydantic import Field
 from torch import nn
 
-from semfed.errors import ScenarioError
+from semfed.models.base import last_width
 from semfed.scenario.settings import StrictModel
 
 
@@ -30,9 +30,7 @@ class Proportional:
 
     def build(self, input_shape: tuple[int, ...], outputs: int | None) -> nn.Module:
         """Make the network: input of shape (batch, *input_shape), output of shape (batch, outputs), float32."""
-        width = outputs or self.settings.outputs
-        if width is None:
-            raise ScenarioError("model 'proportional' needs 'outputs' here: set the width of its last layer")
+        width = last_width("proportional", outputs, self.settings.outputs)
         inputs = math.prod(input_shape)
         sizes = [inputs, *(max(1, int(inputs * f)) for f in self.settings.fractions), width]
         layers: list[nn.Module] = [nn.Flatten()]

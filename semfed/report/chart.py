@@ -24,6 +24,8 @@ LARGEST = 700.0
 """Logarithms that have a number; what is beyond is out of every axis."""
 FLAT = 1e-5
 """Relative range below which values are constant but for rounding."""
+ALONE, BESIDE = 30, 20
+"""Characters of a label that fit beside a single panel, and beside one of several."""
 CHARACTER, HANDLE, ROW = 0.056, 0.42, 0.145
 """What a legend takes in inches: a character, the line before a label, and a row."""
 
@@ -74,7 +76,7 @@ class Chart:
         self._counts, self._kinds, self._gaps = set[int](), dict[str, None](), False
         self._means: list[float] = []
         for axes in self.panels[::columns]:
-            axes.set_ylabel(y)
+            axes.set_ylabel(textwrap.fill(y, ALONE if single else BESIDE, break_on_hyphens=False))
         for axes in self.panels[-columns:]:  # below which there is none, or a gap
             axes.set_xlabel(x)
             axes.tick_params(labelbottom=True)

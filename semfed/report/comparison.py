@@ -10,9 +10,9 @@ from rich.text import Text
 
 from semfed.events.metrics import Metric
 from semfed.report.tables import reach_table
+from semfed.runs.arm_table import written
 from semfed.runs.comparisons import TESTS
 from semfed.runs.marks import legend, marks
-from semfed.runs.sheet import written
 from semfed.runs.side_by_side import SideBySide, differing
 from semfed.runs.statistics import EQUAL
 

@@ -38,6 +38,7 @@ def dots(arms: Mapping[str, Sequence[float]], x: str, *, percent: bool, referenc
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.set_xlabel(x)
     axes.set_xlim(limits(*axes.get_xlim(), percent=percent))
+    figure.set_label(f"{x}: {', '.join([*arms, *([] if reference is None else [reference[1]])])}")
     if reference is not None:
         axes.axvline(reference[0], color="0.5", linestyle=(0, (1, 1.5)), linewidth=1, label=reference[1])
     legend(figure, [axes], what_is_shown("mean", "bars", {len(values) for values in arms.values()}))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from semfed.events.callbacks import Callback
+
 
 @contextmanager
 def without_backend() -> Iterator[None]:
@@ -28,3 +30,23 @@ def draw(folder: Path) -> list[Path]:
     with without_backend():
         from semfed.report import plots
     return plots.plot(folder)
+
+
+class Figures(Callback):
+    """Draws the figures of a run that has come to its end.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; the recorder must come before this callback.
+    engine : str
+        Not used: all callbacks that a run makes by their names are made alike.
+    """
+
+    def __init__(self, folder: Path, *, engine: str) -> None:
+        self.folder = folder
+
+    def on_run_end(self, error: BaseException | None) -> None:
+        """Draw."""
+        if error is None:
+            draw(self.folder)

@@ -12,16 +12,16 @@ from matplotlib import style
 
 from semfed.errors import RunFolderError
 from semfed.events.metrics import Metrics
-from semfed.report import plots, svg
+from semfed.report import comparison, plots, svg
 from semfed.report.departures import departures
 from semfed.report.lines import Sweeping, unique
-from semfed.report.sheets import Row, Sheet, cluster_sheets, comparison_sheet, pairs, sheet_of
+from semfed.report.sheets import Row, Sheet, below, cluster_sheets, pairs, sheet_of
 from semfed.report.style import COLUMN, STYLE
 from semfed.report.tables import column_table, cost_table, near_best_table, score_table, signal_table
 from semfed.report.ticks import written
 from semfed.runs import folder as folders
+from semfed.runs.arm_table import written as shown
 from semfed.runs.marks import legend
-from semfed.runs.sheet import written as shown
 from semfed.runs.side_by_side import told_by
 from semfed.runs.summary import headline_names, other_scores
 from semfed.scenario import read
@@ -55,9 +55,9 @@ class Told:
         What was run.
     state : str
         What ended the run early; empty for a complete one.
-    scores, others : sequence of Sheet
-    explained : str
-        What the marks of the scores mean.
+    scores : sequence of (Sheet, str)
+        Each with what its marks and columns mean.
+    others : sequence of Sheet
     pictures : sequence of Picture
         Those of the headline first.
     departures : Markup or None
@@ -75,8 +75,7 @@ class Told:
     metrics: Metrics
     facts: Sheet
     state: str
-    scores: Sequence[Sheet]
-    explained: str
+    scores: Sequence[tuple[Sheet, str]]
     others: Sequence[Sheet]
     pictures: Sequence[Picture]
     departures: Markup | None
@@ -140,6 +139,7 @@ def _told(folder: Path, name: str) -> Told:
     environment = folders.read_json(path) if path.is_file() else {}
     errors = folder / folders.ERRORS
     known, changed = departures(scenario)
+    explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
     rest = (others, near_best_table(summary, metrics), cost_table(summary, metrics), signal_table(summary, metrics))
     return Told(
@@ -149,8 +149,7 @@ def _told(folder: Path, name: str) -> Told:
         metrics=metrics,
         facts=_facts(scenario, summary, environment, folders.read_labels(folder)),
         state=summary.get("error", "") if ended else "it has not ended, or was killed",
-        scores=[sheet_of(score_table(summary, metrics)), *_comparisons(summary, metrics)],
-        explained=legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)]),
+        scores=[(sheet_of(score_table(summary, metrics)), explained), *_comparisons(summary, metrics)],
         others=[sheet_of(table) for table in rest if table is not None] + cluster_sheets(summary, scenario),
         pictures=_pictures(makers, summary, name),
         departures=known,
@@ -161,10 +160,16 @@ def _told(folder: Path, name: str) -> Told:
     )
 
 
-def _comparisons(summary: Mapping[str, Any], metrics: Metrics) -> list[Sheet]:
+def _comparisons(summary: Mapping[str, Any], metrics: Metrics) -> list[tuple[Sheet, str]]:
+    """Return what `semfed compare` prints; all points of a sweep in one table, since arms' names say which is which."""
     name = summary["headline"]
-    groups = summary["comparisons"].get(name, [])
-    return [comparison_sheet(groups, metrics.of(name), name)] if groups else []
+    metric, groups = metrics.of(name), summary["comparisons"].get(name, [])
+    sheets = [sheet_of(comparison.paired_table(summary, group, metric, name)) for group in groups]
+    if not sheets:
+        return []
+    to = f"'{groups[0]['reference']}'" if len(sheets) == 1 else "the best arm of every point"
+    caption = f"{metric.label(name)}: differences to {to}, paired by seed"
+    return [(below(sheets, caption), comparison.explained(summary, groups, metric, name).strip())]
 
 
 def _pictures(makers: plots.Makers, summary: Mapping[str, Any], run: str) -> list[Picture]:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from semfed.events.metrics import Metric
-
-NUMBER = re.compile(r"[-+<−–∞]? ?\d|[-–]?$|no noise|no signal|never|one seed")
+NUMBER = re.compile(r"[-+<−–∞]? ?\d|[-–]?$|no noise|no signal|never|equal")
 """How what stands in a column of numbers begins."""
 LONG = 40
 """Rows from which on a table is folded."""
@@ -50,7 +47,7 @@ def sheet_of(table: Table) -> Sheet:
     rows = [
         Row(
             [str(cell).strip() for cell in cells],
-            frozenset(k for k, cell in enumerate(cells) if isinstance(cell, Text) and cell.style == "bold"),
+            frozenset(k for k, cell in enumerate(cells) if "bold" in (row.style, getattr(cell, "style", ""))),
             dim=row.style == "dim",
         )
         for row, cells in zip(table.rows, zip(*columns, strict=True), strict=True)
@@ -67,48 +64,9 @@ def pairs(caption: str, values: Mapping[str, Any]) -> Sheet:
     return Sheet(caption, [], [Row([name, text or "–"]) for name, text in written.items()])
 
 
-def comparison_sheet(groups: Sequence[Mapping[str, Any]], metric: Metric, name: str) -> Sheet:
-    """Return the paired comparisons of a metric; see `semfed.runs.comparisons.compare`.
-
-    Parameters
-    ----------
-    groups : sequence of mapping
-        Those of a summary: one a point of a sweep.
-    metric : Metric
-    name : str
-        As it is recorded.
-    """
-    unit = "points" if metric.fraction else metric.unit
-    headings = ["arm", "minus", " ".join(filter(None, ("difference", f"({unit})" if unit else ""))), "95 % interval",
-                "seeds", "p, t-test", "corrected", "p, Wilcoxon", "corrected"]  # fmt: skip
-    rows = []
-    for group in groups:
-        for arm, told in group["arms"].items():
-            cells = [arm, group["reference"], *_difference(told, metric), str(told["n"])]
-            for test in (told["t"], told["wilcoxon"]):
-                cells += [test["reason"] or "", ""] if test["p"] is None else [_p(test["p"]), _p(test["holm"])]
-            rows.append(Row(cells))
-    families = "; ".join(dict.fromkeys(group["family"] for group in groups))
-    return Sheet(
-        f"{metric.label(name)}: differences paired by seed; p-values corrected by Holm's method for {families}",
-        headings,
-        rows,
-    )
-
-
-def _difference(told: Mapping[str, Any], metric: Metric) -> tuple[str, str]:
-    if "mean" not in told:
-        return "–", "–"
-    mean = metric.scale * told["mean"]
-    spec = metric.spec(mean)
-    if told["ci95"] is None:
-        return f"{mean:+{spec}}", "one seed"
-    low, high = (metric.scale * end for end in told["ci95"])
-    return f"{mean:+{spec}}", f"{low:+{spec}} to {high:+{spec}}"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+def below(sheets: Sequence[Sheet], caption: str) -> Sheet:
+    """Return tables of the same columns as one under the other."""
+    return Sheet(caption, sheets[0].headings, [row for sheet in sheets for row in sheet.rows])
 
 
 def cluster_sheets(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> list[Sheet]:

@@ -14,7 +14,7 @@ def described(figure: Figure) -> str:
     if figure.get_label():
         return str(figure.get_label())
     axes = figure.axes[0]
-    x, y = axes.get_xlabel(), axes.get_ylabel()
+    x, y = (" ".join(label.split()) for label in (axes.get_xlabel(), axes.get_ylabel()))  # which may have lines
     arms = list(dict.fromkeys(text for panel in figure.axes for text in panel.get_legend_handles_labels()[1]))
     shown = f"{y} against {x}" if x and y else x or y
     return f"{shown}: {', '.join(arms)}" if arms else shown

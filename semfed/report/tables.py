@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from semfed.events.callbacks import Callback
 from semfed.events.metrics import Metrics
 from semfed.report import drawing
 from semfed.runs import folder as folders
 from semfed.runs import terminal
+from semfed.runs.arm_table import arm_table, written
 from semfed.runs.marks import legend, marks, over_seeds, seeds_of
-from semfed.runs.sheet import sheet, written
 from semfed.runs.summary import headline_names, other_scores
 from semfed.scenario import Scenario
 
@@ -56,7 +55,7 @@ def _table(title: str) -> Table:
 def _add_rows(table: Table, summary: Mapping[str, Any], metrics: Metrics, names: Sequence[str]) -> None:
     """Add a row an arm, with the marks of every column; see `semfed.runs.marks.legend`."""
     seeds = str(seeds_of(summary))
-    for row in sheet(summary, metrics, {}, names).rows:
+    for row in arm_table(summary, metrics, {}, names).rows:
         cells = [Text(f"{c.text} {c.mark}" if c.mark else c.text, style="bold" if c.best else "") for c in row.cells]
         table.add_row(row.arm if row.n in ("", seeds) else f"{row.arm} (n = {row.n})", *cells)
 
@@ -169,19 +168,17 @@ def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: 
         console.print(Text("incomplete:", style="red"), summary["error"])
 
 
-class Report(Callback):
+class Report(drawing.Figures):
     """Prints the table and draws the figures at the end of a run that ``flwr run`` started.
 
     Parameters
     ----------
-    folder : Path
-        The run folder; the recorder must come before this callback.
-    engine : str
-        Not used: all callbacks that the server app makes are made alike.
+    folder, engine
+        See `semfed.report.drawing.Figures`.
     """
 
     def __init__(self, folder: Path, *, engine: str) -> None:
-        self.folder = folder
+        super().__init__(folder, engine=engine)
         self._names: list[str] = []
 
     def on_run_start(self, scenario: Scenario) -> None:
@@ -194,6 +191,5 @@ class Report(Callback):
         if (self.folder / folders.SUMMARY).is_file():
             summary, metrics = folders.read_json(self.folder / folders.SUMMARY), folders.read_metrics(self.folder)
             show(summary, metrics, terminal.console(width=120), self._names)
-            if error is None:
-                drawing.draw(self.folder)
+            super().on_run_end(error)
         print(f"run folder: {self.folder}", flush=True)

@@ -21,7 +21,8 @@ from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import given_callbacks, networks, origins, tracking, views
+from semfed.runs import given_callbacks, networks, notebook, origins, tracking, views
+from semfed.runs.follower import Follower
 from semfed.runs.frame import frame
 from semfed.runs.history import History
 from semfed.runs.kept import KeptTrials
@@ -48,7 +49,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
         "state_memory_mb",
     ),
     "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
-    "jobs": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "jobs"),
+    "jobs": (("inprocess", "ray"), TypeAdapter(Annotated[int, Field(ge=1)]), "jobs"),
     "cache": (("inprocess", "ray"), TypeAdapter(str | Path), "cache"),
 }
 """Options by the engines that have them, with what they may be, and what the engine calls them."""
@@ -165,7 +166,7 @@ def run(
     track : sequence of {"tensorboard", "wandb", "mlflow"}
         Where else metrics go while the run goes on; see `semfed.runs.tracking`.
     workers : int, optional
-        Engine ``ray``: number of actors; one a CPU by default.
+        Engine ``ray``: number of actors that clients are spread over; one a CPU by default.
     ray_address : str, optional
         Engine ``ray``: a cluster to join.
     gpus_per_worker : float, optional
@@ -176,8 +177,10 @@ def run(
         Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can. The
         numbers are then the same up to float rounding only. It pays on a GPU; on a CPU it hardly does.
     jobs : int, optional
-        Engine ``inprocess``: how many trials, which are arms with a seed, run side by side in processes; the run folder
-        is the same. Unset, as many as there are cores, if the first round says that it pays, and that memory suffices.
+        How many trials, which are arms with a seed, run side by side; the run folder is the same. Engine ``inprocess``:
+        in processes; unset, as many as there are cores, if the first round says that it pays, and that memory suffices.
+        Engine ``ray``: in actors of one CPU each, anywhere on the cluster; unset, or 1, trials run one after the other,
+        and their clients are what is spread.
     cache : str or Path, optional
         Engines ``inprocess`` and ``ray``: a folder that keeps trials by a hash of all that decides their numbers.
         Those that are there are not run again; see `semfed.runs.kept.KeptTrials`.
@@ -228,6 +231,8 @@ def run(
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
     told += [tracker(folder) for tracker in trackers]
+    if notebook.is_here():
+        told += notebook.callbacks(folder, engine)
     checkpoint = (checkpoints.read(folder, resolved.digest) or Checkpoint(uuid4().hex)) if resume else None
     try:
         if engine == "flower":
@@ -236,18 +241,32 @@ def run(
             if checkpoint is not None:
                 with folders.lock(folder):  # now: the lines that the run appends are followed from here
                     History(folder).cut(checkpoint)
-            simulate(resolved, folder, root, told, resume=checkpoint)
+            begin = {name: part.bytes for name, part in checkpoint.history.items()} if checkpoint is not None else {}
+            simulate(
+                resolved,
+                folder,
+                root,
+                told,
+                lambda told: Follower(folder, told, begin=begin).pass_on,
+                resume=checkpoint,
+            )
             shutil.rmtree(folder / TRIALS, ignore_errors=True)  # what another engine had underway
         else:
             from semfed.engine.local import local_grid
             from semfed.flower.server.run import run_trials
             from semfed.runs.grid import TrialGrid
 
-            states = folder / FOLDER / CLIENTS
-            here = {"jobs": jobs, "options": options} if engine == "inprocess" else {"jobs": 1}
+            states, pool = folder / FOLDER / CLIENTS, None
+            if engine == "ray" and (jobs or 1) > 1:
+                from semfed.runs.cluster import RayPool
+
+                where = {"address": options.pop("address", None), "gpus": options.pop("gpus_per_worker", 0.0)}
+                pool = RayPool(folder, resolved, root, options, **where)
+            here = "ray" if engine == "ray" and pool is None else "inprocess"
+            side: dict[str, Any] = {"jobs": 1} if here == "ray" else {"jobs": jobs, "options": options, "pool": pool}
             with (
-                TrialGrid(folder, resolved, root, opened, kept=store, **here) as trials,
-                local_grid(engine, sizes, root, states, cache=opened, **options) as grid,
+                TrialGrid(folder, resolved, root, opened, kept=store, **side) as trials,
+                local_grid(here, sizes, root, states, cache=opened, **options) as grid,
             ):
                 everybody = [Recorder(folder, engine=engine), trials, *told]
                 run_trials(grid, resolved, everybody, resume=checkpoint, obtain=trials.obtain)
@@ -260,9 +279,8 @@ def run(
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
         if (folder / folders.ERRORS).exists():
             error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
-        error.add_note(
-            f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(engine, data_root, jobs, kept)}"
-        )
+        same = _same(engine, ray_address, data_root, jobs, kept)
+        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{same}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
 
@@ -296,6 +314,11 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
             options[keyword] = kind.validate_python(value)
         except ValidationError as error:
             raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
+    if engine == "ray" and options.get("jobs", 1) > 1 and "workers" in options:
+        raise ScenarioError(
+            f"workers = {options['workers']} has no effect with jobs = {options['jobs']}: a trial's clients share an "
+            "actor then; leave one of both out"
+        )
     return options
 
 
@@ -312,9 +335,12 @@ def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
     )
 
 
-def _same(engine: str, data_root: str | Path | None, jobs: int | None, kept: str | Path | None) -> str:
+def _same(
+    engine: str, address: str | None, data_root: str | Path | None, jobs: int | None, kept: str | Path | None
+) -> str:
     """Return the options that a run goes on with and that its folder does not know."""
-    given = {"engine": None if engine == "inprocess" else engine, "data-root": data_root, "jobs": jobs, "cache": kept}
+    given = {"engine": None if engine == "inprocess" else engine, "ray-address": address, "data-root": data_root,
+             "jobs": jobs, "cache": kept}  # fmt: skip
     return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
 
 

@@ -114,6 +114,11 @@ def lock(folder: Path) -> IO[str]:
     return file
 
 
+def arrays(folder: Path, kind: str, arm: str, seed: int) -> Path:
+    """Return the file of a trial's final arrays of a kind, one of `ARRAYS`."""
+    return folder / kind / f"{arm}-seed{seed}.safetensors"
+
+
 def note_error(folder: Path, heading: str, text: str) -> None:
     """Append a traceback to ``errors.log``; where that cannot be written, there is worse to be told."""
     with suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:

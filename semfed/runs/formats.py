@@ -1,4 +1,4 @@
-"""A sheet as text that papers, programs and pages take: LaTeX, CSV, Markdown, HTML. Names are shown as they stand."""
+"""A table of arms as text that others take: LaTeX, CSV, Markdown, HTML. Names are shown as they stand."""
 
 import csv
 import html
@@ -10,8 +10,8 @@ from typing import Any
 
 from semfed.errors import RunFolderError
 from semfed.runs import folder as folders
+from semfed.runs.arm_table import ArmRow, ArmTable, Cell, arm_table
 from semfed.runs.marks import ALIKE, BEST, UNTESTED, legend, over_seeds
-from semfed.runs.sheet import Cell, Row, Sheet, sheet
 from semfed.runs.side_by_side import told_by
 from semfed.runs.statistics import half_width
 from semfed.runs.summary import headline_names, swept
@@ -55,8 +55,16 @@ def in_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
 
 
-def latex(made: Sheet, caption: str) -> str:
-    r"""Write a ``table`` for the package booktabs; the best arm is bold, what is like it has a raised sign."""
+COLUMN, PAGE = 56, 116
+"""Characters of 8 pt beside each other in a column of a two-column page (3.5 in), and across the page."""
+
+
+def latex(made: ArmTable, caption: str) -> str:
+    r"""Write a ``table`` for the package booktabs; the best arm is bold, what is like it has a raised sign.
+
+    It is of footnotes' size, as IEEE's are, and a ``table*`` across both columns of a page where one is too narrow. The
+    number of seeds has a column only where arms differ in it, since the caption tells it.
+    """
 
     def cell(told: Cell) -> str:
         text = re.sub(r"(?<![\w.])-(?=[\d.])|(?<=e)-", "$-$", in_latex(told.text))  # a hyphen is no minus
@@ -64,15 +72,23 @@ def latex(made: Sheet, caption: str) -> str:
             return rf"\textbf{{{text}}}"
         return text + (rf"\textsuperscript{{{in_latex(told.mark)}}}" if told.mark in (ALIKE, UNTESTED) else "")
 
-    head = [in_latex(word) for word in _headings(made)]
-    body = [[*(in_latex(word) for word in _named(row)), *map(cell, row.cells)] for row in made.rows]
-    columns = "l" * (1 + len(made.settings)) + "r" * (1 + len(made.columns))
+    counted = len({row.n for row in made.rows}) > 1
+    names = [[*_named(row)] if counted else [*_named(row)][:-1] for row in made.rows]
+    headings = [word for k, word in enumerate(_headings(made)) if counted or k != 1 + len(made.settings)]
+    head = [in_latex(word) for word in headings]
+    body = [[*map(in_latex, name), *map(cell, row.cells)] for name, row in zip(names, made.rows, strict=True)]
+    columns = "l" * (1 + len(made.settings)) + "r" * (counted + len(made.columns))
+    plain = [headings, *([*n, *(c.text for c in row.cells)] for n, row in zip(names, made.rows, strict=True))]
+    width = sum(3 + max(map(len, column)) for column in zip(*plain, strict=True)) - 3
+    table = "table" if width <= COLUMN else "table*"
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
-            "\\begin{table}",
+            *(["% wider than a page: choose columns by --metric"] if width > PAGE else []),
+            f"\\begin{{{table}}}",
             "  \\centering",
             f"  \\caption{{{in_latex(caption)}}}",
+            "  \\smallskip\\footnotesize",
             f"  \\begin{{tabular}}{{{columns}}}",
             "    \\toprule",
             f"    {' & '.join(head)} \\\\",
@@ -80,12 +96,12 @@ def latex(made: Sheet, caption: str) -> str:
             *(f"    {' & '.join(line)} \\\\" for line in body),
             "    \\bottomrule",
             "  \\end{tabular}",
-            "\\end{table}",
+            f"\\end{{{table}}}",
         ]
     )
 
 
-def markdown(made: Sheet, caption: str) -> str:
+def markdown(made: ArmTable, caption: str) -> str:
     """Write a table of GitHub's kind under its caption; the best arm is bold."""
 
     def cell(told: Cell) -> str:
@@ -98,7 +114,7 @@ def markdown(made: Sheet, caption: str) -> str:
     return f"{in_markdown(caption)}\n\n{table}"
 
 
-def comma_separated(made: Sheet, caption: str) -> str:
+def comma_separated(made: ArmTable, caption: str) -> str:
     """Write a line an arm and metric, with all digits, in the unit that is named; a caption has no place here."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -114,7 +130,7 @@ def comma_separated(made: Sheet, caption: str) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def html_table(made: Sheet, caption: str) -> str:
+def html_table(made: ArmTable, caption: str) -> str:
     """Write a table element; the best arm is bold."""
 
     def line(tag: str, words: Sequence[str]) -> str:
@@ -131,7 +147,7 @@ def html_table(made: Sheet, caption: str) -> str:
 
 STANDING = {BEST: "best", ALIKE: "indistinguishable", UNTESTED: "untested", " ": "worse", "": ""}
 """What marks say to programs."""
-FORMATS: dict[str, Callable[[Sheet, str], str]] = {"latex": latex, "csv": comma_separated, "markdown": markdown}
+FORMATS: dict[str, Callable[[ArmTable, str], str]] = {"latex": latex, "csv": comma_separated, "markdown": markdown}
 
 
 def of_run(folder: Path, format_: str, names: Sequence[str] = ()) -> str:
@@ -158,7 +174,7 @@ def of_run(folder: Path, format_: str, names: Sequence[str] = ()) -> str:
         if name not in known:
             raise RunFolderError(f"run '{folder}' has no metric {name!r}; {suggest(name, sorted(known))}")
     chosen = list(dict.fromkeys(names)) or headline_names(summary, metrics)
-    made = sheet(summary, metrics, swept(read(folder / folders.SCENARIO)), chosen)
+    made = arm_table(summary, metrics, swept(read(folder / folders.SCENARIO)), chosen)
     return FORMATS[format_](made, caption(summary, chosen))
 
 
@@ -170,9 +186,9 @@ def caption(summary: Mapping[str, Any], names: Sequence[str]) -> str:
     return "; ".join(filter(None, (about, explained, ended)))
 
 
-def _headings(sheet: Sheet) -> list[str]:
-    return ["arm", *sheet.settings, "n", *sheet.columns]
+def _headings(made: ArmTable) -> list[str]:
+    return ["arm", *made.settings, "n", *made.columns]
 
 
-def _named(row: Row) -> Iterator[str]:
+def _named(row: ArmRow) -> Iterator[str]:
     yield from (row.arm, *map(str, row.values), row.n)

@@ -1,11 +1,7 @@
 """The grid of trials: which of them are run here, beside this process, or not at all because they are there already."""
 
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +12,6 @@ from typing import Any, Self
 import psutil
 
 from semfed.checkpoint import Checkpoint
-from semfed.errors import EngineError
 from semfed.events.callbacks import Callback, TrialsProgress
 from semfed.events.records import Record
 from semfed.flower.client.cache import ProcessCache
@@ -25,15 +20,13 @@ from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import trials
 from semfed.runs.kept import KeptTrials
-from semfed.runs.worker import FAILED
+from semfed.runs.pool import Pool, ProcessPool
 from semfed.scenario import Scenario
 from semfed.training import pick_device
 
 WORTH_S = 30.0
 """Seconds of training that the other trials must be expected to take before processes are started unasked."""
 POLL_S, TELL_S = 0.05, 0.25
-END_S = 10.0
-"""How long processes have to end by themselves."""
 
 
 class TrialGrid(Callback):
@@ -54,6 +47,8 @@ class TrialGrid(Callback):
         Trials of earlier runs.
     options : mapping
         Of the engine `inprocess`.
+    pool : Pool, optional
+        Trains every trial that is not kept; processes beside this one by default, if there are several trials.
     """
 
     def __init__(
@@ -66,15 +61,17 @@ class TrialGrid(Callback):
         jobs: int | None = None,
         kept: KeptTrials | None = None,
         options: Mapping[str, Any] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self.folder, self.scenario = folder, scenario
         self._root, self._cache, self._options = data_root, cache, dict(options or {})
+        self._pool: Pool = pool or ProcessPool(folder, data_root, self._options)
+        self._fewest = 2 if pool is None else 1
         self._jobs, self._why, self._kept = jobs, "as asked for", kept
         self._told: Sequence[Callback] = ()
         self._before = Checkpoint("")
         self._left: list[tuple[str, int]] = []
         self._rounds = {arm: scenario.arm(arm).rounds for arm in scenario.arm_names}
-        self._workers: list[subprocess.Popen[bytes]] = []
         self._here, self._due = False, 0.0
 
     # -- as a callback: when to start processes -----------------------------------------------------------
@@ -93,7 +90,7 @@ class TrialGrid(Callback):
         """After a round that was run here, decide how many trials run side by side."""
         if self._jobs is None and self._here and round_ > 0:
             self._decide(seconds)
-        if self._workers:
+        if self._pool.size:
             self._tell(round_)
 
     def on_arm_end(self, *_: object) -> None:
@@ -112,10 +109,10 @@ class TrialGrid(Callback):
         SemfedError
             What ended the trial, here or there.
         EngineError
-            If a process beside this one was killed.
+            If what trains beside this process was lost.
         """
         self._told = told
-        if self._workers or (self._jobs or 1) > 1 < len(self._left):
+        if self._pool.size or ((self._jobs or 1) > 1 and len(self._left) >= self._fewest):
             self._start()
         source = self._found(trial, resume)
         self._here = source is None
@@ -138,16 +135,7 @@ class TrialGrid(Callback):
             return kept
         folder = trials.folder_of(self.folder, trial.arm, trial.seed)
         while not trials.has_ended(folder):
-            for worker in self._workers:
-                if worker.poll() == -signal.SIGKILL:
-                    raise EngineError(
-                        f"a process of jobs = {self._jobs} was killed, for want of memory perhaps: go on with fewer"
-                    )
-                if worker.returncode not in (None, 0, FAILED):
-                    raise EngineError(
-                        f"a process of jobs = {self._jobs} ended with status {worker.returncode}: what it said is above"
-                    )
-            if all(worker.poll() is not None for worker in self._workers):
+            if not self._pool.look():
                 if resume is not None or not folder.is_dir():
                     return None
                 lock = trials.claim(folder)
@@ -156,12 +144,12 @@ class TrialGrid(Callback):
                         trials.perform(
                             folder, self.scenario, trial.arm, trial.seed, self._root, self._cache, self._options
                         )
-            if self._workers:
+            if self._pool.size:
                 self._tell()
             time.sleep(POLL_S)
         return folder
 
-    # -- the processes ------------------------------------------------------------------------------------
+    # -- side by side -------------------------------------------------------------------------------------
 
     def _decide(self, seconds: float) -> None:
         """Choose how many trials run side by side, from the time and the memory that a round takes here."""
@@ -180,29 +168,11 @@ class TrialGrid(Callback):
         self._start(here=1)
 
     def _start(self, here: int = 0) -> None:
-        """Start the processes that are missing; `here` trials are run by this one meanwhile."""
+        """Let as many trials be trained side by side as are asked for; `here` of them are run by this process."""
         wanted = [one for one in self._left[here:] if self._kept is None or not self._kept.has(*one)]
         count = min((self._jobs or 1) - here, len(wanted))
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),  # relative folders would mean others there
-            "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-        }
-        orders = {"run": str(self.folder), "data_root": str(self._root or ""), "trials": wanted,
-                  "options": self._options}  # fmt: skip
-        while len(self._workers) < count:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "semfed.runs.worker"],
-                stdin=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is this process's to pass on
-            )
-            self._workers.append(worker)
-            assert worker.stdin is not None
-            with suppress(BrokenPipeError):  # its status says more
-                worker.stdin.write(json.dumps(orders).encode() + b"\n")
-                worker.stdin.flush()
+        if count > self._pool.size:
+            self._pool.start(count, wanted)
         if count:
             self._tell()
 
@@ -233,18 +203,8 @@ class TrialGrid(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the processes; where all is well, take away what they left."""
-        for worker in self._workers:
-            worker.terminate()
-        for worker in self._workers:
-            try:
-                worker.wait(END_S)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-            assert worker.stdin is not None
-            with suppress(BrokenPipeError):
-                worker.stdin.close()
+        """End what trains beside; where all is well, take away what it left."""
+        self._pool.end()
         if error is None:
             if self._kept is not None:
                 self._kept.keep(self.folder)

@@ -25,7 +25,6 @@ from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import networks
 from semfed.runs.history import told_clearly
-from semfed.runs.trials import name_of
 from semfed.scenario import Scenario
 from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import tables
@@ -129,10 +128,10 @@ class KeptTrials:
                 for name, (_, lines) in zip(folders.HISTORY, parts, strict=True):
                     (made / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
                 for kind in folders.ARRAYS:
-                    path = run / kind / f"{name_of(arm, seed)}.safetensors"
+                    path = folders.arrays(run, kind, arm, seed)
                     if path.is_file():
                         (made / kind).mkdir()
-                        shutil.copyfile(path, made / kind / "trial.safetensors")
+                        shutil.copyfile(path, folders.arrays(made, kind, arm, seed))
                 models = networks.place(run, arm, seed)
                 if models.is_dir():
                     shutil.copytree(models, networks.place(made, arm, seed))

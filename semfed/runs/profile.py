@@ -147,13 +147,16 @@ def take(
     """
     if engine not in ("inprocess", "ray"):
         raise ScenarioError(f"engine {engine!r} cannot be profiled; take 'inprocess' or 'ray'")
-    complete = load(scenario, overrides, arms=None if arm is None else [arm])
-    chosen = complete.arm_names[0]
+    complete = load(scenario, overrides)  # first: a sweep in the file makes the arms
+    chosen = complete.arm_names[0] if arm is None else arm
+    complete = load(complete, arms=[chosen])
     most = complete.arm(chosen).rounds
     if rounds is not None and not 1 <= rounds <= most:
         raise ScenarioError(f"rounds = {rounds}: arm {chosen!r} has {most}; give 1 to {most}")
-    few = {f"arms.{chosen}.rounds" if complete.arms else "rounds": min(ROUNDS, most) if rounds is None else rounds}
-    short = load(complete, few, arms=[chosen], seeds=complete.seeds[:1])
+    tree = complete.draft()
+    for table in tree.get("arms") or [tree]:  # an arm of a sweep is no part of a dotted path: its name may have dots
+        table["rounds"] = min(ROUNDS, most) if rounds is None else rounds
+    short = load(tree, seeds=complete.seeds[:1])
     clock = Clock()
     profile = Profile(clock)
     with listening(clock), TemporaryDirectory() as scratch:

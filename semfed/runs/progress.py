@@ -37,11 +37,17 @@ class Progress(Callback):
         Where to show it; standard error by default, so that tables can be piped.
     debug : bool, default False
         Show tracebacks of clients, too.
+
+    Attributes
+    ----------
+    live : bool
+        Whether the display can change, so that no line has to be left for every round.
     """
 
     def __init__(self, console: Console | None = None, *, debug: bool = False) -> None:
         self._debug = debug
         self.console = console or terminal.console(stderr=True)
+        self.live = self.console.is_terminal
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
@@ -73,11 +79,15 @@ class Progress(Callback):
         if self.console.is_terminal:
             self._bars.start()
 
+    def changed(self) -> None:
+        """Show what has changed; a terminal's display does so by itself."""
+
     def on_arm_start(self, arm: str, seed: int) -> None:
         """Say what runs now."""
         self._seconds, self._rounds, self._last = 0.0, 0, ""
         if self._trials is None:
             self._bars.update(self._all, description=f"{arm}, seed {seed}")
+        self.changed()
 
     def on_trials(self, progress: TrialsProgress) -> None:
         """Show how far all trials are together; say once how many run side by side, and why."""
@@ -95,11 +105,13 @@ class Progress(Callback):
             last="",
             tally=None,
         )
+        self.changed()
 
     def on_exchanges(self, tally: ExchangeProgress) -> None:
         """Show how many clients have answered, where one trial runs."""
         if self._trials is None:
             self._bars.update(self._all, tally=tally)
+        self.changed()
 
     def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
         """Move on; print who was missing."""
@@ -121,7 +133,8 @@ class Progress(Callback):
             return
         shown = f"{seconds:.2f} s/round{last}"
         self._bars.update(self._all, advance=1, last=shown)
-        if not self.console.is_terminal:  # a log: bars leave no trace there
+        self.changed()
+        if not self.live:  # a log: bars leave no trace there
             self.console.print(f"{arm}, seed {seed}, round {round_}: {shown}", soft_wrap=True)
 
     def on_client_error(self, arm: str, seed: int, round_: int, client: str, phase: str, text: str) -> None:
@@ -133,7 +146,7 @@ class Progress(Callback):
 
     def on_arm_end(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Say how it ended in a log of trials that run side by side, and if it ended early."""
-        if self._trials is not None and not self.console.is_terminal:
+        if self._trials is not None and not self.live:
             self.console.print(
                 f"{arm}, seed {seed}: {self._rounds} rounds in {self._seconds:.1f} s{self._last}", soft_wrap=True
             )

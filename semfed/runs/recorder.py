@@ -120,7 +120,7 @@ class Recorder(Callback):
             for kind, kept in zip(folders.ARRAYS, (arrays, samples), strict=True):
                 if kept:
                     (self.folder / kind).mkdir(exist_ok=True)
-                    files.write(self.folder / kind / f"{arm}-seed{seed}.safetensors", save(kept))
+                    files.write(folders.arrays(self.folder, kind, arm, seed), save(kept))
         line = {
             "arm": arm,
             "seed": seed,

@@ -7,15 +7,12 @@ its own.
 """
 
 import fcntl
-import itertools
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
-
-from safetensors.numpy import load_file
 
 from semfed import checkpoint as checkpoints
 from semfed import errors
@@ -23,14 +20,12 @@ from semfed.checkpoint import Checkpoint
 from semfed.checkpoint.manifest import CLIENTS, FOLDER
 from semfed.engine.local import local_grid
 from semfed.errors import EngineError, RunFolderError, SemfedError
-from semfed.events import strict_json
-from semfed.events.callbacks import Callback, Outcome
-from semfed.events.records import Record
+from semfed.events.callbacks import Callback
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.server.run import run_trials
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import networks
+from semfed.runs.follower import Follower
 from semfed.runs.recorder import Recorder
 from semfed.scenario import Scenario
 
@@ -166,35 +161,6 @@ def replay(
     RunFolderError
         If the folder is damaged.
     """
-    arm, seed = trial.arm, trial.seed
-    for callback in callbacks:
-        callback.on_arm_start(arm, seed)
-    for round_, records, seconds in _rounds(source):
-        if resume is None or round_ > (resume.round or 0):
-            for callback in callbacks:
-                callback.on_round(arm, seed, round_, records, seconds)
-    for line in folders.each_line(source / folders.OUTCOMES):
-        told = strict_json.loads(line)
-        arrays, samples = ({k: a for f in source.glob(f"{kind}/*.safetensors") for k, a in load_file(f).items()}
-                           for kind in folders.ARRAYS)  # fmt: skip
-        outcome = Outcome(arrays, told["details"], told["baselines"], samples, best_round=told.get("best_round"))
-        models = networks.place(source, arm, seed)
-        for one in networks.each(models) if models.is_dir() else ():
-            for callback in callbacks:
-                callback.on_networks(arm, seed, one)
-        for callback in callbacks:
-            callback.on_arm_end(arm, seed, outcome)
-        for callback in callbacks:
-            callback.on_checkpoint(Checkpoint(run, arm, seed, trial=trial.digest))
-
-
-def _rounds(folder: Path) -> Iterator[tuple[int, list[Record], float]]:
-    """Yield every round of a trial with its records, which a round need not have, and its seconds."""
-    groups = itertools.groupby(folders.each_record(folder), key=lambda record: record.round)
-    waiting = next(groups, None)
-    for line in folders.each_line(folder / folders.TIMING):
-        timing, records = strict_json.loads(line), list[Record]()
-        if waiting is not None and waiting[0] == timing["round"]:
-            records = list(waiting[1])
-            waiting = next(groups, None)
-        yield timing["round"], records, timing["seconds"]
+    Follower(source, callbacks, after=-1 if resume is None else resume.round or 0).pass_on()
+    for callback in callbacks if any(folders.each_line(source / folders.OUTCOMES)) else ():
+        callback.on_checkpoint(Checkpoint(run, trial.arm, trial.seed, trial=trial.digest))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from semfed.runs import folder as folders
+from semfed.runs.arm_table import arm_table
 from semfed.runs.formats import caption, html_table
 from semfed.runs.marks import seeds_of
-from semfed.runs.sheet import sheet
 from semfed.runs.side_by_side import told_by
 from semfed.runs.statistics import half_width
 from semfed.runs.summary import headline_names, swept
@@ -17,6 +17,8 @@ from semfed.scenario import read
 
 FIGURES = 4
 """Pictures that a notebook shows; the others are in the folder."""
+SCALE = 110 / 300
+"""A notebook's pixels for one of a picture, which are 300 an inch: text is then as large as the page's."""
 
 
 def line(folder: Path, summary: Mapping[str, Any]) -> str:
@@ -50,11 +52,21 @@ def page(folder: Path) -> str:
     """
     summary = told_by(folder)
     metrics, points = folders.read_metrics(folder), swept(read(folder / folders.SCENARIO))
-    table = html_table(sheet(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
-    pictures = map(_image, sorted((folder / "plots").glob("*.png"))[:FIGURES])
+    table = html_table(arm_table(summary, metrics, points), caption(summary, headline_names(summary, metrics)))
+    first = summary["headline"].replace("/", "-")
+    drawn = sorted((folder / "plots").glob("*.png"), key=lambda path: _place(path.stem, first))
+    pictures = map(_image, drawn[:FIGURES])
     return f"<div>{table}{''.join(pictures)}<p>{html.escape(str(folder))}</p></div>"
 
 
 def _image(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{content}">'
+    data = path.read_bytes()
+    width = round(int.from_bytes(data[16:20], "big") * SCALE)
+    style = f"display: inline-block; width: {width}px; max-width: 100%; background: white"
+    content = base64.b64encode(data).decode()
+    return f'<img alt="{html.escape(path.stem)}" style="{style}" src="data:image/png;base64,{content}">'
+
+
+def _place(name: str, headline: str) -> tuple[bool, bool, str]:
+    """Return where a figure stands: those of the headline first, and first of them how it came about."""
+    return not name.startswith(headline), not name.endswith("-vs-round"), name

@@ -16,20 +16,16 @@ from typing import Any
 from semfed.flower.client.cache import ProcessCache
 from semfed.runs import folder as folders
 from semfed.runs import origins, trials
+from semfed.runs.pool import FAILED, in_turn
 from semfed.scenario import Scenario, read, validate
 
 POLL_S = 0.1
-FAILED = 3
-"""Exit status after a trial that failed: the run's process finds the reason in the trial's folder."""
 
 
 def work(
     run: Path, scenario: Scenario, wanted: Iterable[tuple[str, int]], data_root: Path | None, options: dict[str, Any]
 ) -> int:
     """Train trials that nobody else trains until all have ended, or one fails here; return the exit status.
-
-    Arms of a seed share what is expensive to open, such as a common unit or latents, and a process keeps it: so it
-    stays with its seed while it can, then takes one that nobody has begun.
 
     Parameters
     ----------
@@ -46,8 +42,8 @@ def work(
     cache, mine = ProcessCache(), set[int]()
     pending = list(wanted)
     while pending := [one for one in pending if not trials.has_ended(trials.folder_of(run, *one))]:
-        others = {seed for arm, seed in pending if trials.folder_of(run, arm, seed).is_dir()} - mine
-        for arm, seed in sorted(pending, key=lambda one: (one[1] not in mine, one[1] in others)):
+        begun = {seed for arm, seed in pending if trials.folder_of(run, arm, seed).is_dir()}
+        for arm, seed in in_turn(pending, mine, begun):
             folder = trials.folder_of(run, arm, seed)
             lock = trials.claim(folder)
             if lock is not None:

@@ -81,6 +81,7 @@ def test_the_best_is_finite_and_follows_the_direction() -> None:
         (Metric("x"), 0.0, "0.00"),
         (Metric("x"), 0.012345, "0.0123"),
         (Metric("x"), -1e-5, "-1e-05"),
+        (Metric("x", unit="dB"), 0.003344, "0.00"),
         (Metric("x"), math.nan, "nan"),
     ],
 )

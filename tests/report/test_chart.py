@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from semfed.report.chart import FEW, MOST_PANELS, Chart
 from semfed.report.dots import dots
 from semfed.report.style import COLUMN, PAGE, STYLE, look
+from semfed.report.svg import described
 from semfed.report.ticks import place, written
 
 
@@ -59,6 +60,13 @@ def test_points_with_fewer_seeds_are_drawn_and_counted() -> None:
     chart.line(0, "arm", {1.0: [1.0, 2.0, 3.0], 2.0: [2.0]})
     assert list(chart.axes.lines[0].get_ydata()) == [2, 2]
     assert title(chart.finish()) == "mean, bands: 95 % interval, n = 1 to 3"
+
+
+def test_a_long_label_has_several_lines_and_one_description() -> None:
+    chart = Chart("round", "balanced accuracy of own-classes (%)")
+    chart.line(0, "a", {1: [0.5], 2: [0.6]})
+    assert chart.axes.get_ylabel() == "balanced accuracy of\nown-classes (%)"
+    assert described(chart.finish()) == "balanced accuracy of own-classes (%) against round: a"
 
 
 def test_many_arms_have_bars_and_differ_in_what_a_printer_without_colour_shows() -> None:
@@ -148,3 +156,4 @@ def test_what_was_measured_once_is_a_dot_an_arm() -> None:
     (bar,) = (bars for bars in axes.collections)
     assert bar.get_segments()[0][:, 0] == pytest.approx([2 - 2.484138, 2 + 2.484138], abs=1e-6)
     assert title(figure) == "mean, bars: 95 % interval, n = 1 to 3"
+    assert described(figure) == "PSNR (dB): a, b, chance"

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import semfed
 from semfed.cli import app
 from semfed.errors import RunFolderError
-from semfed.report import plots
+from semfed.report import comparison, plots
 from semfed.report.page import page, write
-from semfed.runs.folder import describe, write_atomically
+from semfed.runs.folder import describe, read_metrics, write_atomically
 from semfed.runs.summary import of_folder
 from semfed.scenario import overrides
 
@@ -34,7 +34,8 @@ LOOK = """
   }
   for (const text of document.querySelectorAll("svg text")) {
     const [inner, outer] = [box(text), box(text.closest("svg"))];
-    if (inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1)
+    if (inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1 ||
+        inner.top < outer.top - 1)
       over.push("svg: " + text.textContent);
   }
   const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
@@ -66,10 +67,20 @@ def test_the_numbers_are_those_of_the_summary(folder: Path, told: str) -> None:
     entry = json.loads((folder / "summary.json").read_text())["arms"]["clustered"]["final"]["accuracy/average"]
     half = (entry["ci95"][1] - entry["ci95"][0]) / 2
     assert f"{100 * entry['mean']:.2f} ± {100 * half:.2f}" in told
-    for words in ("differences paired by seed", "p, t-test", "MB up", "received SNR (dB)", "clusters of the first seed",
+    for words in ("paired by seed", "p (ranks)", "MB up", "received SNR (dB)", "clusters of the first seed",
                   "Departures of digits from the paper", "settings that differ from the built-in scenario",
                   "environment and command", "checkpoint_every = 1"):  # fmt: skip
         assert words in told
+
+
+def test_arms_are_compared_as_on_the_terminal(folder: Path, told: str) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    (group,) = summary["comparisons"]["accuracy/average"]
+    table = comparison.paired_table(summary, group, read_metrics(folder).of("accuracy/average"), "accuracy/average")
+    cells = [str(cell).strip() for column in table.columns for cell in column.cells]
+    assert len(cells) == 6 * len(summary["arms"])
+    assert all(f">{cell}</" in told for cell in cells)
+    assert f"difference: arm − {group['reference']}, paired by seed, in points" in told
 
 
 def test_what_users_write_is_text(told: str) -> None:

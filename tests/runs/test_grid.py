@@ -22,7 +22,7 @@ from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
-from semfed.runs import grid, trials, worker
+from semfed.runs import grid, pool, trials, worker
 from semfed.runs.kept import KeptTrials
 from semfed.scenario import overrides
 
@@ -107,7 +107,7 @@ def test_processes_start_unasked_once_it_pays(
 def test_no_process_starts_unasked_for_a_moment_or_without_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid.subprocess, "Popen", None)
+    monkeypatch.setattr(pool.subprocess, "Popen", None)
     told = Told()
     short = {**GIVEN, "arms": ["individual"]}
     semfed.run(**short, out=tmp_path / "short", callbacks=[told])
@@ -206,7 +206,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on(alone: dict[str, st
                 if "semfed.runs.worker" in child.cmdline():
                     child.kill()
 
-    with pytest.raises(EngineError, match="jobs = 2 was killed, for want of memory perhaps: go on with"):
+    with pytest.raises(EngineError, match="one of 2 beside this one, was killed, for want of memory perhaps: go on"):
         semfed.run(**GIVEN, jobs=2, out=tmp_path / "run", callbacks=[Kill()])
     semfed.run(resume=tmp_path / "run", jobs=1)
     assert content(tmp_path / "run") == alone
@@ -260,7 +260,7 @@ def test_a_trial_alone_is_what_it_is_in_its_run() -> None:
 
 def test_a_process_that_cannot_start_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(EngineError, match="a process of jobs = 2 ended with status 1: what it said is above"):
+    with pytest.raises(EngineError, match="one of 2 beside this one, ended with status 1: what it said is above"):
         semfed.run(**GIVEN, jobs=2, out=tmp_path / "run")
 
 
@@ -381,8 +381,8 @@ def test_what_is_kept_and_damaged_is_told_of_and_trained_again(
     ("options", "sentence"),
     [
         ({"jobs": 0}, "jobs = 0: Input should be greater than or equal to 1"),
-        ({"jobs": 2, "engine": "ray"}, "jobs = 2 has no effect with engine 'ray': it is an option of inprocess"),
-        ({"jobs": 2, "engine": "flower"}, "jobs = 2 has no effect with engine 'flower'"),
+        ({"jobs": 2, "engine": "flower"}, "jobs = 2 has no effect with engine 'flower': it is an option of inprocess"),
+        ({"jobs": 2, "engine": "ray", "workers": 3}, "workers = 3 has no effect with jobs = 2: "),
         ({"cache": "kept", "engine": "flower"}, "cache = 'kept' has no effect with engine 'flower'"),
     ],
 )

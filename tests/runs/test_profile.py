@@ -16,7 +16,7 @@ from semfed.events.spans import listening, span
 from semfed.flower.server.federation import Federation
 from semfed.runs import profile
 from semfed.runs.profile import Clock, RoundProfile
-from semfed.scenario import Scenario
+from semfed.scenario import Scenario, overrides
 from semfed.scenario.plugins import load
 
 
@@ -154,6 +154,19 @@ def test_a_span_of_a_plugin_has_a_line_of_its_own() -> None:
     shown = profile.table([RoundProfile({"training": 1.0, "pruning": 3.0}, 2)])
     assert list(shown.columns[0].cells) == ["training", "pruning", "round"]
     assert list(shown.columns[1].cells) == ["1.0000", "3.0000", "4.0000"]
+
+
+def test_arms_of_a_sweep_are_found_whatever_their_values_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Scenario] = []
+    monkeypatch.setattr(profile, "run", lambda short, **_: taken.append(short))
+    swept = overrides.load("digits", sweep="training.lr=0.05,0.5")
+    written = overrides.load("digits").draft() | {"sweep": {"training": {"lr": [0.05, 0.5]}}}
+    for scenario in (swept, written):
+        profile.take(scenario, arm="individual@0.5", rounds=2)
+        (arm,) = taken.pop().arms
+        assert (arm.name, arm.changes["rounds"], arm.changes["training"]["lr"]) == ("individual@0.5", 2, 0.5)
+    with pytest.raises(ScenarioError, match="arm 'individual@0.3': not in scenario"):
+        profile.take(swept, arm="individual@0.3")
 
 
 def test_other_engines_cannot_be_watched() -> None:

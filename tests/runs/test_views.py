@@ -1,5 +1,6 @@
 """What a run shows of itself, and its history as a table of pandas."""
 
+import re
 import sys
 
 import numpy as np
@@ -69,3 +70,13 @@ def test_a_notebook_shows_table_and_figures(done: Run) -> None:
     picture = done.folder / "plots" / "a.png"
     picture.write_bytes(b"\x89PNG")
     assert 'src="data:image/png;base64,iVBORw=="' in done._repr_html_()
+    header = bytes(16) + (1050).to_bytes(4, "big")
+    for name in ("accuracy-average-vs-bytes", "accuracy-average-vs-round", "zeal"):
+        (done.folder / "plots" / f"{name}.png").write_bytes(header)
+    shown = re.findall(r'<img alt="([^"]*)" style="[^"]* width: (\d+)px', done._repr_html_())
+    assert shown == [
+        ("accuracy-average-vs-round", "385"),
+        ("accuracy-average-vs-bytes", "385"),
+        ("a", "0"),
+        ("zeal", "385"),
+    ]

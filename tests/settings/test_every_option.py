@@ -388,7 +388,7 @@ ELSEWHERE = [
         "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
     ),
     (("--jobs", "0"), "jobs = 0: Input should be greater than or equal to 1"),
-    (("--jobs", "2", "--engine", "ray"), "jobs = 2 has no effect with engine 'ray': it is an option of inprocess"),
+    (("--jobs", "2", "--engine", "ray", "--workers", "3"), "workers = 3 has no effect with jobs = 2: a trial"),
     (("--cache", "kept", "--engine", "flower"), "has no effect with engine 'flower': it is an option of inprocess and"),
     (("--cache", __file__), "cannot be made (File exists): give another one"),
     (("--seeds", "0-3000000000"), "more than 10000; write fewer"),

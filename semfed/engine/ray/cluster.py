@@ -78,6 +78,27 @@ def connect(address: str | None, workers: int | None) -> None:
         raise EngineError(f"{where} ({error}): check --ray-address, or use --engine inprocess") from error
 
 
+def enter(address: str | None, workers: int | None) -> bool:
+    """Join a cluster, or start a private one, unless this process is in one; return whether it was in none.
+
+    Parameters
+    ----------
+    address, workers
+        See `connect`.
+
+    Raises
+    ------
+    EngineError
+        If Ray does not start or cannot be reached, or an address is given to a process that is in a cluster.
+    """
+    if not ray.is_initialized():
+        connect(address, workers)
+        return True
+    if address is not None:
+        raise EngineError(f"ray_address = {address!r}: this process has joined a Ray cluster already; leave it out")
+    return False
+
+
 def _reach(address: str) -> None:
     """Insist that somebody listens at a ``host:port``, for which Ray itself would wait for minutes.
 
@@ -117,8 +138,28 @@ def room(nodes: Sequence[Mapping[str, Any]], gpus: float) -> int:
     return total
 
 
-def count_actors(clients: int, workers: int | None, gpus: float, cluster: Sequence[Mapping[str, Any]]) -> int:
+def count_actors(
+    clients: int,
+    workers: int | None,
+    gpus: float,
+    cluster: Sequence[Mapping[str, Any]],
+    *,
+    option: str = "--workers",
+) -> int:
     """Return how many actors there will be: what is asked for, or what there is room for; never more than clients.
+
+    Parameters
+    ----------
+    clients : int
+        Or whatever else is shared out among the actors.
+    workers : int or None
+        What is asked for.
+    gpus : float
+        Share of a GPU for every actor.
+    cluster : sequence of mapping
+        As `ray.nodes` tells its machines.
+    option : str
+        By which it was asked for.
 
     Raises
     ------
@@ -130,7 +171,7 @@ def count_actors(clients: int, workers: int | None, gpus: float, cluster: Sequen
     if count > space:
         each = "one CPU each" if not gpus else f"one CPU and {gpus:g} of a GPU each"
         raise EngineError(
-            f"{count} actors with {each} are asked for, and this Ray cluster has room for {space}: lower --workers or "
+            f"{count} actors with {each} are asked for, and this Ray cluster has room for {space}: lower {option} or "
             "--gpus-per-worker, or join a larger cluster"
         )
     return count

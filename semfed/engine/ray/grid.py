@@ -25,7 +25,7 @@ from flwr.app import ArrayRecord, Error, Message, RecordDict
 from ray.exceptions import RayActorError
 
 from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
-from semfed.engine.ray.cluster import SMALL_BYTES, connect, count_actors
+from semfed.engine.ray.cluster import SMALL_BYTES, count_actors, enter
 from semfed.engine.ray.placement import SLACK, Placed, longest, place, rows
 from semfed.engine.ray.schedule import Schedule
 from semfed.engine.spill import BUDGET_MB, StateSpill
@@ -133,11 +133,7 @@ class RayGrid(ServerlessGrid):
     ) -> None:
         super().__init__(len(sizes))
         self._run_config = dict(run_config or {})
-        self._owns_cluster = not ray.is_initialized()
-        if self._owns_cluster:
-            connect(address, workers)
-        elif address is not None:
-            raise EngineError(f"ray_address = {address!r}: this process has joined a Ray cluster already; leave it out")
+        self._owns_cluster = enter(address, workers)
         try:
             count = count_actors(len(sizes), workers, gpus_per_worker, ray.nodes())  # type: ignore[no-untyped-call]
         except EngineError:

@@ -1,4 +1,4 @@
-"""Ray actors: the same numbers from any number of them, and after one has died."""
+"""Ray actors: the same numbers from any number of them, and after one has died; and from trials in actors."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,6 +72,13 @@ def test_other_systems_give_the_same_numbers(
         done = semfed.run(scenario, engine=engine, arms=arms, seeds=[0], overrides=overrides, out=tmp_path / engine)
         told.append([(done.folder / file).read_text() for file in ("metrics.jsonl", "outcomes.jsonl")])
     assert told[0] == told[1]
+
+
+def test_trials_in_actors_leave_the_same_history(cluster: None, expected: str, tmp_path: Path) -> None:
+    assert metrics(tmp_path / "run", jobs=2) == expected
+    with pytest.raises(EngineError, match="4 actors with one CPU each are asked for, .* room for 3: lower --jobs"):
+        metrics(tmp_path / "more", jobs=4, sweep="channel.snr_db=0,10")
+    assert ray.is_initialized()
 
 
 def test_a_dead_actor_is_replaced_and_nothing_is_lost(cluster: None, expected: str, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmRow:
     """An arm: its name without the sweep's values, these values, and a cell a column."""
 
     arm: str
@@ -69,29 +69,29 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Rows under headings.
+class ArmTable:
+    """Arms under headings, as numbers with their metrics; what shows them makes texts of these.
 
     Attributes
     ----------
     settings : tuple of str
-        What was swept: the headings of `Row.values`.
+        What was swept: the headings of `ArmRow.values`.
     columns : tuple of str
         The headings of the cells.
-    rows : tuple of Row
+    rows : tuple of ArmRow
     """
 
     settings: tuple[str, ...]
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
 
 
-def sheet(
+def arm_table(
     summary: Mapping[str, Any],
     metrics: Metrics,
     points: Mapping[str, Point],
     names: Sequence[str] = (),
-) -> Sheet:
+) -> ArmTable:
     """Return the table of a run.
 
     Parameters
@@ -111,5 +111,5 @@ def sheet(
         point = points.get(arm, Point(arm, {}))
         values = tuple(point.values.get(setting, "") for setting in settings)
         cells = (Cell(kinds[n], n, found["final"].get(n), told[n].get(arm, " ") if told[n] else "") for n in chosen)
-        rows.append(Row(point.arm, values, tuple(cells)))
-    return Sheet(settings, tuple(kinds[name].label(name) for name in chosen), tuple(rows))
+        rows.append(ArmRow(point.arm, values, tuple(cells)))
+    return ArmTable(settings, tuple(kinds[name].label(name) for name in chosen), tuple(rows))
