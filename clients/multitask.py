@@ -23,6 +23,7 @@ class MultitaskClient(Learner):
     Settings = StrictModel
     metrics = (ACCURACY, BALANCED_ACCURACY, F1)
     requires_every_value = True
+    stacks = True
 
     def networks(self, build: Build) -> Networks:
         """Share the encoder; keep the decoder."""

@@ -15,6 +15,7 @@ class EndToEnd(Objective):
     """Mean cross-entropy of the decision that ``nets.decoder`` makes of what ``nets.encoder`` sent, in nats."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (BALANCED_ACCURACY, F1)
+    stacks = True
 
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
         """Return the cross-entropy of a minibatch; ``batch.labels`` has shape (batch,)."""
