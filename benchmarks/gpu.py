@@ -95,7 +95,10 @@ TINY = Sizes(
     encoder=("fedcl-digits", ["rounds=2", "clients.count=4", "data.q=12"]),
     cohorts={"cohorts": (1, 4, "auto"), "batchnorm": (1, 4)},
     seeds=3,
-    trials={"mtoc-mnist": ['data.partition={name="iid", per_client=200}'], "iopm-cifar10": []},
+    trials={
+        "mtoc-mnist": ['data.partition={name="iid", per_client=200}'],
+        "iopm-mnist": ['data.partition={name="iid", per_client=200}', "learner.common.epochs=1", "rounds=2"],
+    },
     processes=(1, 2),
 )
 

@@ -144,9 +144,11 @@ def fit_together(
             visits[k] = Visit(learner, own, config)
             groups[visits[k].likeness].append(k)
     for kind, group in ahead.items():
-        given, asked = ([column[k] for k in group] for column in (parameters, configs))
+        most = None if size == "auto" else size
         with _warned(cache, len(group)):
-            kind.train_ahead([learners[k] for k in group], given, asked, None if size == "auto" else size)
+            kind.train_ahead(
+                [learners[k] for k in group], [parameters[k] for k in group], [configs[k] for k in group], most
+            )
     for group in groups.values():
         for k, answer in _fit_group({k: visits[k] for k in group}, alone, size, cache):
             answers[k] = answer
