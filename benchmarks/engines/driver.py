@@ -1,6 +1,6 @@
 """Where Ray's driver is the limit: rounds of actors that do nothing, the driver's time a message, and a model of it.
 
-    python driver.py [--workers 1,2,4,8,16] [--clients 100,1000] [--numbers 64,109386] [--rounds N] [--out FILE]
+    python driver.py [--workers 2,16] [--clients 100,1000] [--numbers 64,109386] [--rounds N] [--out FILE]
 
 The driver makes messages, hands them to actors, and takes their replies in; that is one thread, whatever the number of
 cores. On two cores, sixteen actors cannot show how quick it could be, but the CPU time of its thread is its own:
@@ -10,6 +10,7 @@ c / message.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -27,7 +28,7 @@ import semfed
 from semfed.events.callbacks import Callback
 
 RESULTS = FOLDER.parent / "results" / "driver.json"
-STRATEGIES = {"summed in the actors": "fedavg", "whole replies": "idle_client:WholeReplies"}
+STRATEGIES = {"summed": "fedavg", "whole": "idle_client:WholeReplies"}
 WARM = 2
 """Rounds that are left out: actors come to know their clients, and the driver their pace."""
 CLIENTS_OF_THE_MODEL = {"W1 of this benchmark": 0.001, "ten times as much": 0.01, "a FedCL client": 0.15}
@@ -36,8 +37,16 @@ CLIENTS_OF_THE_MODEL = {"W1 of this benchmark": 0.001, "ten times as much": 0.01
 Entry = dict[str, Any]
 
 
-def scenario(clients: int, numbers: int, strategy: str, rounds: int) -> dict[str, Any]:
-    """Return rounds in which nobody trains; one image a client."""
+def scenario(clients: Sequence[int], numbers: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Return rounds in which nobody trains, one image a client; an arm for every case, over the same actors."""
+    arms = [
+        {
+            "name": f"{replies}-{count}-{size}",
+            "learner": {"name": "idle_client:IdleClient", "numbers": size},
+            "strategy": {"name": name, "fraction_evaluate": 0.0, "fraction_train": count / max(clients)},
+        }
+        for size, (replies, name), count in itertools.product(numbers, STRATEGIES.items(), clients)
+    ]
     return {
         "name": "idle",
         "headline": "",
@@ -47,11 +56,13 @@ def scenario(clients: int, numbers: int, strategy: str, rounds: int) -> dict[str
         "keep_models": "none",
         "data": {"source": "digits", "partition": {"name": "iid", "per_client": 1}},
         "tasks": {"digit": {"values": list(range(10))}},
-        "clients": {"count": clients, "task": "digit"},
+        "clients": {"count": max(clients), "task": "digit"},
         "model": {"encoder": "mlp", "decoder": "mlp"},
         "channel": {"name": "awgn", "uses": 4},
-        "learner": {"name": "idle_client:IdleClient", "numbers": numbers},
-        "strategy": {"name": strategy, "fraction_evaluate": 0.0},
+        "training": {"batch_size": 1},
+        "learner": arms[0]["learner"],
+        "strategy": arms[0]["strategy"],
+        "arms": arms,
     }
 
 
@@ -59,32 +70,31 @@ class Clocks(Callback):
     """Reads all clocks after every round: the wall's, the driver's thread's, its process's, and those of Ray's."""
 
     def __init__(self) -> None:
-        self.read: list[dict[str, float]] = []
+        self.read: dict[str, list[dict[str, float]]] = {}
 
-    def on_round(self, *_: object) -> None:
+    def on_round(self, arm: str, *_: object) -> None:
         told = {"wall": time.perf_counter(), "thread": time.thread_time(), "process": time.process_time()}
         for child in psutil.Process().children(recursive=True):
             name = child.name()
             if name.startswith(("raylet", "gcs_server")):
                 times = child.cpu_times()
                 told[name] = told.get(name, 0.0) + times.user + times.system
-        self.read.append(told)
+        self.read.setdefault(arm, []).append(told)
 
-    def rounds(self) -> list[dict[str, float]]:
-        """Return what every round took, without the first ones."""
-        pairs = zip(self.read[WARM:], self.read[WARM + 1 :], strict=False)
-        return [{name: after[name] - before.get(name, 0.0) for name in after} for before, after in pairs]
+    def medians(self, arm: str) -> dict[str, float]:
+        """Return what a round took, in seconds, without the first ones; Ray's clocks are coarse, and give a mean."""
+        read = self.read[arm][WARM:]
+        steps = {name: [b[name] - a[name] for a, b in itertools.pairwise(read)] for name in read[0]}
+        own = ("wall", "thread", "process")
+        return {name: (statistics.median if name in own else statistics.fmean)(each) for name, each in steps.items()}
 
 
-def measure(workers: int, clients: int, numbers: int, strategy: str, rounds: int) -> Entry:
-    """Run in this process; return medians of a round, in seconds."""
-    clocks = Clocks()
-    tree = scenario(clients, numbers, strategy, rounds + WARM)
+def measure(workers: int, clients: Sequence[int], numbers: Sequence[int], rounds: int) -> dict[str, Entry]:
+    """Run in this process; return a round's seconds by arm."""
+    clocks, tree = Clocks(), scenario(clients, numbers, rounds + WARM)
     with tempfile.TemporaryDirectory() as scratch:
         semfed.run(tree, engine="ray", workers=workers, out=Path(scratch) / "run", callbacks=[clocks])
-    told = clocks.rounds()
-    medians = {name: statistics.median(each[name] for each in told) for name in told[0]}
-    return {**medians, "messages_per_s": clients / medians["wall"]}
+    return {arm: clocks.medians(arm) for arm in clocks.read}
 
 
 def fit(points: Mapping[int, float]) -> tuple[float, float]:
@@ -122,7 +132,7 @@ def summarise(entries: Iterable[Entry]) -> Entry:
     """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(f"{entry['replies']}, {entry['numbers']} numbers", []).append(entry)
+        groups.setdefault(f"{entry['replies']} replies, {entry['numbers']} numbers", []).append(entry)
     told = {}
     for name, group in groups.items():
         most = max(entry["workers"] for entry in group)
@@ -145,35 +155,29 @@ def summarise(entries: Iterable[Entry]) -> Entry:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", default="1,2,4,8,16")
-    parser.add_argument("--clients", default="100,1000")
+    parser.add_argument("--workers", default="2,16")
+    parser.add_argument("--clients", default="100,1000", help="that are asked in a round")
     parser.add_argument("--numbers", default="64,109386", help="float32 numbers that travel; W1's network has 109,386")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    clients, numbers = ([int(text) for text in getattr(given, name).split(",")] for name in ("clients", "numbers"))
     if given.one:
-        workers, clients, numbers, strategy = given.one
-        print(json.dumps(measure(int(workers), int(clients), int(numbers), strategy, given.rounds)), flush=True)
+        print(json.dumps({"arms": measure(given.one, clients, numbers, given.rounds)}), flush=True)
         return
-    counts = {
-        name: [int(text) for text in getattr(given, name).split(",")] for name in ("workers", "clients", "numbers")
-    }
     command = " ".join(["python", "benchmarks/engines/driver.py", *sys.argv[1:]])
     content: Entry = {"machine": machine(), "command": command, "results": {}, "raw": []}
-    for numbers in counts["numbers"]:
-        for replies, strategy in STRATEGIES.items():
-            for workers in counts["workers"]:
-                for clients in counts["clients"]:
-                    words = [sys.executable, __file__, "--rounds", str(given.rounds)]
-                    words += ["--one", str(workers), str(clients), str(numbers), strategy]
-                    entry = {"replies": replies, "numbers": numbers, "workers": workers, "clients": clients}
-                    entry |= in_fresh_process(words)
-                    content["raw"].append(entry)
-                    print(json.dumps(entry), flush=True)
-            if len(counts["clients"]) > 1:
-                content["results"] = summarise(content["raw"])
-            given.out.write_text(json.dumps(content, indent=1) + "\n")
+    for workers in map(int, given.workers.split(",")):
+        words = [sys.executable, __file__, "--rounds", str(given.rounds), "--one", str(workers)]
+        told = in_fresh_process([*words, "--clients", given.clients, "--numbers", given.numbers])
+        for arm, figures in told.pop("arms").items():
+            replies, count, size = arm.split("-")
+            entry = {"replies": replies, "numbers": int(size), "workers": workers, "clients": int(count), **figures}
+            content["raw"].append({**entry, "messages_per_s": int(count) / figures["wall"], **told})
+        content["results"] = summarise(content["raw"]) if len(clients) > 1 else {}
+        given.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(json.dumps(content["results"], indent=1))
 
 
 if __name__ == "__main__":
