@@ -4,7 +4,7 @@ Source: "Semantic Communication for Cooperative Multi-Tasking Over Rate-Limited 
 Prior", section II-B.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +25,7 @@ from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
 from semfed.training.losses import decision_loss, error_rate, logits_of
+from semfed.training.objective import Batch, Build, Networks, Objective, Send
 from semfed.training.optimizers import make_optimizer
 
 EVALUATION_BATCH = 2_000
@@ -52,6 +53,55 @@ class CommonTraining:
     auxiliary: Arrays
     moments: Arrays
     loss: float
+
+
+@dataclass(frozen=True)
+class CommonStart:
+    """What a round of the common unit's training starts from; `likeness` is what units that can be stacked share."""
+
+    key: Hashable
+    likeness: Hashable
+    unit: Arrays
+    auxiliary: Arrays
+    moments: Arrays
+    rows: Tensor
+    settings: TrainingSettings
+    mu: float
+    round: int
+
+
+class CommonObjective(Objective):
+    """The sum of the auxiliary decoders' losses on a draw of c; what is sent is mean and log-variance side by side.
+
+    Parameters
+    ----------
+    tasks : mapping of str to Task
+    """
+
+    stacks = True
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self.tasks = tasks
+
+    def networks(self, build: Build) -> Networks:
+        """Not built here: see `CommonUnit`."""
+        raise NotImplementedError
+
+    def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
+        """Return the loss in nats; ``batch.labels`` has shape (batch, tasks)."""
+        c = send(torch.cat(nets.common(batch.images), dim=1))
+        losses = [decision_loss(nets.auxiliary[name](c), batch.labels[:, k]) for k, name in enumerate(self.tasks)]
+        return torch.stack(losses).sum()
+
+
+def drawing(generator: torch.Generator) -> Send:
+    """Return what draws c from mean and log-variance, shape (batch, 2 x outputs)."""
+
+    def draw(both: Tensor) -> Tensor:
+        mean, log_variance = both.chunk(2, dim=1)
+        return sample(mean, log_variance, generator)
+
+    return draw
 
 
 class CommonUnit:
@@ -101,18 +151,28 @@ class CommonUnit:
 
     def train(self, unit: Arrays, rows: Tensor, round_: int, mu: float) -> CommonTraining:
         """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
-        session = self.session
+        start = self.start(unit, rows, round_, mu)
+        return self.known.get(start.key, lambda: self._fit(start))
+
+    @property
+    def known(self) -> Recent[CommonTraining]:
+        """Results that this process keeps."""
+        kept: Recent[CommonTraining] = self.session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
+        return kept
+
+    def start(self, unit: Arrays, rows: Tensor, round_: int, mu: float) -> "CommonStart":
+        """Return what a round's training starts from."""
+        session, settings = self.session, self.training(round_)
         auxiliary = session.load("auxiliary") or weights.of(self.build_auxiliary())
         keeps = session.scenario.training.optimizer_state == "kept"
         moments = (session.load("common-optimizer") if keeps else None) or {}
-        start = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
+        digests = array_digest(unit) + array_digest(auxiliary) + array_digest(moments)
         chosen = (tuple(self.tasks), self.decoder, session.encoder_choice)
-        how = (self._training(round_), self.settings, mu, str(self.tasks), session.device)
-        key = (start, chosen, how, session.trial.seed, session.client, round_)
-        kept: Recent[CommonTraining] = session.cache.once("common-units", lambda: Recent(KEPT_COMMON_UNITS))
-        return kept.get(key, lambda: self._fit(unit, auxiliary, moments, rows, round_, mu))
+        how = (settings, self.settings, mu, str(self.tasks), session.device)
+        key = (digests, chosen, how, session.trial.seed, session.client, round_)
+        return CommonStart(key, (chosen, how), unit, auxiliary, moments, rows, settings, mu, round_)
 
-    def _training(self, round_: int) -> TrainingSettings:
+    def training(self, round_: int) -> TrainingSettings:
         """Return how a round trains it."""
         scenario, own = self.session.scenario, self.settings
         given = scenario.training
@@ -126,32 +186,26 @@ class CommonUnit:
             optimizer_state=given.optimizer_state,
         ).in_round(round_, scenario.rounds)
 
-    def _fit(
-        self, unit: Arrays, auxiliary: Arrays, moments: Arrays, rows: Tensor, round_: int, mu: float
-    ) -> CommonTraining:
-        session, common, decoders = self.session, self.network, self.build_auxiliary()
-        weights.restore(common, unit)
-        weights.restore(decoders, auxiliary)
-        generator = session.generator("common", round_)
-        settings = self._training(round_)
-        parameters = [*common.parameters(), *decoders.parameters()]
-        optimizer = make_optimizer(settings, parameters, mu=mu, shared=common.parameters())
-        if moments:
-            optimizer.load_state(weights.unpack(moments["moments"], optimizer.state()))
+    def data(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images of rows, and their values of all tasks, shape (images, tasks)."""
+        dataset = self.session.dataset
+        values = tasks.joint_values(dataset.train.labels[rows], self.tasks, dataset.classes)
+        return self.session.images(rows), values
 
-        def loss(images: Tensor, values: Tensor) -> Tensor:
-            mean, log_variance = common(images)
-            c = sample(mean, log_variance, generator)
-            return torch.stack(
-                [decision_loss(decoders[name](c), values[:, k]) for k, name in enumerate(self.tasks)]
-            ).sum()
-
-        labels = session.dataset.train.labels[rows]
+    def _fit(self, start: "CommonStart") -> CommonTraining:
+        common, decoders = self.network, self.build_auxiliary()
+        weights.restore(common, start.unit)
+        weights.restore(decoders, start.auxiliary)
+        generator, settings = self.session.generator("common", start.round), start.settings
+        nets = Networks({"common": common}, {"auxiliary": decoders})
+        optimizer = make_optimizer(settings, nets.parameters, mu=start.mu, shared=nets.shared_parameters)
+        if start.moments:
+            optimizer.load_state(weights.unpack(start.moments["moments"], optimizer.state()))
+        objective, send = CommonObjective(self.tasks), drawing(generator)
         mean_loss = training.fit(
-            loss,
+            lambda images, values: objective.loss(nets, Batch(images, values), send),
             [common, decoders],
-            session.images(rows),
-            tasks.joint_values(labels, self.tasks, session.dataset.classes),
+            *self.data(start.rows),
             settings=settings,
             generator=generator,
             optimizer=optimizer,

@@ -5,7 +5,7 @@ client alone is the system of "Semantic Communication for Cooperative Multi-Task
 Channels With Implicit Optimal Prior", sections II-B to II-D; several clients are our extension.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +38,7 @@ from semfed.training.losses import logits_of
 from semfed.training.objective import Networks
 from semfed.training.system import Receivers, System, Transmission
 
+from .common_cohort import train_ahead
 from .common_unit import CommonUnit, CommonUnitSettings
 from .cooperative_transmitter import Transmitter
 from .label_statistics import label_statistics
@@ -219,6 +220,23 @@ class CooperativeClient(BaseLearner):
         if self._trains_specific(round_):
             metrics |= self._train_specific(unit, round_)
         return list(unit.values()), len(self._rows), metrics
+
+    @classmethod
+    def train_ahead(
+        cls,
+        learners: Sequence["CooperativeClient"],
+        parameters: Sequence[list[npt.NDArray[Any]]],
+        configs: Sequence[dict[str, Any]],
+        size: int | None,
+    ) -> None:
+        """Train the common units of several clients side by side; each client's `fit` finds its own trained."""
+        units = []
+        for learner, given, config in zip(learners, parameters, configs, strict=True):
+            round_, mu = int(config["server-round"]), proximal_mu(config)
+            if _trains_common(learner.settings, round_):
+                unit = learner.common
+                units.append((unit, unit.start(learner._named(given), learner._rows, round_, mu)))
+        train_ahead(units, size)
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Decide all tasks on all test images; arguments as in `fit`.

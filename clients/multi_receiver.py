@@ -5,7 +5,6 @@ is the system of "Multi-Receiver Task-Oriented Communications via Multi-Task Dee
 section II: y_i = h_i E(x) + n_i, and the loss is sum_i w_i CE_i. Several cells are our extension.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
@@ -41,6 +40,7 @@ class MultiReceiverClient(Learner):
     """
 
     loss_name = "train_loss/joint"
+    stacks = True
 
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""
@@ -139,9 +139,9 @@ class MultiReceiverClient(Learner):
     def link(self, state: ChannelState) -> Send:
         """Return the broadcast: what every receiver hears, one after the other."""
 
-        def broadcast(symbols: Tensor) -> Iterator[Tensor]:
+        def broadcast(symbols: Tensor) -> tuple[Tensor, ...]:
             sent = self.channels[0].transmit(symbols, state)
-            return (channel.distort(sent, state) for channel in self.channels)
+            return tuple(channel.distort(sent, state) for channel in self.channels)
 
         return broadcast
 

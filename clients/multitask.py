@@ -25,6 +25,7 @@ class MultitaskClient(Learner):
     Settings = StrictModel
     metrics = (ACCURACY, BALANCED_ACCURACY, F1)
     requires_every_value = True
+    stacks = True
 
     @classmethod
     def judged(cls, scenario: Scenario) -> tuple[Task, ...]:

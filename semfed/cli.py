@@ -89,6 +89,14 @@ def _told_clearly(*, debug: bool = False) -> Iterator[None]:
         raise typer.Exit(exit_code(error)) from error
 
 
+def _number(text: str | None) -> int | str | None:
+    """Return a whole number as one, and anything else as it is."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
 def _complain(kind: str, *sentences: str) -> None:
     with suppress(OSError):  # a terminal that has gone away
         console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
@@ -137,7 +145,15 @@ def run(
         typer.Option(metavar="NAME", help="Log metrics to tensorboard, wandb or mlflow, too; may be repeated."),
     ] = None,
     cohort: Annotated[
-        int | None, typer.Option(help="Engine inprocess: clients that train side by side (equal up to float rounding).")
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Engine inprocess: clients that train side by side (equal up to float rounding); auto: what pays.",
+        ),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(help="Engine inprocess: seeds of an arm that train side by side in one process, as one cohort."),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -172,7 +188,8 @@ def run(
             ray_address=ray_address,
             gpus_per_worker=gpus_per_worker,
             state_memory_mb=state_memory,
-            cohort=cohort,
+            cohort=_number(cohort),
+            together=together,
             jobs=jobs,
             cache=cache,
         )

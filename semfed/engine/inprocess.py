@@ -8,7 +8,7 @@ from typing import Any
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from semfed.engine.nodes import SCRATCH, Nodes, ServerlessGrid, Together
+from semfed.engine.nodes import AT_ONCE, SCRATCH, Nodes, ServerlessGrid, Together
 from semfed.engine.spill import BUDGET_MB, StateSpill
 
 
@@ -25,7 +25,7 @@ class InProcessGrid(ServerlessGrid):
         Flower's run config, as clients see it.
     state_memory_mb : float
         Megabytes of client states that stay in memory; the others lie on disk until they are needed.
-    together, cohort
+    together, at_once
         See `Nodes`.
     """
 
@@ -37,12 +37,12 @@ class InProcessGrid(ServerlessGrid):
         *,
         state_memory_mb: float = BUDGET_MB,
         together: Together | None = None,
-        cohort: int = 1,
+        at_once: int = AT_ONCE,
     ) -> None:
         super().__init__(nodes)
         self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         spill = StateSpill(Path(self._scratch.name) / "states", state_memory_mb)
-        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, spill, together=together, cohort=cohort)
+        self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, spill, together=together, at_once=at_once)
 
     def exchange(
         self, nodes: Sequence[int], make: Callable[[int], Message], *, timeout: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from semfed.engine.inprocess import InProcessGrid
+from semfed.engine.nodes import AT_ONCE
 from semfed.flower.client.app import make_client_app, serve_together
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.compat import task_identity
@@ -37,14 +38,18 @@ def local_grid(
     cache : ProcessCache, optional
         With data that this process has opened already, for clients that live in it.
     **options
-        Of `InProcessGrid` or `semfed.engine.ray.grid.RayGrid`.
+        Of `InProcessGrid`, with ``cohort`` beside them (see `serve_together`), or `semfed.engine.ray.grid.RayGrid`.
     """
     run_config = {"data-root": str(data_root or ""), "state-dir": str(state_dir or "")}
     with task_identity():
         if engine == "inprocess":
             kept = cache or ProcessCache()
             app = make_client_app(cache=kept)
-            options["together"] = partial(serve_together, cache=kept)
+            cohort = options.pop("cohort", 1)
+            if cohort != 1 and "together" not in options:
+                options["together"] = partial(serve_together, cache=kept, cohort=cohort)
+            if isinstance(cohort, int):
+                options["at_once"] = max(cohort, AT_ONCE)
             with closing(InProcessGrid(app, len(sizes), run_config, **options)) as grid:
                 yield grid
             return

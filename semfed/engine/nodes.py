@@ -15,9 +15,11 @@ from semfed.events.spans import span
 from semfed.flower import compat
 from semfed.flower.client.app import share_text
 
-Together = Callable[[Sequence[Message], Sequence[Context]], list[Message] | None]
+Together = Callable[[Sequence[Message], Sequence[Context]], Sequence[Message | None]]
 SCRATCH = "semfed-states-"
 """How names of temporary folders begin."""
+AT_ONCE = 256
+"""Messages whose clients may be served together."""
 FIRST_NODE = 2
 """Node ids count from here: Flower's server is node 1."""
 
@@ -38,9 +40,10 @@ class Nodes:
     spill : StateSpill
         Takes the states that do not fit into memory.
     together : callable, optional
-        Serves several ``train`` messages at once, or returns None; see `semfed.flower.client.app.serve_together`.
-    cohort : int, default 1
-        How many messages it is given.
+        Serves several ``train`` messages at once, but for those that it answers by None; see
+        `semfed.flower.client.app.serve_together`.
+    at_once : int, default `AT_ONCE`
+        How many messages it is given: so many states are in memory, whatever the spill's budget.
     """
 
     def __init__(
@@ -52,10 +55,10 @@ class Nodes:
         spill: StateSpill,
         *,
         together: Together | None = None,
-        cohort: int = 1,
+        at_once: int = AT_ONCE,
     ) -> None:
         keep_freed_memory()
-        self._together, self._cohort = together, cohort if together else 1
+        self._together, self._at_once = together, at_once
         self._client_app = client_app
         self._spill = spill
         self._total, self._run_config = total, dict(run_config)
@@ -77,29 +80,28 @@ class Nodes:
 
     def answer_all(self, messages: Iterable[Message]) -> Iterator[Message]:
         """Let nodes answer one after the other, or one cohort after the other, each when its reply is asked for."""
-        if self._cohort > 1:
+        if self._together is not None:
             messages = list(messages)
-            if all(message.metadata.message_type == "train" for message in messages):
-                for first in range(0, len(messages), self._cohort):
-                    yield from self._answer_cohort(messages[first : first + self._cohort])
+            if messages and all(message.metadata.message_type == "train" for message in messages):
+                for first in range(0, len(messages), self._at_once):
+                    yield from self._answer_together(self._together, messages[first : first + self._at_once])
                 return
         for message in messages:
             yield self.answer(message)
 
     @span("client")
-    def _answer_cohort(self, messages: Sequence[Message]) -> list[Message]:
+    def _answer_together(self, together: Together, messages: Sequence[Message]) -> list[Message]:
         contexts = [self.contexts[message.metadata.dst_node_id] for message in messages]
         for context in contexts:
             self._spill.fetch(context.node_id, context.state)
         try:
-            replies = self._together(messages, contexts) if self._together else None
+            replies = together(messages, contexts)
         except Exception:  # whose fault it is comes out when they are served one by one
-            replies = None
-        if replies is None:
-            return [self.answer(message) for message in messages]
-        for context in contexts:
-            self._spill.keep(context.node_id, context.state)
-        return replies
+            replies = [None] * len(messages)
+        for context, reply in zip(contexts, replies, strict=True):
+            if reply is not None:
+                self._spill.keep(context.node_id, context.state)
+        return [reply or self.answer(message) for message, reply in zip(messages, replies, strict=True)]
 
     def states(self, nodes: Collection[int]) -> dict[int, RecordDict]:
         """Return the states of some nodes."""

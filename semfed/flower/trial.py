@@ -45,7 +45,7 @@ class Trial:
         return json.dumps({"arm": self.arm, "seed": self.seed, "scenario": about | {"seeds": [0]}}, sort_keys=True)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def from_json(text: str) -> Trial:
     """Read what `Trial.to_json` wrote; it is validated like a scenario from a file.
 

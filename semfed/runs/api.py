@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -19,6 +19,7 @@ from semfed.errors import CheckpointError, DataError, RunFolderError, ScenarioEr
 from semfed.events.callbacks import Callback
 from semfed.flower import preflight
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.together import require_stackable
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import given_callbacks, networks, notebook, origins, tracking, views
@@ -48,7 +49,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
         TypeAdapter(Annotated[float, Field(ge=0, allow_inf_nan=False)]),
         "state_memory_mb",
     ),
-    "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "cohort"),
+    "cohort": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)] | Literal["auto"]), "cohort"),
+    "together": (("inprocess",), TypeAdapter(Annotated[int, Field(ge=1)]), "together"),
     "jobs": (("inprocess", "ray"), TypeAdapter(Annotated[int, Field(ge=1)]), "jobs"),
     "cache": (("inprocess", "ray"), TypeAdapter(str | Path), "cache"),
 }
@@ -132,7 +134,8 @@ def run(
     ray_address: str | None = None,
     gpus_per_worker: float | None = None,
     state_memory_mb: float | None = None,
-    cohort: int | None = None,
+    cohort: int | str | None = None,
+    together: int | None = None,
     jobs: int | None = None,
     cache: str | Path | None = None,
 ) -> Run:
@@ -173,9 +176,13 @@ def run(
         Engine ``ray``: share of a GPU for every actor; none by default.
     state_memory_mb : float, optional
         Engines ``inprocess`` and ``ray``: megabytes of client states in memory, 256 by default; the others lie on disk.
-    cohort : int, optional
-        Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can. The
-        numbers are then the same up to float rounding only. It pays on a GPU; on a CPU it hardly does.
+    cohort : int or "auto", optional
+        Engine ``inprocess``: how many clients train side by side, with stacked weights, where their learner can;
+        ``"auto"`` finds it out while they train. The numbers are then the same up to float rounding only. It pays on a
+        GPU; on a CPU it hardly does.
+    together : int, optional
+        Engine ``inprocess``: how many seeds of an arm train side by side in this process, their clients stacked as with
+        `cohort`, which is ``"auto"`` then unless it is given. The run folder is the same up to float rounding.
     jobs : int, optional
         How many trials, which are arms with a seed, run side by side; the run folder is the same. Engine ``inprocess``:
         in processes; unset, as many as there are cores, if the first round says that it pays, and that memory suffices.
@@ -197,10 +204,23 @@ def run(
         gpus_per_worker=gpus_per_worker,
         state_memory_mb=state_memory_mb,
         cohort=cohort,
+        together=together,
         jobs=jobs,
         cache=cache,
     )
-    jobs, kept = options.pop("jobs", None), options.pop("cache", None)
+    jobs, kept, abreast = options.pop("jobs", None), options.pop("cache", None), options.pop("together", 1)
+    if abreast > 1 and (jobs or 1) > 1:
+        raise ScenarioError(
+            f"together = {abreast} and jobs = {jobs}: seeds train side by side in one process, or in several; "
+            "leave one of them out"
+        )
+    if abreast > 1 and options.get("cohort") == 1:
+        raise ScenarioError(f"cohort = 1: together = {abreast} trains clients side by side; leave one of them out")
+    stacking = {"cohort": options.get("cohort"), "together": abreast if abreast > 1 else None}
+    again = {
+        "engine": None if engine == "inprocess" else engine, "ray_address": ray_address, "data_root": data_root,
+        "jobs": jobs, "cache": kept,
+    }  # fmt: skip
     root = find_data_root(data_root)
     out, resume = (None if path is None else as_path(path, what) for what, path in (("out", out), ("resume", resume)))
     if resume is not None and out is not None and out.resolve() != resume.resolve():
@@ -223,11 +243,18 @@ def run(
     if data_root is not None:
         _require_reader(resolved, data_root)
     opened = ProcessCache()
+    for option, value in stacking.items():
+        if value not in (None, 1):
+            require_stackable(resolved, f"{option} = {value!r}")
+    if abreast > 1 and len(resolved.seeds) == 1:
+        raise ScenarioError(
+            f"together = {abreast} has no effect: there is one seed; give more with seeds, or leave it out"
+        )
     sizes = preflight.check(resolved, root, opened)
     store = None
     if kept is not None:
         place = as_path(kept, "cache").resolve()
-        store = KeptTrials(place, resolved, root, opened, cohort=options.get("cohort", 1))
+        store = KeptTrials(place, resolved, root, opened, cohort=options.get("cohort", 1), together=abreast)
     target = resume or out or folders.default_folder(resolved.name, Path("runs"))
     folder = folders.create(target, resume=resume is not None)
     told += [tracker(folder) for tracker in trackers]
@@ -263,7 +290,9 @@ def run(
                 where = {"address": options.pop("address", None), "gpus": options.pop("gpus_per_worker", 0.0)}
                 pool = RayPool(folder, resolved, root, options, **where)
             here = "ray" if engine == "ray" and pool is None else "inprocess"
-            side: dict[str, Any] = {"jobs": 1} if here == "ray" else {"jobs": jobs, "options": options, "pool": pool}
+            side: dict[str, Any] = {"jobs": 1} if here == "ray" else {
+                "jobs": jobs, "together": abreast, "options": options, "pool": pool,
+            }  # fmt: skip
             with (
                 TrialGrid(folder, resolved, root, opened, kept=store, **side) as trials,
                 local_grid(here, sizes, root, states, cache=opened, **options) as grid,
@@ -279,8 +308,7 @@ def run(
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
         if (folder / folders.ERRORS).exists():
             error.add_note(f"tracebacks are in {shlex.quote(str(folder / folders.ERRORS))}")
-        same = _same(engine, ray_address, data_root, jobs, kept)
-        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{same}")
+        error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(**again, **stacking)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
 
@@ -335,13 +363,11 @@ def _require_reader(scenario: Scenario, data_root: str | Path) -> None:
     )
 
 
-def _same(
-    engine: str, address: str | None, data_root: str | Path | None, jobs: int | None, kept: str | Path | None
-) -> str:
+def _same(**given: Any) -> str:
     """Return the options that a run goes on with and that its folder does not know."""
-    given = {"engine": None if engine == "inprocess" else engine, "ray-address": address, "data-root": data_root,
-             "jobs": jobs, "cache": kept}  # fmt: skip
-    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+    return "".join(
+        f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items() if value is not None
+    )
 
 
 def find_data_root(given: str | Path | None) -> Path | None:

@@ -15,12 +15,14 @@ from semfed.checkpoint import Checkpoint
 from semfed.events.callbacks import Callback, TrialsProgress
 from semfed.events.records import Record
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.together import why_alone
 from semfed.flower.server.run import run_arm
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
 from semfed.runs import trials
 from semfed.runs.kept import KeptTrials
 from semfed.runs.pool import Pool, ProcessPool
+from semfed.runs.stacked import perform_together
 from semfed.scenario import Scenario
 from semfed.training import pick_device
 
@@ -43,6 +45,8 @@ class TrialGrid(Callback):
     jobs : int, optional
         Trials side by side; unset, it is decided after the first round: as many as there are cores, trials and room in
         memory, if that saves time, and one where a GPU is used.
+    together : int, optional
+        Seeds of an arm that train side by side in this process; see `semfed.runs.stacked`.
     kept : KeptTrials, optional
         Trials of earlier runs.
     options : mapping
@@ -59,6 +63,7 @@ class TrialGrid(Callback):
         cache: ProcessCache,
         *,
         jobs: int | None = None,
+        together: int = 1,
         kept: KeptTrials | None = None,
         options: Mapping[str, Any] | None = None,
         pool: Pool | None = None,
@@ -67,7 +72,8 @@ class TrialGrid(Callback):
         self._root, self._cache, self._options = data_root, cache, dict(options or {})
         self._pool: Pool = pool or ProcessPool(folder, data_root, self._options)
         self._fewest = 2 if pool is None else 1
-        self._jobs, self._why, self._kept = jobs, "as asked for", kept
+        self._jobs, self._why, self._kept = jobs if together == 1 else 1, "as asked for", kept
+        self._together, self._beside = together, 1
         self._told: Sequence[Callback] = ()
         self._before = Checkpoint("")
         self._left: list[tuple[str, int]] = []
@@ -114,6 +120,8 @@ class TrialGrid(Callback):
         self._told = told
         if self._pool.size or ((self._jobs or 1) > 1 and len(self._left) >= self._fewest):
             self._start()
+        if self._together > 1 and resume is None:
+            self._perform_together(trial.arm)
         source = self._found(trial, resume)
         self._here = source is None
         if source is None:
@@ -148,6 +156,23 @@ class TrialGrid(Callback):
                 self._tell()
             time.sleep(POLL_S)
         return folder
+
+    def _perform_together(self, arm: str) -> None:
+        """Run the next seeds of an arm in step, unless the first of them is there, or its clients cannot be stacked."""
+        waiting = [
+            one
+            for one in self._left
+            if one[0] == arm
+            and not trials.has_ended(trials.folder_of(self.folder, *one))
+            and not (self._kept is not None and self._kept.has(*one))
+        ]
+        learner = self.scenario.arm(arm).learner.load()
+        if waiting[:1] != self._left[:1] or len(waiting) == 1 or why_alone(learner) is not None:
+            return
+        chosen = waiting[: self._together]
+        self._beside = len(chosen)
+        perform_together(self.folder, self.scenario, chosen, self._root, self._cache, self._options, self._tell)
+        self._beside = 1
 
     # -- side by side -------------------------------------------------------------------------------------
 
@@ -195,7 +220,9 @@ class TrialGrid(Callback):
         if self._left:
             done[self._left[0]] = max(round_, done[self._left[0]])
         finished = sum(done[one] == total[one] for one in pairs)
-        return TrialsProgress(self._jobs or 1, self._why, len(pairs), finished, sum(total.values()), sum(done.values()))
+        return TrialsProgress(
+            max(self._jobs or 1, self._beside), self._why, len(pairs), finished, sum(total.values()), sum(done.values())
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -47,8 +47,10 @@ class KeptTrials:
     data_root : Path or None
     cache : ProcessCache
         Opens data for their identity.
-    cohort : int
+    cohort : int or str
         Clients that train side by side, which rounds in another way.
+    together : int
+        Trials that do.
 
     Raises
     ------
@@ -57,9 +59,16 @@ class KeptTrials:
     """
 
     def __init__(
-        self, folder: Path, scenario: Scenario, data_root: Path | None, cache: ProcessCache, *, cohort: int = 1
+        self,
+        folder: Path,
+        scenario: Scenario,
+        data_root: Path | None,
+        cache: ProcessCache,
+        *,
+        cohort: int | str = 1,
+        together: int = 1,
     ) -> None:
-        self.folder, self._cohort = folder, cohort
+        self.folder, self._stacked = folder, [cohort, together]
         self._scenario, self._root, self._cache = scenario, data_root, cache
         self._facts: dict[str, str] = {}
         self._data: dict[str, str] = {}
@@ -82,7 +91,7 @@ class KeptTrials:
                 "code": [self._digest(path) for path in sorted(_sources(scenario))],
                 "packages": {package: _version(package) for package in COMPUTE},
                 "python": platform.python_version(),
-                "cohort": self._cohort,
+                "stacked": self._stacked,
                 "device": _device(scenario.training.device),
                 "data": self._identity(trial),
             }

@@ -17,6 +17,7 @@ from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
+from semfed.flower.client.together import Answer, fit_together, why_alone
 from semfed.flower.server.broadcast import BroadcastStrategy
 from semfed.flower.trial import Trial
 from semfed.runs.api import find_data_root
@@ -27,6 +28,8 @@ from semfed.testing.check import Subject, require, skip
 from semfed.testing.kit import Kit, Part
 
 Parameters = list[npt.NDArray[Any]]
+ROUNDING = 1e-4
+"""Of weights after a round of a cohort."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,32 @@ def modes_seen() -> Iterator[set[tuple[bool, bool]]]:
         yield seen
     finally:
         handle.remove()
+
+
+@KIT.check
+def side_by_side_they_learn_as_alone(subject: ClientSubject) -> None:
+    """Check, for what a class says of its objective, that it can be stacked, nobody else looks at."""
+    why = why_alone(subject.choice.load())
+    if why is not None:
+        skip(f"it is trained alone: {why}")
+    subject.require_fit()
+    cache, config = ProcessCache(), {"server-round": 1}
+    start = subject.client().get_parameters({})
+    alone = [subject.client(k).fit(_copies(start), config) for k in (0, 1)]
+    learners = [subject.client(k, cache=cache) for k in (0, 1)]
+
+    def one(k: int) -> Answer:
+        answer: Answer = learners[k].fit(start, config)
+        return answer
+
+    beside = fit_together(learners, [start, start], [config, config], alone=one, size=2, cache=cache)
+    for (arrays, _, _), answer in zip(alone, beside, strict=True):
+        require(
+            answer is not None
+            and all(np.allclose(*pair, atol=ROUNDING) for pair in zip(arrays, answer[0], strict=True)),
+            "trained side by side, clients learn something else than alone, or fail: let what differs between them "
+            "come to loss() by its arguments, write it for torch.vmap, or leave stacks = True out",
+        )
 
 
 @KIT.check

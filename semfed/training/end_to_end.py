@@ -17,6 +17,7 @@ class EndToEnd(Objective):
     """Mean cross-entropy of the decision that ``nets.decoder`` makes of what ``nets.encoder`` sent, in nats."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (BALANCED_ACCURACY, F1)
+    stacks = True
 
     @classmethod
     def judged(cls, scenario: Scenario) -> tuple[Task, ...]:

@@ -7,7 +7,7 @@ for its type, see `semfed.training.step`, and autograd otherwise.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from semfed.models.layers.dropout import draws
 Send = Callable[[Tensor], Any]
 """The channel, bound to a client's random stream and account: (batch, numbers) in and out, differentiable.
 
-A broadcast gives what every receiver hears.
+A broadcast gives a tuple of what every receiver hears.
 """
 
 
@@ -151,7 +151,17 @@ class Build(Protocol):
 
 
 class Objective(ABC):
-    """What a client minimises, and how it is judged."""
+    """What a client minimises, and how it is judged.
+
+    Attributes
+    ----------
+    stacks : bool
+        Whether `loss` can be computed for several clients at once, by ``torch.vmap``, with their weights stacked: all
+        in which clients differ comes to it by its arguments, and it draws nothing at random itself. The class that has
+        a `loss` says so in its own body; a subclass with another `loss` does not inherit the word.
+    """
+
+    stacks: ClassVar[bool] = False
 
     @property
     def judges(self) -> Mapping[str, Callable[[Tensor, Tensor], float]]:

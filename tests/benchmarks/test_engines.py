@@ -1,5 +1,6 @@
 """The engine benchmark measures what it says: all implementations do the same work on the same data."""
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -185,3 +186,48 @@ def test_without_patience_a_run_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatc
 
 def test_two_processes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module("quiet", monkeypatch).share() > 0
+
+
+def test_the_driver_saturates_where_its_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of n messages takes 10 ms + n x 0.2 ms: 5,000 a second keep five actors of 1 ms a client busy."""
+    driver = module("driver", monkeypatch)
+    about = {"replies": "summed", "numbers": 64, "messages_per_s": 1.0}
+    entries = [
+        {**about, "workers": workers, "clients": n, "thread": 0.01 + n * 2e-4 * (workers == 16), "process": n * 3e-4}
+        for workers in (2, 16)
+        for n in (100, 400, 1000)
+    ]
+    told = driver.summarise(entries)["summed replies, 64 numbers"]
+    assert (told["workers"], told["fixed_s"], told["message_s"]) == (16, 0.01, 2e-4)
+    assert told["message_s_of_the_process"] == pytest.approx(3e-4)
+    assert told["most_messages_per_s"] == pytest.approx(5000)
+    small, larger, _ = told["model"].values()
+    assert small["actors_kept_busy"] == pytest.approx(5)
+    assert small["most_rounds_per_s_of_1000"] == pytest.approx(1 / 0.21)
+    assert small["rounds_per_s_of_1000_with_16_actors"] == pytest.approx(1 / 0.21)
+    assert larger["rounds_per_s_of_1000_with_16_actors"] == pytest.approx(1 / (0.01 + 10 / 16))
+
+
+def test_idle_clients_give_back_what_they_got(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = module("driver", monkeypatch)
+    clocks = driver.Clocks()
+    done = semfed.run(driver.scenario([2, 4], [3], driver.WARM + 2), callbacks=[clocks], out=tmp_path / "run")
+    arms = {"summed-2-3", "summed-4-3", "whole-2-3", "whole-4-3"}
+    assert set(done.summary["arms"]) == arms
+    for arm in arms:
+        (path,) = (done.folder / "parameters").glob(f"{arm}-seed0.safetensors")
+        assert load_file(path)["weights"].tolist() == [0.0, 0.0, 0.0]
+        assert 0 < clocks.medians(arm)["thread"] <= clocks.medians(arm)["wall"] * 1.5
+
+
+@pytest.mark.long
+def test_the_driver_is_measured_on_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = module("driver", monkeypatch)
+    out = tmp_path / "driver.json"
+    driver.main(["--workers", "2", "--clients", "4,8", "--numbers", "8", "--rounds", "2", "--out", str(out)])
+    told = json.loads(out.read_text())
+    assert [(e["replies"], e["clients"], e["workers"]) for e in told["raw"]] == [
+        ("summed", 4, 2), ("summed", 8, 2), ("whole", 4, 2), ("whole", 8, 2),
+    ]  # fmt: skip
+    assert all(e["messages_per_s"] > 0 for e in told["raw"])
+    assert set(told["results"]) == {"summed replies, 8 numbers", "whole replies, 8 numbers"}

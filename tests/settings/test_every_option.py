@@ -123,6 +123,10 @@ def _cohort(shell: Shell) -> tuple[str, str]:
     return shell.run(), shell.run("--cohort", "2")
 
 
+def _together(shell: Shell) -> tuple[str, str]:
+    return shell.run("--seeds", "0,1"), shell.run("--seeds", "0,1", "--together", "2", "--cohort", "6")
+
+
 def _jobs(shell: Shell) -> tuple[str, str]:
     """The folder is the same, so what differs is what is said: a line a trial instead of a line a round."""
     alone, beside = (
@@ -321,6 +325,7 @@ WAYS: dict[str, Callable[[Shell], tuple[str, str]]] = {
     "run --state-memory": _state_memory,
     "run --debug": _debug,
     "run --cohort": _cohort,
+    "run --together": _together,
     "run --jobs": _jobs,
     "run --cache": _cache,
     "run --callback": _callback,
@@ -387,6 +392,10 @@ ELSEWHERE = [
         ("--engine", "ray", "--gpus-per-worker", "-0.5"),
         "gpus_per_worker = -0.5: Input should be greater than or equal to 0",
     ),
+    (("--cohort", "many"), "cohort = 'many': Input should be a valid integer"),
+    (("--together", "0"), "together = 0: Input should be greater than or equal to 1"),
+    (("--together", "2", "--seeds", "0"), "together = 2 has no effect: there is one seed"),
+    (("--together", "2", "--jobs", "2"), "together = 2 and jobs = 2: seeds train side by side in one process, or in"),
     (("--jobs", "0"), "jobs = 0: Input should be greater than or equal to 1"),
     (("--jobs", "2", "--engine", "ray", "--workers", "3"), "workers = 3 has no effect with jobs = 2: a trial"),
     (("--cache", "kept", "--engine", "flower"), "has no effect with engine 'flower': it is an option of inprocess and"),

@@ -170,7 +170,8 @@ def test_any_options_of_the_command_line(examples: int, tmp_path: Path, monkeypa
     usual = st.sampled_from(["digits", "0-4", "clustered", "channel.snr_db=0,5", "rounds=1", "ray", "flower", "1", "."])
     option = st.sampled_from([
         "--engine", "--arms", "--seeds", "--set", "--sweep", "--data-root", "--out", "--resume", "--workers",
-        "--ray-address", "--gpus-per-worker", "--state-memory", "--cohort", "--arm", "--rounds", "--debug", "--odd",
+        "--ray-address", "--gpus-per-worker", "--state-memory", "--cohort", "--together", "--arm", "--rounds",
+        "--debug", "--odd",
     ])  # fmt: skip
     command = st.sampled_from(["run", "run", "run", "profile", "show", "data", "plot"])
     pairs = st.lists(st.tuples(option, usual | odd).map(list), max_size=3).map(lambda found: [*chain(*found)])

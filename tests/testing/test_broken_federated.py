@@ -136,6 +136,7 @@ class Good(EndToEnd, Learner):
     """As it should be; its loss is not that of the fused step."""
 
     metrics = (Metric("accuracy", better="higher", fraction=True),)
+    stacks = True
 
     def networks(self, build: Build) -> Networks:
         return Networks({"encoder": build.encoder(), "decoder": build.decoder(self.task.size, shared=True)})
@@ -232,6 +233,15 @@ class Idle(Good):
         return super().loss(nets, batch, send) + 0 * nets.unused(nets.encoder(batch.images)).sum()
 
 
+class OfTheClient(Good):
+    """Its loss is one thing at one client and another at the next."""
+
+    stacks = True
+
+    def loss(self, nets: Networks, batch: Batch, send: Send) -> torch.Tensor:
+        return super().loss(nets, batch, send) * (1 + self.session.client)
+
+
 CLIENTS: dict[str, Any] = {
     "settings_can_be_written_and_read": {"name": Concealing, "width": 2},
     "equal_seeds_give_equal_numbers": UnseededClient,
@@ -242,6 +252,7 @@ CLIENTS: dict[str, Any] = {
     "nothing_is_carried_over": Carrying,
     "a_test_changes_nothing": Counting,
     "networks_learn_in_training_mode_alone": AlwaysLearning,
+    "side_by_side_they_learn_as_alone": OfTheClient,
     "every_network_learns": Idle,
 }
 

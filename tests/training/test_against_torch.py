@@ -17,7 +17,7 @@ from semfed.training.fused.fully_connected import FullyConnectedStep
 from semfed.training.fused.stacked import Cohort
 from semfed.training.optimizers import make_optimizer
 from semfed.training.step import AutogradStep, make_step
-from tests.training.pairs import Pair, pair
+from tests.training.pairs import Pair, pair, states_of
 
 NORM = 0.35
 """Between the norms of the cohort's clients."""
@@ -155,7 +155,7 @@ def test_a_cohort_clips_and_decays_client_by_client(kind: str) -> None:
     settings = TrainingSettings(**KINDS[kind], clip_grad_norm=NORM)
     alone = [networks(k) for k in range(3)]
     states = [[t.numpy().copy() for n in each for t in n.state_dict().values()] for each in alone]
-    cohort = Cohort(settings, pair(networks(9)), states)
+    cohort = Cohort(Pair(), settings, pair(networks(9)), states)
     others = [theirs(KINDS[kind], [p for n in each for p in n.parameters()]) for each in alone]
     draws, clipped = torch.Generator().manual_seed(1), 0
     for _ in range(5):
@@ -168,7 +168,7 @@ def test_a_cohort_clips_and_decays_client_by_client(kind: str) -> None:
             clipped += float(nn.utils.clip_grad_norm_([p for n in each for p in n.parameters()], NORM)) > NORM
             other.step()
     assert 0 < clipped < 15
-    for each, state in zip(alone, cohort.states(), strict=True):
+    for each, state in zip(alone, states_of(cohort), strict=True):
         for mine, tensor in zip(state, [t for n in each for t in n.state_dict().values()], strict=True):
             np.testing.assert_allclose(mine, tensor.numpy(), atol=1e-5)
 

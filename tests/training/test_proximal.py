@@ -15,7 +15,7 @@ from semfed.training.fused.stacked import Cohort
 from semfed.training.objective import Batch
 from semfed.training.optimizers import make_optimizer
 from semfed.training.step import AutogradStep, make_step
-from tests.training.pairs import Pair, pair
+from tests.training.pairs import Pair, pair, states_of
 
 CURVATURE = torch.tensor([1.0, 4.0, 0.5])
 OPTIMUM = torch.tensor([2.0, -1.0, 3.0])
@@ -94,7 +94,7 @@ def test_steps_and_cohorts_hold_to_what_they_started_from(settings: TrainingSett
     by_hand = copy.deepcopy(alone)
     states = [[t.numpy().copy() for n in each for t in n.state_dict().values()] for each in alone]
     steps = [make_step(Pair(), pair(each), settings, additive=True, mu=mu) for each in alone]
-    cohort = Cohort(settings, pair(networks(9)), states, mu)
+    cohort = Cohort(Pair(), settings, pair(networks(9)), states, mu)
     assert all(isinstance(step, AutogradStep) for step in steps)
     quick = make_step(Pair(), pair(networks(0)), TrainingSettings(lr=0.1), additive=True)
     assert isinstance(quick, FullyConnectedStep)
@@ -118,7 +118,7 @@ def test_steps_and_cohorts_hold_to_what_they_started_from(settings: TrainingSett
             loss = loss + sum(mu / 2 * (w - w0).square().sum() for w, w0 in zip(weights, received[k], strict=True))
             loss.backward()
             references[k].step()
-    for k, state in enumerate(cohort.states()):
+    for k, state in enumerate(states_of(cohort)):
         expected = [t for n in by_hand[k] for t in n.state_dict().values()]
         mine = [t for n in alone[k] for t in n.state_dict().values()]
         for one, stacked, reference in zip(mine, state, expected, strict=True):

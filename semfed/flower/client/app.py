@@ -33,7 +33,7 @@ from semfed.flower.client.networks import tell
 from semfed.flower.client.privacy import protect_properties, protect_update
 from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
-from semfed.flower.client.together import fit_together
+from semfed.flower.client.together import Answer, Size, fit_together
 from semfed.flower.compat import CLIENT_RAISED, Mod
 from semfed.flower.protocol import STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
@@ -154,32 +154,49 @@ def _serve(
 
 
 def serve_together(
-    messages: Sequence[Message], contexts: Sequence[Context], cache: ProcessCache
-) -> list[Message] | None:
-    """Let several nodes answer ``train`` messages at once, where their learner knows how to train a cohort.
+    messages: Sequence[Message], contexts: Sequence[Context], cache: ProcessCache, cohort: Size = "auto"
+) -> list[Message | None]:
+    """Let several nodes, of one trial or of several, answer ``train`` messages, as cohorts where their learners can.
+
+    Parameters
+    ----------
+    messages, contexts : sequence
+        One of each a node.
+    cache : ProcessCache
+    cohort : int or "auto"
+        Most clients that train side by side.
 
     Returns
     -------
     list of Message or None
-        A reply for every message; None if they have to be served one by one.
+        A reply for every message; None for those that have to be served one by one.
     """
-    with isolated(*_stream(messages[0], contexts[0])):
-        learners = [_addressed(*pair, cache) for pair in zip(messages, contexts, strict=True)]
+    pairs = list(zip(messages, contexts, strict=True))
+    with isolated(*_stream(*pairs[0])):
+        learners = [_addressed(*pair, cache) for pair in pairs]
         for message, learner in zip(messages, learners, strict=True):
             _require_known(message, learner)
-        if len({id(learner.session.trial) for learner in learners}) > 1:
-            return None
         arrays, configs = zip(*(_content(message) for message in messages), strict=True)
         given = [_parameters(record) for record in arrays]
+
+        def alone(k: int) -> Answer:
+            with isolated(*_stream(*pairs[k])):
+                answer: Answer = learners[k].fit(given[k], configs[k])
+                return answer
+
         with span("training"):
-            answers = fit_together(learners, given, configs)
-    if answers is None:
-        return None
-    replies = []
-    for message, context, learner, answer in zip(messages, contexts, learners, answers, strict=True):
+            answers = fit_together(learners, given, configs, alone=alone, size=cohort, cache=cache)
+    replies: list[Message | None] = []
+    for (message, context), learner, answer in zip(pairs, learners, answers, strict=True):
+        if answer is None:
+            replies.append(None)
+            continue
         out, samples, metrics = answer
         reply = _reply(_named(out, _content(message)[0]), samples, metrics)
-        replies.append(_finish(message, context, learner, reply))
+        try:
+            replies.append(_finish(message, context, learner, reply))
+        except SemfedError as error:
+            replies.append(Message(Error(CLIENT_RAISED, str(error)), reply_to=message))
     return replies
 
 

@@ -91,6 +91,29 @@ class BaseLearner(NumPyClient):
         """
         return True
 
+    @classmethod
+    def train_ahead(
+        cls,
+        learners: Sequence[Any],
+        parameters: Sequence[list[npt.NDArray[Any]]],
+        configs: Sequence[dict[str, Any]],
+        size: int | None,
+    ) -> None:
+        """Train side by side what can be of several clients' ``fit``, and keep it in the process's cache.
+
+        A class that is an objective as a whole has no need for it: see `Objective.stacks`. Here nothing is done.
+
+        Parameters
+        ----------
+        learners : sequence
+            Of this class, of one trial or of several in one process. ``fit`` of each is called afterwards, alone, and
+            finds what it would have come to by itself, up to float rounding.
+        parameters, configs : sequence
+            What every client's ``fit`` will get.
+        size : int or None
+            Most clients side by side; as many as there are if None.
+        """
+
     def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks | None:
         """Return the networks that decide at the end of a trial, so that they can be kept; None if there are none.
 

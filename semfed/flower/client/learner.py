@@ -132,14 +132,7 @@ class Learner(BaseLearner, Objective):
                 losses.append(step(self, batch, self.link(state)))
                 sizes.append(len(batch.labels))
                 uses += state.uses
-        states = {
-            "networks": {} if parameters else nets.state,
-            "private": nets.private_state if parameters else {},
-            "optimizer": step.state() if keeps else {},
-        }
-        packed = {name: weights.pack(state, into=kept.get(name)) for name, state in states.items() if state}
-        if packed:
-            self.session.save("training", packed, copy=False)
+        self.keep(parameters, nets.state, step.state(), into=kept)
         told = {self.loss_name: training.mean_loss(losses, sizes), "channel-uses": uses}
         return weights.views(nets.shared_state) if parameters else [], len(self.samples[0]), told
 
@@ -239,6 +232,55 @@ class Learner(BaseLearner, Objective):
             ("networks", type(self), *chosen, width, self.task, session.dataset.shape, session.device), self._build
         )
 
+    def own_weights(self, nets: Networks, kept: Arrays, *, received: bool) -> list[npt.NDArray[Any]]:
+        """Return the weights that a round starts from beside what was received: those that are kept, or initial ones.
+
+        Parameters
+        ----------
+        nets : Networks
+            The `resident` ones.
+        kept : dict of str to ndarray
+            The client's record ``training``.
+        received : bool
+            Whether the shared networks came; else they are the client's own, too.
+        """
+        part, state = ("private", nets.private_state) if received else ("networks", nets.state)
+        if part in kept:
+            return weights.views(weights.unpack(kept[part], state))
+        initial = self._initial(nets) if state else {}
+        return [initial[name] for name in state]
+
+    def keep(
+        self,
+        parameters: list[npt.NDArray[Any]],
+        state: Mapping[str, Tensor],
+        moments: Mapping[str, Tensor],
+        *,
+        into: Arrays,
+    ) -> None:
+        """Save what is the client's own of a round's results.
+
+        Parameters
+        ----------
+        parameters : list of ndarray
+            What the round's message brought.
+        state : mapping of str to Tensor
+            All weights and buffers, as in `Networks.state`.
+        moments : mapping of str to Tensor
+            Of the optimiser, kept if the scenario wants it.
+        into : dict of str to ndarray
+            Vectors of the last record, to be filled again.
+        """
+        own = self.resident().private_state if parameters else state
+        keeps = self.session.scenario.training.optimizer_state == "kept"
+        states = {
+            "private" if parameters else "networks": {name: state[name] for name in own},
+            "optimizer": moments if keeps else {},
+        }
+        packed = {name: weights.pack(tensors, into=into.get(name)) for name, tensors in states.items() if tensors}
+        if packed:
+            self.session.save("training", packed, copy=False)
+
     def _build(self) -> Networks:
         """Make the networks with the client's initial weights."""
         return self.networks(SessionBuild(self.session, self.channel.settings.width))
@@ -256,12 +298,8 @@ class Learner(BaseLearner, Objective):
         nets = self.resident()
         if parameters:
             weights.fill(nets.shared_state, parameters)
-        part, state = ("private", nets.private_state) if parameters else ("networks", nets.state)
-        if part in kept:
-            weights.fill(state, weights.views(weights.unpack(kept[part], state)))
-        elif state:
-            initial = self._initial(nets)
-            weights.fill(state, [initial[name] for name in state])
+        state = nets.private_state if parameters else nets.state
+        weights.fill(state, self.own_weights(nets, kept, received=bool(parameters)))
         return nets
 
     def _initial(self, nets: Networks) -> Arrays:

@@ -33,6 +33,10 @@ class Recent(Generic[T]):
         self.put(key, self._kept[key])
         return self._kept[key]
 
+    def has(self, key: Hashable) -> bool:
+        """Whether a result is kept."""
+        return key in self._kept
+
     def put(self, key: Hashable, result: T) -> None:
         """Keep a result; the one that was used longest ago goes where there are too many."""
         self._kept[key] = result

@@ -1,9 +1,12 @@
 """Dropout that draws from a generator of its own instead of torch's global one."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
+from semfed.models.layers.apart import apart
 
 
 class Dropout(nn.Module):
@@ -13,12 +16,17 @@ class Dropout(nn.Module):
     ----------
     rate : float
         In [0, 1).
+
+    Attributes
+    ----------
+    generator : torch.Generator, or sequence of them, or None
+        Where masks come from; several for as many models that are stacked in ``torch.vmap``.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.generator: torch.Generator | None = None
+        self.generator: torch.Generator | Sequence[torch.Generator] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape; `x` itself when evaluating.
@@ -32,8 +40,18 @@ class Dropout(nn.Module):
             return x
         if self.generator is None:
             raise ValueError("a Dropout that trains needs a generator: call draw_from(network, generator) first")
-        kept = torch.rand(x.shape, generator=self.generator, dtype=x.dtype, device=x.device) >= self.rate
+        if isinstance(self.generator, torch.Generator):
+            return x * self._kept(x, self.generator) / (1 - self.rate)
+        generators = self.generator
+
+        def masks(stacked: Tensor) -> Tensor:
+            return torch.stack([self._kept(one, own) for one, own in zip(stacked, generators, strict=True)])
+
+        kept: Tensor = apart(masks, x)
         return x * kept / (1 - self.rate)
+
+    def _kept(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device) >= self.rate
 
 
 def draws(network: nn.Module) -> bool:

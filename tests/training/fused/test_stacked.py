@@ -1,21 +1,25 @@
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 import semfed
+from semfed.channels import ChannelState
+from semfed.channels.awgn import AWGN
 from semfed.errors import ScenarioError
-from semfed.models.layers.dropout import Dropout
+from semfed.models.layers.dropout import Dropout, draw_from
 from semfed.models.mlp import MLP
 from semfed.runs.folder import read_records
 from semfed.scenario import TrainingSettings
-from semfed.training.fused.stacked import Cohort
+from semfed.training.fused.stacked import Cohort, stacks
+from semfed.training.modes import learning
 from semfed.training.objective import Batch, Networks
 from semfed.training.step import AutogradStep
-from tests.training.pairs import Pair, pair
+from tests.training.pairs import Pair, pair, states_of
 
 
 def networks(seed: int, *, normalised: bool) -> list[nn.Module]:
@@ -43,7 +47,7 @@ def weaker(x: Tensor) -> Tensor:
 )
 def test_a_cohort_trains_as_its_clients_do_alone(settings: TrainingSettings, normalised: bool) -> None:
     alone = [networks(k, normalised=normalised) for k in range(4)]
-    cohort = Cohort(settings, pair(networks(9, normalised=normalised)), [arrays(each) for each in alone])
+    cohort = Cohort(Pair(), settings, pair(networks(9, normalised=normalised)), [arrays(each) for each in alone])
     steps = [AutogradStep(pair(each), settings) for each in alone]
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
@@ -54,24 +58,110 @@ def test_a_cohort_trains_as_its_clients_do_alone(settings: TrainingSettings, nor
         assert torch.allclose(losses, torch.stack(expected), atol=1e-5)
     # Adam turns the rounding errors of a bias before a normalisation, whose gradient is zero, into whole steps.
     tolerance = 1e-2 if normalised and settings.optimizer == "adam" else 1e-6
-    for state, each in zip(cohort.states(), alone, strict=True):
+    for state, each in zip(states_of(cohort), alone, strict=True):
         for mine, reference in zip(state, arrays(each), strict=True):
             assert np.allclose(mine, reference, atol=tolerance)
 
 
-def test_networks_that_draw_random_numbers_are_not_stacked() -> None:
-    encoder, decoder = networks(0, normalised=False)
-    plain = TrainingSettings(lr=0.1)
-    assert Cohort.trains(Pair(), pair([encoder, decoder]), plain)
-    drawing = nn.Sequential(copy.deepcopy(encoder), Dropout(0.5))
-    assert not Cohort.trains(Pair(), pair([drawing, decoder]), plain)
+def drawing(seed: int) -> list[nn.Module]:
+    encoder, decoder = networks(seed, normalised=False)
+    return [nn.Sequential(encoder, Dropout(0.5)), nn.Sequential(Dropout(0.25), decoder)]
 
 
-def test_private_networks_and_kept_moments_are_not_stacked() -> None:
-    encoder, decoder = networks(0, normalised=False)
-    plain, kept = TrainingSettings(lr=0.1), TrainingSettings(optimizer="adam", optimizer_state="kept")
-    assert not Cohort.trains(Pair(), Networks({"encoder": encoder}, {"decoder": decoder}), plain)
-    assert not Cohort.trains(Pair(), pair([encoder, decoder]), kept)
+def noisy(generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    channel = AWGN(AWGN.Settings(uses=6, snr_db=3.0))
+    return lambda x: channel(x, ChannelState(generator))
+
+
+def test_dropout_and_noise_are_every_clients_own() -> None:
+    """A client's one generator gives its masks and its noise, in the order in which it does alone."""
+    settings, alone = TrainingSettings(lr=0.1), [drawing(k) for k in range(3)]
+    nets = pair(drawing(9))
+    cohort = Cohort(Pair(), settings, nets, [arrays(each) for each in alone])
+    draws = torch.Generator().manual_seed(1)
+    images, labels = torch.randn((3, 2, 7, 1, 4, 4), generator=draws), torch.randint(3, (3, 2, 7), generator=draws)
+
+    def steps(own: Networks, k: int) -> Any:
+        generator = torch.Generator().manual_seed(k)
+        for network in own.drawing.values():
+            draw_from(network, generator)
+        for batch in zip(images[k], labels[k], strict=True):
+            yield Batch(*batch), noisy(generator)
+
+    losses = cohort.train([steps(nets, k) for k in range(3)])
+    assert losses.shape == (3, 2)
+    for k, (each, state) in enumerate(zip(alone, states_of(cohort), strict=True)):
+        own = pair(each)
+        step = AutogradStep(own, settings)
+        with learning(*own):
+            for batch, send in steps(own, k):
+                step(Pair(), batch, send)
+        for mine, reference in zip(state, arrays(each), strict=True):
+            assert np.allclose(mine, reference, atol=1e-6)
+
+
+class Receivers(Pair):
+    """Two receivers behind a private decoder each, which hear a broadcast."""
+
+    stacks = True
+
+    def loss(self, nets: Networks, batch: Batch, send: Any) -> Tensor:
+        heard = send(nets.encoder(batch.images))
+        pairs = zip(nets.decoders, heard, batch.labels.T, strict=True)
+        return torch.stack([cross_entropy(decoder(x), values) for decoder, x, values in pairs]).sum()
+
+
+def broadcasting(seed: int) -> Networks:
+    (encoder, first), (_, second) = networks(seed, normalised=False), networks(seed + 50, normalised=False)
+    return Networks({"encoder": encoder}, {"decoders": nn.ModuleList([first, second])})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TrainingSettings(lr=0.1, momentum=0.9), TrainingSettings(optimizer="adam", lr=0.001, clip_grad_norm=0.5)],
+    ids=["momentum", "adam, clipped"],
+)
+def test_broadcasts_private_networks_and_moments_are_stacked(settings: TrainingSettings) -> None:
+    """Two cohorts of a step each, the second going on from the first one's moments, against two steps alone."""
+    objective, alone = Receivers(), [broadcasting(k) for k in range(3)]
+    steps = [AutogradStep(nets, settings, 0.3) for nets in alone]
+    states = [[tensor.numpy().copy() for tensor in nets.state.values()] for nets in alone]
+    draws, moments = torch.Generator().manual_seed(1), None
+
+    def send(x: Tensor) -> tuple[Tensor, Tensor]:
+        return weaker(x), x + 1
+
+    for _ in range(2):
+        images, labels = torch.randn((3, 7, 1, 4, 4), generator=draws), torch.randint(3, (3, 7, 2), generator=draws)
+        cohort = Cohort(objective, settings, broadcasting(9), states, 0.3 if moments is None else 0.0)
+        if moments is not None:
+            cohort.load(moments)
+            for step in steps:
+                step.optimizer = step.optimizer.optimizer  # the pull was of the first step's weights
+        losses = cohort.step(images, labels, [send] * 3)
+        expected = [step(objective, Batch(images[k], labels[k]), send) for k, step in enumerate(steps)]
+        assert torch.allclose(losses, torch.stack(expected), atol=1e-5)
+        states, moments = states_of(cohort), [own for _, own in cohort.clients()]
+    for k, nets in enumerate(alone):
+        for mine, reference in zip(states[k], nets.state.values(), strict=True):
+            assert np.allclose(mine, reference.numpy(), atol=1e-6)
+        for name, reference in steps[k].state().items():
+            assert torch.allclose(moments[k][name], reference, atol=1e-6), name
+
+
+def test_whose_loss_is_stacked_says_so_itself() -> None:
+    class Inherited(Pair):
+        pass
+
+    class Another(Pair):
+        def loss(self, nets: Networks, batch: Batch, send: Any) -> Tensor:
+            return super().loss(nets, batch, send)
+
+    assert stacks(Pair)
+    assert stacks(Inherited)
+    assert stacks(Receivers)
+    assert not stacks(Another)
+    assert not stacks(nn.Module)
 
 
 SHORT: dict[str, Any] = {"seeds": [0], "overrides": ["rounds=2", "clients.count=5", "data.q=12", "model.encoder.nf=4"]}
@@ -90,9 +180,17 @@ def test_a_run_in_cohorts_has_the_same_numbers_up_to_rounding(cohort: int, tmp_p
 
 
 def test_learners_without_cohorts_are_served_one_by_one(tmp_path: Any) -> None:
-    given = {**SHORT, "arms": ["local"]}
+    given = {**SHORT, "arms": ["fedproto", "local"], "overrides": ["rounds=1", "clients.count=2", "data.q=12"]}
     runs = [semfed.run("fedcl-digits", **given, cohort=size, out=tmp_path / f"{size}") for size in (1, 4)]
-    assert (runs[0].folder / "metrics.jsonl").read_text() == (runs[1].folder / "metrics.jsonl").read_text()
+    one, many = ([r for r in read_records(run.folder) if r.arm == "fedproto"] for run in runs)
+    assert one == many
+
+
+@pytest.mark.parametrize("option", ["cohort", "together"])
+def test_where_no_learner_can_be_stacked_it_is_refused(option: str, tmp_path: Any) -> None:
+    given: Any = {"arms": ["fedcl"], "seeds": [0, 1], option: 4, "out": tmp_path / "run"}
+    with pytest.raises(ScenarioError, match=f"{option} = 4 has no effect: learner 'split' is trained alone, since it"):
+        semfed.run("fedcl-digits", **given)
 
 
 def test_cohorts_train_in_process_alone(tmp_path: Any) -> None:
