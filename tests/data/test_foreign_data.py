@@ -343,6 +343,7 @@ def test_a_copy_is_good_for_the_same_files_arguments_and_code(tmp_path: Path, mo
     assert copies() == 4
 
 
+@pytest.mark.long
 def test_a_scenario_file_runs_by_the_command_line(tmp_path: Path) -> None:
     write_eurosat(tmp_path / "data", 20)
     tree = bases.BASES["plain"]() | {"tasks": {"digit": {"values": ["Forest", "River"], "rest": "SeaLake"}}}
@@ -366,6 +367,9 @@ def test_a_scenario_file_runs_by_the_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "EuroSAT.zip and whatever belongs to it into" in " ".join(result.output.split())
     assert not (tmp_path / "other").exists()
+
+
+def test_the_listing_is_of_folders_alone() -> None:
     result = CliRunner().invoke(app, ["data", "torchvision.datasets:EuroSAT"])
     assert result.exit_code == 1
     assert "cannot be read: it is no folder of images" in " ".join(result.output.split())
