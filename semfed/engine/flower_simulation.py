@@ -82,7 +82,8 @@ def simulate(
                 run_id = _submit(app, len(scenario.clients), environment)
                 _follow(run_id, folder, follow(told), log, environment)
         finally:
-            shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
+            if log.exists():  # it does not where Flower could not be started at all
+                shutil.move(log, folder / LOG)  # only now: the run folder had to be empty for the server process
 
 
 def _write_app(app: Path, scenario: Scenario, folder: Path, data_root: Path | None, *, resume: bool) -> Path:

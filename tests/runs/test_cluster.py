@@ -250,7 +250,9 @@ def test_a_trial_whose_actor_died_is_run_again_and_not_for_ever(joined: None, tm
 @pytest.mark.long
 def test_what_actors_cannot_import_is_told(joined: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.RayPool, "__init__", _without_scenario(RayPool.__init__))
-    with pytest.raises(EngineError, match="a Ray actor cannot run clustered, seed 0: ScenarioError: "):
+    with pytest.raises(
+        EngineError, match="a Ray actor cannot run (clustered|individual), seed 0: ScenarioError: name: Field"
+    ):
         semfed.run(**SMALL, engine="ray", jobs=2, out=tmp_path / "run")
 
 
@@ -288,6 +290,7 @@ def test_a_private_cluster_that_is_ended_goes_on_and_ends_with_the_same_bytes(
         assert process.poll() is None, process.communicate()[1].decode()
         time.sleep(0.01)
     family = psutil.Process(process.pid).children(recursive=True)
+    family = [one for one in family if not one.name().endswith("Agent")]  # which take minutes to miss a killed raylet
     process.send_signal(number)
     error = process.communicate(timeout=60)[1].decode()
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
