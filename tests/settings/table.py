@@ -142,6 +142,9 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "tasks.kind": Try(
         "pictures", "classification", path="tasks.pictures.kind", error="a task needs at least one named value"
     ),
+    "tasks.target": Try("numbers", "none", path="tasks.number.target", error="has no such real numbers"),
+    "tasks.centre": Try("numbers", 3.0, path="tasks.number.centre"),
+    "tasks.scale": Try("numbers", 3.0, path="tasks.number.scale"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(
         "plain",
