@@ -17,6 +17,8 @@ from semfed.scenario.settings import StrictModel
 from tests.settings import bases
 
 GREYS = """
+import os
+
 import numpy as np
 from semfed.data.source import Decoded
 from semfed.scenario.settings import StrictModel
@@ -34,7 +36,7 @@ class Greys:
     def read(self, root, *, download):
         grey = np.random.default_rng(0).integers(256, size=400)
         images = np.broadcast_to(grey.astype(np.uint8)[:, None, None, None], (400, 1, 4, 4)).copy()
-        labels, metres = np.arange(400) % 2, 100 + grey / 51
+        labels, metres = np.arange(400) % 2, float(os.environ.get("FOOT", 100)) + grey / 51
         train, test = (images[:300], labels[:300]), (images[300:], labels[300:])
         targets = ({"height": metres[:300]}, {"height": metres[300:]})
         return Decoded("greys", ("0", "1"), train, test, mean=(0.5,), std=(0.29,), targets=targets)
@@ -58,10 +60,10 @@ def run(module_beside: Callable[[str, str], Path]) -> Callable[..., Any]:
     """Run the base with changes, beside its module."""
     folder = module_beside("greys", GREYS)
 
-    def done(**changes: Any) -> Any:
+    def done(out: Path = folder / "run", cache: Path | None = None, **changes: Any) -> Any:
         scenario = overrides.load(bases.BASES["plain"]() | CHANGES)
         (folder / "scenario.toml").write_text(scenario.to_toml())
-        return semfed.run(folder / "scenario.toml", overrides=changes, out=folder / "run")
+        return semfed.run(folder / "scenario.toml", overrides=changes, out=out, cache=cache)
 
     return done
 
@@ -99,6 +101,19 @@ def test_estimates_learn_the_number_and_beat_its_mean(run: Callable[..., Any]) -
 def test_what_makes_no_sense_is_refused(run: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SemfedError, match=message):
         run(**changes)
+
+
+def test_a_trial_that_is_kept_is_not_one_of_other_numbers(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for index, foot in enumerate(("100", "101", "100")):
+        monkeypatch.setenv("FOOT", foot)
+        done = run(out=tmp_path / f"run{index}", cache=tmp_path / "trials", **{"rounds": 1})
+        found.append(done.summary["arms"]["tiny"]["final"]["mse/average"]["mean"])
+    assert found[0] != found[1]
+    assert found[0] == found[2]
+    assert len(list((tmp_path / "trials").iterdir())) == 2
 
 
 class Kept:
