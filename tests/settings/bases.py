@@ -90,14 +90,6 @@ def _pictures() -> dict[str, Any]:
     return _plain() | tables | parts
 
 
-def _numbers() -> dict[str, Any]:
-    """Real numbers of images, which tests/plugins/measured.py makes up."""
-    clients = [{"name": name, "task": "number"} for name in ("a", "b", "c")]
-    tables = {"tasks": {"number": {"kind": "regression", "target": "brightness"}}, "clients": clients}
-    data = {"source": "measured:Measured", "partition": {"name": "iid", "per_client": 40}}
-    return _plain() | tables | {"data": data, "learner": "regression", "strategy": "fedavg"}
-
-
 def _images() -> dict[str, Any]:
     tables = {"data": {"source": {"name": "imagefolder", "folder": "pictures", "size": 8}, "partition": "iid"}}
     return _plain() | tables | {"tasks": {"digit": {"values": ["left", "right"]}}}
@@ -128,7 +120,6 @@ BASES = {
     "receivers": _receivers,
     "alignment": _alignment,
     "pictures": _pictures,
-    "numbers": _numbers,
 }
 
 
