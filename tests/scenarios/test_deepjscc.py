@@ -8,13 +8,13 @@ import pytest
 
 import semfed
 from semfed.data.partitions import deal
-from semfed.report import drawing
+from semfed.report import plots
 from semfed.runs.folder import read_records
 from semfed.scenario import overrides
 
 SMALL = [
-    "data.source=digits", "data.partition.images=200", "data.partition.min_samples=8", "rounds=2",
-    "training.lr=0.01", "learner.test_images=50",
+    "data.source=digits", "data.partition.images=120", "data.partition.min_samples=8", "rounds=2",
+    "training.lr=0.01", "learner.test_images=20",
 ]  # fmt: skip
 
 
@@ -49,8 +49,7 @@ def test_the_whole_scenario_in_miniature(tmp_path: Path) -> None:
         psnr = [told["final"][f"psnr-at-{snr}dB/average"]["mean"] for snr in (-5, 0, 5, 10, 15, 20)]
         assert all(0 < value < 60 for value in psnr)
         assert len(set(psnr)) == 6
-    drawn = {path.stem for path in drawing.draw(run.folder)}
-    assert "psnr-vs-test-snr" in drawn
+    assert "psnr-vs-test-snr" in plots.figures(run.folder)
     assert set(_tested(run.folder)) == {"federated@16", "pooled@16", "federated@8", "pooled@8"}
 
 
