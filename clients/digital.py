@@ -32,8 +32,8 @@ SMALLEST_NOISE = 1e-6
 TOGETHER = 1_000
 """Images that are processed at once."""
 EXACT_DB = 10 * math.log10(12 * 255**2)
-"""PSNR of an image without an error, 58.92 dB instead of infinity: that of rounding to whole levels, 1/12 each. An image
-that was a JPEG before comes out of its own quality unchanged."""
+"""PSNR of an image without an error, 58.92 dB instead of infinity: that of rounding to whole levels, 1/12 each. An
+image that was a JPEG before comes out of its own quality unchanged."""
 HOPELESS = 2
 """How many times capacity a frame may hold before it is counted as lost without an attempt to decode it."""
 ARRIVED = "images that arrived"
