@@ -6,6 +6,7 @@ the bits that the channel could carry at most. ``ldpc`` sends it by one fixed co
 below some SNR nothing arrives, and above it nothing gets better.
 """
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy.typing as npt
@@ -30,6 +31,9 @@ SMALLEST_NOISE = 1e-6
 """Noise variance that stands for none at all, which has no likelihood ratios."""
 TOGETHER = 1_000
 """Images that are processed at once."""
+EXACT_DB = 10 * math.log10(12 * 255**2)
+"""PSNR of an image without an error, 58.92 dB instead of infinity: that of rounding to whole levels, 1/12 each. An
+image that was a JPEG before comes out of its own quality unchanged."""
 HOPELESS = 2
 """How many times capacity a frame may hold before it is counted as lost without an attempt to decode it."""
 ARRIVED = "images that arrived"
@@ -111,7 +115,8 @@ class DigitalClient(ReconstructionClient):
     def test(self, nets: Networks, round_: int) -> tuple[float, int, dict[str, Any]]:
         """Send the test images; results are called as those of ``reconstruction``.
 
-        Those that do not arrive count, in the mean colour, and so do their channel uses.
+        Those that do not arrive count, in the mean colour, and so do their channel uses. One that comes out exact has a
+        PSNR of `EXACT_DB`.
         """
         state = ChannelState(self.session.generator("evaluation", round_), Meter())
         found = self._send(self._channel(), state)
@@ -197,5 +202,5 @@ class DigitalClient(ReconstructionClient):
         for images, own in zip(torch.split(self._images, TOGETHER), torch.split(qualities, TOGETHER), strict=True):
             shown = jpeg.compressed(images, own, lost)
             for name, score in scores.items():
-                found[name].append(score(shown / 255, images / 255))
+                found[name].append(score(shown / 255, images / 255).clamp(max=EXACT_DB))
         return {name: torch.cat(each) for name, each in found.items()}

@@ -84,7 +84,7 @@ class ReconstructionClient(Learner):
         return Networks({"encoder": build.encoder(), "decoder": build.decoder(pixels, shared=True)})
 
     def loss(self, nets: Networks, batch: Batch, send: Send) -> Tensor:
-        """Return the mean square error of pixels from 0 to 1, eq. (3) up to its scale."""
+        """Return the mean square error of pixels from 0 to 1."""
         return mse_loss(self._decoded(nets, send(nets.encoder(batch.images))), self._pixels(batch.images))
 
     def score(self, nets: Networks, batch: Batch, send: Send) -> Mapping[str, Score]:

@@ -2,8 +2,7 @@
 
 Images are of shape (images, channels, height, width) with values of 0 to 1, not standardised; see
 `semfed.data.dataset.unit_range`. Every function gives one float64 an image, so that means are over images: the PSNR
-of a data set is the mean of its images' PSNR in dB, as Bourtsoulatze, Kurka and Gündüz have it (IEEE Transactions on
-Cognitive Communications and Networking, 2019, eq. 4), and not the PSNR of their mean square error, which is lower.
+of a data set is the mean of its images' PSNR in dB, and not the PSNR of their mean square error, which is lower.
 """
 
 from functools import lru_cache

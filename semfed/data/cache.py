@@ -21,7 +21,8 @@ from semfed.data.dataset import Dataset, ImageSet
 from semfed.data.source import Decoded, Source
 from semfed.errors import DataError
 
-SCHEMA = 2
+SCHEMA = 3
+PARTS = ("train", "test")
 ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
 
 
@@ -108,14 +109,18 @@ def _write(entry: Path, decoded: Decoded) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         arrays: list[npt.NDArray[Any]] = [*decoded.train, *decoded.test]
-        for name, array in zip(ARRAYS, arrays, strict=True):
+        named = dict(zip(ARRAYS, arrays, strict=True))
+        for part, targets in zip(PARTS, decoded.targets, strict=True):
+            named |= {f"{part}-target-{k}": numbers for k, numbers in enumerate(targets.values())}
+        for name, array in named.items():
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         meta = {
             "title": decoded.title,
             "classes": decoded.classes,
             "mean": decoded.mean,
             "std": decoded.std,
-            "sha256": {name: _digest(scratch / f"{name}.npy") for name in ARRAYS},
+            "targets": list(decoded.targets[0]),
+            "sha256": {name: _digest(scratch / f"{name}.npy") for name in named},
         }
         (scratch / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         if _read(entry) is None:  # another process may have been faster
@@ -132,17 +137,26 @@ def _write(entry: Path, decoded: Decoded) -> None:
 def _read(entry: Path) -> Dataset | None:
     try:
         meta: dict[str, Any] = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        if any(_digest(entry / f"{name}.npy") != meta["sha256"][name] for name in ARRAYS):
+        names = [*ARRAYS, *(f"{part}-target-{k}" for part in PARTS for k in range(len(meta["targets"])))]
+        if any(_digest(entry / f"{name}.npy") != meta["sha256"][name] for name in names):
             return None
-        arrays = [np.load(entry / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS]
+        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}
     except (OSError, ValueError, KeyError):
         return None
-    tensors = [torch.from_numpy(array) for array in arrays]
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    train, test = (
+        ImageSet(
+            tensors[f"{part}-images"],
+            tensors[f"{part}-labels"],
+            {target: tensors[f"{part}-target-{k}"] for k, target in enumerate(meta["targets"])},
+        )
+        for part in PARTS
+    )
     return Dataset(
         meta["title"],
         tuple(meta["classes"]),
-        ImageSet(tensors[0], tensors[1]),
-        ImageSet(tensors[2], tensors[3]),
+        train,
+        test,
         tuple(meta["mean"]),
         tuple(meta["std"]),
     )
@@ -150,6 +164,11 @@ def _read(entry: Path) -> Dataset | None:
 
 def _in_memory(decoded: Decoded) -> Dataset:
     train, test = (
-        ImageSet(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in (decoded.train, decoded.test)
+        ImageSet(
+            torch.from_numpy(images),
+            torch.from_numpy(labels),
+            {name: torch.from_numpy(numbers) for name, numbers in targets.items()},
+        )
+        for (images, labels), targets in zip((decoded.train, decoded.test), decoded.targets, strict=True)
     )
     return Dataset(decoded.title, decoded.classes, train, test, decoded.mean, decoded.std)

@@ -1,6 +1,7 @@
 """What a data set is: uint8 images and integer classes, for training and for testing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -18,13 +19,26 @@ class ImageSet:
     images : Tensor, shape (samples, channels, height, width), uint8
     labels : Tensor, shape (samples,), int64
         Index into the data set's classes.
+    targets : mapping of str to Tensor, shape (samples,), float32
+        Real numbers of every image, by their names; most data sets have none.
     """
 
     images: Tensor
     labels: Tensor
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """Return the same on a device."""
+        targets = {name: values.to(device) for name, values in self.targets.items()}
+        return ImageSet(self.images.to(device), self.labels.to(device), targets)
+
+    def take(self, rows: Tensor) -> "ImageSet":
+        """Return the samples of some rows, shape (taken,), int64, in their order."""
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        return ImageSet(self.images[rows], self.labels[rows], targets)
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,7 @@ class Dataset:
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the data set with its tensors on a device; on the CPU they stay memory-mapped."""
-        train, test = (ImageSet(s.images.to(device), s.labels.to(device)) for s in (self.train, self.test))
-        return Dataset(self.title, self.classes, train, test, self.mean, self.std)
+        return Dataset(self.title, self.classes, self.train.to(device), self.test.to(device), self.mean, self.std)
 
 
 @dataclass(frozen=True)

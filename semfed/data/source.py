@@ -1,7 +1,8 @@
 """What a data set plugin is: a class that lists its files and decodes them into arrays."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from semfed.errors import DataError
 
 Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 """Images, shape (samples, channels, height, width), and their classes, shape (samples,)."""
+Targets = Mapping[str, npt.NDArray[np.floating[Any]]]
+"""Real numbers of every image by their names, shape (samples,) each."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,11 @@ class Decoded:
     test: Split
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    targets: tuple[Targets, Targets] = field(default_factory=lambda: ({}, {}))
+    """Of the training and of the test images, for tasks of regression."""
 
     def checked(self, source: str) -> "Decoded":
-        """Return the same with the labels as int64, if it is what it claims to be.
+        """Return the same with labels as int64 and targets as float32, if it is what it claims to be.
 
         Raises
         ------
@@ -54,7 +59,14 @@ class Decoded:
         for name, values in (("mean", self.mean), ("std", self.std)):
             right = len(values) in (1, self.train[0].shape[1]) and bool(np.isfinite(values).all())
             require(right and (name == "mean" or min(values) > 0), f"{name} = {values}")
-        return replace(self, train=splits[0], test=splits[1])
+        require(self.targets[0].keys() == self.targets[1].keys(), "other targets for training than for the test")
+        given: list[Targets] = []
+        for part, targets, split in zip(("training", "test"), self.targets, splits, strict=True):
+            for name, numbers in targets.items():
+                real = numbers.dtype.kind == "f" and numbers.shape == split[1].shape and np.isfinite(numbers).all()
+                require(bool(real), f"{part} targets {name!r} that are not one finite real number an image")
+            given.append({name: numbers.astype(np.float32) for name, numbers in targets.items()})
+        return replace(self, train=splits[0], test=splits[1], targets=(given[0], given[1]))
 
 
 class Source(Protocol):

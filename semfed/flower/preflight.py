@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from semfed.data import tasks
+from semfed.data.dataset import Dataset
 from semfed.errors import DataError, ScenarioError
 from semfed.events.metrics import declared_in
 from semfed.flower import rehearsal
@@ -15,6 +16,7 @@ from semfed.flower.server import fitting
 from semfed.flower.trial import Trial
 from semfed.models.base import require_width
 from semfed.scenario import Scenario
+from semfed.scenario.settings import suggest
 from semfed.training import pick_device
 from semfed.training.isolation import isolated
 from semfed.training.judging import judges_of
@@ -67,9 +69,18 @@ def _check_channels(scenario: Scenario, channels: int) -> None:
             raise DataError(f"data.{name} has {len(values)} values for images of {channels} channels; give one each")
 
 
-def _check_pixels(scenario: Scenario, pixels: int) -> None:
-    if getattr(scenario.learner.load(), "task_kind", None) == "reconstruction":
+def _check_outputs(scenario: Scenario, dataset: Dataset) -> None:
+    """Refuse decoders of another width than images or real numbers decide, and numbers that the data set has not."""
+    served = getattr(scenario.learner.load(), "task_kind", None)
+    if served == "reconstruction":
+        pixels = math.prod(dataset.shape)
         require_width(scenario.model.decoder, pixels, f"an image of {pixels} numbers")
+    if served == "regression":
+        require_width(scenario.model.decoder, 1, "one real number")
+    for name, task in scenario.tasks.items():
+        if task.kind == "regression" and task.target not in dataset.train.targets:
+            known = suggest(task.target, dataset.train.targets)
+            raise DataError(f"tasks.{name}.target = {task.target!r}: the data set has no such real numbers; {known}")
 
 
 def _require_validation(
@@ -146,7 +157,7 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
             held = [torch.from_numpy(cache.rows(trial, data_root, k)) for k in range(len(complete.clients))]
             sizes = sizes or [len(rows) for rows in held]
             _check_channels(complete, dataset.shape[0])
-            _check_pixels(complete, math.prod(dataset.shape))
+            _check_outputs(complete, dataset)
             for name, mapping in maps.items():
                 own = [rows for client, rows in zip(complete.clients, held, strict=True) if client.task == name]
                 if own:

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-TaskKind = Literal["classification", "reconstruction"]
-"""To decide a semantic variable of an image, or to have the image itself."""
+TaskKind = Literal["classification", "reconstruction", "regression"]
+"""To decide a semantic variable of an image, to have the image itself, or to estimate a real number of it."""
 
 
 def require_kinds(scenario: Any) -> None:

@@ -41,7 +41,8 @@ class Task(StrictModel):
     """What a receiver is to find out: a semantic variable, that is which classes make which of its values, or more."""
 
     kind: TaskKind = "classification"
-    """``classification`` decides the values below; ``reconstruction`` wants the image itself and looks at no class."""
+    """``classification`` decides the values below, ``reconstruction`` wants the image itself, and ``regression``
+    estimates the real number that ``target`` names; the last two look at no class."""
     values: Annotated[
         tuple[Label, ...] | dict[str, tuple[Label, ...]],
         only_when(kind="classification"),
@@ -53,6 +54,13 @@ class Task(StrictModel):
     """Whether a client whose learner compares label statistics may lack samples of a named value: its pmf is 0 there,
     and it has to tell that value without ever having seen it."""
 
+    target: Annotated[str, only_when(kind="regression")] = ""
+    """Name of the real number of every image, among those that the data set has."""
+    centre: Annotated[float, only_when(kind="regression")] = 0.0
+    """What networks take for zero: they estimate (target - centre) / scale, which is best between -1 and 1."""
+    scale: Annotated[float, only_when(kind="regression")] = Field(default=1.0, gt=0)
+    """What networks take for one; metrics are in the target's own unit, whatever is said here."""
+
     @property
     def named(self) -> dict[str, tuple[Label, ...]]:
         """The named values and their classes, in order."""
@@ -62,12 +70,12 @@ class Task(StrictModel):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """All values in the order of their labels, none of a reconstruction: the complement, if any, is label 0."""
+        """All values in the order of their labels, the complement, if any, first; none where nothing is decided."""
         return tuple(self.named) if self.rest is None else (self.rest, *self.named)
 
     def __hash__(self) -> int:
         """Let a task be part of a key: a table of values, which has no hash, is told by its length."""
-        return hash((self.kind, len(self.values), self.rest, self.missing))
+        return hash((self.kind, len(self.values), self.rest, self.missing, self.target, self.centre, self.scale))
 
     @property
     def size(self) -> int:
@@ -76,6 +84,8 @@ class Task(StrictModel):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if self.kind == "regression" and not self.target:
+            raise ValueError("a task of regression estimates a real number of the data set: set target to its name")
         if self.kind != "classification":
             return self
         if not self.named:

@@ -25,7 +25,7 @@ from semfed.training.weights import restore
 from tests.settings import bases
 
 SNRS = [-20.0, 5.0, 40.0]
-TRAINED = {"rounds": 6, "training": {"optimizer": "adam", "lr": 0.01, "batch_size": 20}, "data.partition": "iid"}
+TRAINED = {"rounds": 4, "training": {"optimizer": "adam", "lr": 0.01, "batch_size": 20}, "data.partition": "iid"}
 
 
 def tree(**changes: Any) -> Any:

@@ -82,7 +82,7 @@ def candidates(settings: StrictModel, field: str) -> list[Any]:
     elif isinstance(value, str):
         literals += [f"{value}x"]
     elif isinstance(value, tuple):
-        literals += [value[:-1], value + value[-1:]]
+        literals += [value[:-1], value + value[-1:], value[::-1]]
     elif isinstance(value, Plugin):
         literals += available(value.group)
     elif value is None:

@@ -19,6 +19,7 @@ from semfed.runs.statistics import paired, spread
 from semfed.scenario import built_in, overrides
 
 FILES = sorted(file for path in built_in().values() for file in (path.parent / "results").glob("*.json"))
+PSNR = Metric("psnr", "dB")
 HOLDS = {"name", "description", "command", "commit", "packages", "python", "cpu"}
 OF_A_RUN = HOLDS | {"scenario_sha256", "seeds", "settings", "arms", "differences"}
 
@@ -49,19 +50,27 @@ def test_a_result_can_be_made_again_and_compares_its_arms(file: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(built_in()))
 def test_every_quoted_figure_of_a_readme_was_measured(name: str) -> None:
-    """Fractions stand in percent with two decimals, rates in nats with three."""
+    """Fractions stand in percent with two decimals, PSNR in dB with two, rates in nats with three."""
     folder = built_in()[name].parent
     results = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
     text = (folder / "README.md").read_text()
     arms = [kinds for result in results for kinds in result.get("arms", {}).values()]
     told = [entry for kinds in arms for kind in ("final", "round_mean") for entry in kinds[kind].values()]
+    in_db = [entry for kinds in arms for name, entry in kinds["final"].items() if name.startswith("psnr")]
     pairs = [kinds for result in results for kinds in result.get("differences", {}).values()]
     leads = [entry for kinds in pairs for kind in ("final", "round_mean") for entry in kinds[kind].values()]
+    leads_in_db = [entry for kinds in pairs for name, entry in kinds["final"].items() if name.startswith("psnr")]
     numbers = [entry for result in results for entry in described(result.get("numbers", {}))]
-    assert set(re.findall(r"\d+\.\d\d ± \d+\.\d\d\b", text)) <= {quoted(entry, ACCURACY) for entry in told}
+    assert set(re.findall(r"\d+\.\d\d ± \d+\.\d\d\b", text)) <= {
+        *(quoted(entry, ACCURACY) for entry in told),
+        *(quoted(entry, PSNR) for entry in in_db),
+    }
     assert set(re.findall(r"\d+\.\d{3} ± \d+\.\d{3}", text)) <= {in_nats(entry) for entry in told + numbers}
     found = re.findall(r"[+-]\d+\.\d\d \[-?\d+\.\d\d, -?\d+\.\d\d\]", text)
-    assert set(found) <= {quoted_lead(entry, ACCURACY) for entry in leads}
+    assert set(found) <= {
+        *(quoted_lead(entry, ACCURACY) for entry in leads),
+        *(quoted_lead(entry, PSNR) for entry in leads_in_db),
+    }
     found = re.findall(r"[+-]\d+\.\d{3} \[-?\d+\.\d{3}, -?\d+\.\d{3}\]", text)
     assert set(found) <= {lead_in_nats(entry) for entry in leads if entry["ci95"]}
 

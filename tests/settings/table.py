@@ -55,6 +55,13 @@ UPDATES = {"privacy.updates": {"clipping_norm": 1.0, "epsilon": 1.0, "delta": 0.
 FILES = {"learner.latents": {"name": "files", "access_point": "ap.npz", "users": ["a.npz", "b.npz"]}}
 PRETRAINED = {"learner.latents": {"name": "torchvision", "users": ["resnet18", "resnet34"]}}
 NO_WEIGHTS = "the weights of 'vit_b_32' are not here"
+NUMBERS = {
+    "data.source": "measured:Measured",
+    "tasks": {"number": {"kind": "regression", "target": "brightness"}},
+    "clients": [{"name": name, "task": "number"} for name in ("a", "b", "c")],
+    "learner": "regression",
+    "strategy": "fedavg",
+}
 THIRD = {"clients": [{"name": name, "task": "digit"} for name in ("a", "b", "c")]}
 
 
@@ -143,6 +150,9 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "tasks.kind": Try(
         "pictures", "classification", path="tasks.pictures.kind", error="a task needs at least one named value"
     ),
+    "tasks.target": Try("plain", "none", NUMBERS, path="tasks.number.target", error="has no such real numbers"),
+    "tasks.centre": Try("plain", 3.0, NUMBERS, path="tasks.number.centre"),
+    "tasks.scale": Try("plain", 3.0, NUMBERS, path="tasks.number.scale"),
     "tasks.rest": Try("plain", "x", {"tasks.digit": {"values": list(range(1, 9))}}, path="tasks.digit.rest"),
     "tasks.missing": Try(
         "plain",

@@ -48,6 +48,11 @@ PICTURES = {
     "channel": {"name": "awgn", "uses": 4, "symbols": "complex"},
 }
 ALONE = {"name": "fedavg", "exchange": False}
+NUMBERS = {
+    "tasks": {"number": {"kind": "regression", "target": "brightness"}},
+    "clients": [{"name": name, "task": "number"} for name in "abc"],
+    "data": {"source": "measured:Measured"},
+}
 PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "channels": [
         ("awgn", {}),
@@ -108,6 +113,7 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ("split", {"around": {"strategy": "fedcl"}}),
         ("reconstruction", {"around": PICTURES}),
         ({"name": "digital", "test_images": 3}, {"around": PICTURES | {"strategy": ALONE}}),
+        ("regression", {"around": NUMBERS}),
         ({"name": "multi-receiver", "tasks": list(TASKS)}, {"around": TWO_TASKS}),
         (COOPERATIVE, {"around": {**TWO_TASKS, "model": FEATURES}}),
         (USER, {"around": {"strategy": "alignment", **ANTENNAS}}),
@@ -127,12 +133,14 @@ def test_no_part_is_left_out(group: str) -> None:
 
 
 def marks() -> list[Any]:
-    return [
-        value
-        for group, parts in PARTS.items()
-        for part, options in parts
-        for value in parametrize_with_checks(group, [part], **options).args[1]
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "plugins")  # where the data set of NUMBERS is
+        return [
+            value
+            for group, parts in PARTS.items()
+            for part, options in parts
+            for value in parametrize_with_checks(group, [part], **options).args[1]
+        ]
 
 
 @pytest.mark.parametrize("check", marks())

@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, Context
 
 from semfed import seeding
 from semfed.checkpoint.files import Arrays
-from semfed.data.dataset import Dataset, ImageSet
+from semfed.data.dataset import Dataset
 from semfed.flower import arrays as wire
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.trial import Trial
@@ -80,7 +80,7 @@ class Session:
         if self.split == "test":
             return whole
         rows = self._validation_rows
-        return replace(whole, test=ImageSet(whole.train.images[rows], whole.train.labels[rows]))
+        return replace(whole, test=whole.train.take(rows))
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
