@@ -40,6 +40,7 @@ class MultiReceiverClient(Learner):
     """
 
     loss_name = "train_loss/joint"
+    hears_snr = False  # every receiver has an SNR of its own
 
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""

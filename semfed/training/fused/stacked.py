@@ -59,11 +59,12 @@ class Cohort:
     def trains(objective: Objective, nets: Networks, settings: TrainingSettings) -> bool:
         """Whether clients with this objective can be trained side by side.
 
-        It has to be of type `EndToEnd` and to share all it trains; no layer may draw random numbers of its own, and no
-        moments may be kept from round to round.
+        It has to be of type `EndToEnd` and to share all it trains; no layer may draw random numbers of its own, no
+        network may be told the SNR, which every client has drawn for itself, and no moments may be kept from round to
+        round.
         """
         keeps = settings.optimizer_state == "kept" and not settings.plain_sgd
-        own = type(objective).loss is EndToEnd.loss and not nets.private and not keeps
+        own = type(objective).loss is EndToEnd.loss and not (nets.private or keeps or nets.hearing)
         return own and not any(isinstance(m, Dropout | nn.Dropout) for network in nets for m in network.modules())
 
     def step(self, inputs: Tensor, labels: Tensor, sends: Sequence[Send]) -> Tensor:
