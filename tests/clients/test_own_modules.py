@@ -7,6 +7,7 @@ import torch
 from flwr.app import Context, RecordDict
 from torch import nn
 
+from semfed.errors import ScenarioError
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
@@ -46,6 +47,25 @@ def head(kind: str, seed: int, client: int, message: str = "message") -> torch.T
         learner: Any = given.learner.load()(Session(context, trial, client, ProcessCache(), None))
         state = learner._load([], {}).state
     return torch.tensor(weights.to_arrays(state)["head.weight"])
+
+
+class Lazy(Projecting):
+    """Does not say how wide its head is."""
+
+    def networks(self, build: Any) -> Networks:
+        return Networks({"encoder": build.encoder()}, {"head": nn.LazyLinear(3)})
+
+
+def test_a_lazy_layer_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="network 'head' has a lazy layer, which has no weights to start from"):
+        head("Lazy", 0, 0)
+
+
+def test_they_are_in_evaluation_mode_until_they_learn() -> None:
+    given = scenario("joint", {"learner": {"name": f"{__name__}:Projecting"}})
+    context = Context(0, 0, {"partition-id": 0}, RecordDict(), {})
+    made = given.learner.load()(Session(context, Trial(given, given.name, 0), 0, ProcessCache(), None)).resident()
+    assert not [module for network in made for module in network.modules() if module.training]
 
 
 @pytest.mark.parametrize("kind", ["Projecting", "Sharing"])

@@ -59,7 +59,10 @@ class SessionBuild:
         """
         session = self._session
         if self._encoder is None:
-            raise ScenarioError("the encoder decides how many numbers a decoder receives: make it first")
+            raise ScenarioError(
+                f"learner {session.scenario.learner.name!r}: the encoder decides how many numbers a decoder receives: "
+                "call build.encoder() before build.decoder()"
+            )
         features = self._features()
         stream = (session.trial.seed, name, 0 if shared else session.client)
         choice = session.scenario.model.decoder

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from semfed import seeding, training
 from semfed.algorithms.information import empirical_pmf
@@ -256,6 +257,13 @@ class Learner(BaseLearner, Objective):
                 "of its own, which do not hear the SNR: make them by build.encoder() and build.decoder(), or leave it "
                 "out"
             )
+        for name, network in {**nets.shared, **nets.private}.items():
+            network.eval()  # until it learns, as those that `build` makes
+            if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+                raise ScenarioError(
+                    f"learner {self.session.scenario.learner.name!r}: network {name!r} has a lazy layer, which has no "
+                    "weights to start from: say how wide it is"
+                )
         return nets
 
     def _step(self, nets: Networks, round_: int, mu: float) -> Step:
