@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export SEMFED_DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test long containers docs lint versions slow reproduce expected bench clean
+.PHONY: help install run test long containers docs notebook lint versions slow reproduce expected bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -40,6 +40,9 @@ lint: $(STAMP) ## Check style and types
 
 docs: $(STAMP) ## Build the documentation into build/site, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebook: $(STAMP) ## Write the tutorial's notebook anew, executed (docs/tutorial.ipynb)
+	$(BIN)/python docs/as_notebook.py
 
 versions: $(STAMP) ## Try the lowest, the exact and the latest versions, on Python 3.11 to 3.13 (with LEGS=... some of them)
 	$(BIN)/python benchmarks/versions.py $(LEGS)

@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
 import semfed
-from semfed.flower.client.together import why_alone
+from semfed.flower.client.together import why_arm_alone
 from semfed.runs.folder import each_line, read_records
 from semfed.scenario.overrides import load
 
@@ -220,7 +220,7 @@ def trials(device: str, scratch: Path, sizes: Sizes) -> Iterator[tuple[str, Figu
     for name, changes in sizes.trials.items():
         scenario = load(name)
         arm = scenario.arm_names[0]
-        reason = why_alone(scenario.arm(arm).learner.load())
+        reason = why_arm_alone(scenario.arm(arm))
         if reason is not None:
             yield name, {"left out": reason}
             continue

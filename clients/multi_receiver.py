@@ -41,6 +41,7 @@ class MultiReceiverClient(Learner):
 
     loss_name = "train_loss/joint"
     stacks = True
+    hears_snr = False  # every receiver has an SNR of its own
 
     class Settings(StrictModel):
         """Receivers, their tasks and their weights."""

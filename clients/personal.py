@@ -24,6 +24,7 @@ from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
 from semfed.models.layers.dropout import draw_from
+from semfed.models.layers.snr import hearing, telling
 from semfed.scenario import Scenario, Task
 from semfed.scenario.settings import StrictModel
 from semfed.training import weights
@@ -152,7 +153,8 @@ class PersonalClient(BaseLearner):
         """Borrow this process's encoder or decoder of the client's architecture; its weights are anyone's."""
         scenario = self.session.scenario
         choice = self.session.encoder_choice if part == "encoder" else scenario.model.decoder
-        key = (part, choice, self.channel.settings.width, len(self.task.symbols), self.device)
+        aware = scenario.model.hears(part)
+        key = (part, choice, aware, self.channel.settings.width, len(self.task.symbols), self.device)
         build = self.build_encoder if part == "encoder" else self.build_decoder
         return self.session.cache.once(("personal", *key), build)
 
@@ -305,8 +307,9 @@ class PersonalClient(BaseLearner):
                     metrics |= weights.to_arrays({"features": received[shown], "labels": labels[shown]})
                 for snr_db, channel in self._other_channels():
                     further = ChannelState(self.session.generator("evaluation", round_))
-                    disturbed = self.transmit(encoder, images, further, channel)
-                    metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decoder(disturbed).argmax(1), labels)
+                    with telling(hearing((encoder, decoder)), snr_db):
+                        decided = decoder(self.transmit(encoder, images, further, channel)).argmax(1)
+                    metrics[f"accuracy-at-{snr_db:g}dB/own-classes"] = _accuracy(decided, labels)
         return loss, len(labels), metrics
 
     def _global_scores(self, encoder: nn.Module, decoder: nn.Module, round_: int) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -29,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("semfed", "clients", "strategies", "scenarios", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("semfed", "clients", "strategies", "scenarios", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         call("cp", "-r", ROOT / name, source)
     call(
         sys.executable, "-m", "pip", "wheel", source, "--no-deps", "--no-build-isolation", "--quiet", "-w", folder
@@ -76,7 +77,17 @@ def test_it_says_what_it_is(wheel: Path) -> None:
     assert told["Description-Content-Type"] == "text/markdown"
     assert told["Requires-Python"] == PROJECT["requires-python"]
     assert "Typing :: Typed" in told.get_all("Classifier", [])
-    assert told.get_payload() == (ROOT / "README.md").read_text()
+    shown, readme = str(told.get_payload()), (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)", shown)
+    assert links
+    assert all(link.startswith("https://") for pair in links for link in pair if link), "a page cannot follow others"
+    assert "![" not in shown, "its pictures are the repository's"
+    prose = [line for line in readme.splitlines() if line and not re.search(r"\]\(|^\*|\*$|^against one", line)]
+    assert len(prose) > 50
+    assert [line for line in prose if line not in shown] == []
+    assert [line for line in readme.splitlines() if line.startswith("#")] == [
+        line for line in shown.splitlines() if line.startswith("#")
+    ]
 
 
 def test_it_runs_away_from_the_repository(scratch: Path, tmp_path: Path) -> None:

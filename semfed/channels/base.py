@@ -40,7 +40,7 @@ class ChannelSettings(StrictModel):
     """Channel uses per sample: it decides the encoder's width where the model leaves that open."""
     snr_spread_db: float = Field(default=0.0, ge=0, le=200)
     """While clients train, every sample has an SNR of its own, uniform from this much below `snr_db` to this much above
-    it; tests are at `snr_db`, and no network is told the SNR."""
+    it; tests are at `snr_db`. Networks are told the SNR where ``model.snr_input`` says so."""
 
     def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
         """Tell what has no effect; see `semfed.scenario.effects`."""
@@ -81,6 +81,8 @@ class ChannelState:
     ----------
     uses : int
         Channel uses so far: every transmission adds its own.
+    offset_db : Tensor of shape (batch, 1), or None
+        By how much every sample's SNR is above `ChannelSettings.snr_db`, where `Channel.draw_snr` has drawn it already.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class ChannelState:
         self._source = generator
         self.meter, self.trains = meter, trains
         self.uses = 0
+        self.offset_db: Tensor | None = None
 
     @property
     def generator(self) -> torch.Generator:
@@ -190,11 +193,40 @@ class Channel(nn.Module, ABC):
         float, or Tensor of shape (batch, 1, ...)
         """
         spread, nominal = self.settings.snr_spread_db, self.settings.noise_std
-        if not (spread and state.trains and nominal):
+        if not self._varies(state):
             return nominal
+        if state.offset_db is not None:
+            return nominal * 10.0 ** (-state.offset_db.reshape(-1, *(1 for _ in like.shape[1:])) / 20)
         shape = (len(like), *(1 for _ in like.shape[1:]))
         uniform = torch.rand(shape, generator=state.generator, dtype=like.dtype, device=like.device)
         return nominal * 10.0 ** ((2 * uniform - 1) * (spread / 20))
+
+    def draw_snr(self, samples: int, like: Tensor, state: ChannelState) -> float | Tensor:
+        """Fix the SNR of every sample before it is sent, so that networks can be told it.
+
+        Whatever is sent with this state afterwards has these SNRs: one row a sample, in this order.
+
+        Parameters
+        ----------
+        samples : int
+        like : Tensor
+            For dtype and device.
+        state : ChannelState
+            Its generator is advanced where every sample has an SNR of its own.
+
+        Returns
+        -------
+        float, or Tensor of shape (samples, 1)
+            In dB. With fading it is that of the mean power.
+        """
+        if not self._varies(state):
+            return self.settings.snr_db
+        uniform = torch.rand((samples, 1), generator=state.generator, dtype=like.dtype, device=like.device)
+        state.offset_db = (2 * uniform - 1) * self.settings.snr_spread_db
+        return self.settings.snr_db + state.offset_db
+
+    def _varies(self, state: ChannelState) -> bool:
+        return bool(self.settings.snr_spread_db and state.trains and self.settings.noise_std)
 
     def add_noise(self, signal: Tensor, state: ChannelState, deviation: float | Tensor | None = None) -> Tensor:
         """Add the noise of the settings to what arrives, and measure both; without noise nothing is drawn.

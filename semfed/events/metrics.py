@@ -214,10 +214,12 @@ class Metrics:
     def __init__(self, declared: Iterable[Metric]) -> None:
         self._declared: dict[str, Metric] = {}
         for metric in declared:
-            if self._declared.setdefault(metric.name, metric) != metric:
+            known = self._declared.setdefault(metric.name, metric)
+            if known != metric:
+                one, other = asdict(known), asdict(metric)
+                ways = " and ".join(f"{key} = {one[key]!r} or {other[key]!r}" for key in one if one[key] != other[key])
                 raise ScenarioError(
-                    f"metric {metric.name!r} is declared in two ways, as {self._declared[metric.name]} and as "
-                    f"{metric}: rename one, or run these arms apart"
+                    f"metric {metric.name!r} is declared in two ways, with {ways}: rename one, or run these arms apart"
                 )
         self._families = [
             (re.compile(re.escape(name).replace(re.escape(NUMBER), "([-+.0-9e]+|-?inf)")), metric)

@@ -15,7 +15,7 @@ from semfed.checkpoint import Checkpoint
 from semfed.events.callbacks import Callback, TrialsProgress
 from semfed.events.records import Record
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.together import why_alone
+from semfed.flower.client.together import why_arm_alone
 from semfed.flower.server.run import run_arm
 from semfed.flower.trial import Trial
 from semfed.runs import folder as folders
@@ -166,8 +166,8 @@ class TrialGrid(Callback):
             and not trials.has_ended(trials.folder_of(self.folder, *one))
             and not (self._kept is not None and self._kept.has(*one))
         ]
-        learner = self.scenario.arm(arm).learner.load()
-        if waiting[:1] != self._left[:1] or len(waiting) == 1 or why_alone(learner) is not None:
+        alone = why_arm_alone(self.scenario.arm(arm)) is not None
+        if waiting[:1] != self._left[:1] or len(waiting) == 1 or alone:
             return
         chosen = waiting[: self._together]
         self._beside = len(chosen)

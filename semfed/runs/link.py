@@ -20,6 +20,7 @@ from semfed.events.callbacks import array_digest
 from semfed.flower import trial as trials
 from semfed.flower.client.networks import without_data
 from semfed.flower.trial import Trial
+from semfed.models.layers.snr import tell
 from semfed.scenario.paths import as_path
 from semfed.training import weights as named
 from semfed.training.losses import decide, probabilities
@@ -54,7 +55,8 @@ class Link(nn.Module):
     Attributes
     ----------
     encoder, channel, decoder : nn.Module
-        See `semfed.training.system.System`: ``decoder(channel(encoder(standardise(images)), noise))`` are logits.
+        See `semfed.training.system.System`: ``decoder(channel(encoder(standardise(images)), noise))`` are logits. One
+        that is told the SNR knows the channel's, and takes another one as a further argument, in dB.
     values : dict of str to tuple of str
         The tasks that are decided, each with the names of its values.
     images : ImageFormat
@@ -77,6 +79,8 @@ class Link(nn.Module):
         if nets is None:
             raise SemfedError(f"learner {trial.scenario.learner.name!r} has no networks")
         _fill(nets, weights)
+        if nets.hearing:
+            tell(nets.hearing, learner.session.channel_choice.settings.snr_db)
         self._nets, self._system = nets, learner.system(nets, self._config)
         self.encoder, self.channel, self.decoder = self._system.encoder, self._system.channel, self._system.decoder
         self.values = dict(self._system.values)

@@ -133,6 +133,34 @@ class ModelSettings(StrictModel):
     """From an image to the channel's symbols."""
     decoder: ModelChoice
     """From what is received to the decision."""
+    snr_input: Literal["encoder", "decoder", "both"] | None = None
+    """Which of them is told every sample's SNR, beside its input, by an attention module where it meets the channel;
+    none if unset."""
+
+    def hears(self, part: str) -> bool:
+        """Whether the encoder, or the decoder, is told the SNR."""
+        return self.snr_input in (part, "both")
+
+    def idle(self, scenario: Any, here: str) -> Iterator[tuple[str, str]]:
+        """Tell what has no effect; see `semfed.scenario.effects`."""
+        channel = scenario.channel.settings
+        if not getattr(channel, "snr_spread_db", 0) and len({client.snr_db for client in scenario.clients}) == 1:
+            yield f"{here}.snr_input", "clients train at one SNR alone, so it tells nothing: set channel.snr_spread_db"
+
+    def check(self, scenario: Any) -> None:
+        """Refuse to tell an SNR where there is none, or to networks of learners that cannot be told."""
+        if self.snr_input is None:
+            return
+        if getattr(scenario.channel.settings, "snr_db", None) is None:
+            raise ValueError(
+                f"model.snr_input = {self.snr_input!r}: channel {scenario.channel.name!r} has no snr_db to tell; leave "
+                "it out"
+            )
+        if not getattr(scenario.learner.load(), "hears_snr", False):
+            raise ValueError(
+                f"model.snr_input = {self.snr_input!r}: the networks of learner {scenario.learner.name!r} cannot be "
+                "told the SNR; leave it out, or take learner 'joint' or 'multitask'"
+            )
 
 
 class TrainingSettings(StrictModel):

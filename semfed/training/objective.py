@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 from torch import Tensor, nn
 
 from semfed.models.layers.dropout import draws
+from semfed.models.layers.snr import hearing
 
 Send = Callable[[Tensor], Any]
 """The channel, bound to a client's random stream and account: (batch, numbers) in and out, differentiable.
@@ -54,6 +55,8 @@ class Networks:
         What is trained, shared networks first.
     drawing : dict of str to nn.Module
         Which of the networks have dropout.
+    hearing : list of SNRAware
+        What of them wants to be told the SNR; see `semfed.models.layers.snr`.
     """
 
     def __init__(self, shared: Mapping[str, nn.Module], private: Mapping[str, nn.Module] | None = None) -> None:
@@ -68,6 +71,7 @@ class Networks:
         self.shared_parameters = [p for network in self.shared.values() for p in network.parameters()]
         self.parameters = [p for network in self for p in network.parameters()]
         self.drawing = {name: network for name, network in self._all.items() if draws(network)}
+        self.hearing = hearing(self)
 
     def __iter__(self) -> Iterator[nn.Module]:
         """Yield all networks, shared ones first."""

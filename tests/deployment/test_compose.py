@@ -227,7 +227,7 @@ def test_the_image_is_made_of_the_package_and_nothing_else() -> None:
     assert (lines[0], lines[-1]) == ("*", "**/__pycache__")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = {Path(folder).parts[0] for folder in project["tool"]["setuptools"]["package-dir"].values()}
-    needed |= {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+    needed |= {"pyproject.toml", "setup.py", "README.md", *project["project"]["license-files"]}
     assert set(lines[1:-1]) == {f"!{name}" for name in (*needed, "deployment/requirements.txt")}
 
 

@@ -72,8 +72,15 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the blocks of a page."""
-    content = page.read_text(encoding="utf-8")
+    return (part for part in parts(page) if isinstance(part, Block))
+
+
+def parts(page: Path) -> Iterator[str | Block]:
+    """Yield a page part by part: its blocks, and the texts around them."""
+    content, end = page.read_text(encoding="utf-8"), 0
     for found in _FENCE.finditer(content):
+        yield content[end : found.start()]
+        end = found.end()
         language, _, rest = found["info"].partition(" ")
         title = re.fullmatch(r'title="([^"]+)"', rest)
         yield Block(
@@ -84,3 +91,4 @@ def blocks(page: Path) -> Iterator[Block]:
             found["reason"] or "",
             found["text"],
         )
+    yield content[end:]

@@ -130,6 +130,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
     "metrics": Try("plain", ["torchmetrics.classification:MulticlassCohenKappa"]),
     "model.decoder": Try("plain", {"name": "mlp", "hidden": [7]}),
     "model.encoder": Try("plain", {"name": "mlp", "hidden": [7]}),
+    "model.snr_input": Try("plain", "both", {"channel.snr_spread_db": 5.0}),
     "name": Try("plain", "other"),
     "on_client_failure": Try("plain", "fail", {"learner": "absent:Multitask"}, error="client 'a' failed in 'train'"),
     "retries": Try("plain", 1, {"learner": "absent:Multitask", "on_client_failure": "retry"}),

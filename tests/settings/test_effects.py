@@ -23,6 +23,7 @@ IDLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("fading", {"channel.receiver": "phase"}, {"channel.symbols": "real"}, "on real symbols the phase is turned back"),
     ("fading", {"channel.csi_error": 0.5}, {}, "receiver 'raw' makes no use of what it knows of h"),
     ("plain", {"channel.snr_spread_db": 5.0}, {"channel.snr_db": float("inf")}, "channel.snr_db = inf has no noise"),
+    ("plain", {"model.snr_input": "both"}, {}, "clients train at one SNR alone"),
     ("fedcl", {"strategy.downlink": {**table.NOISY, "snr_spread_db": 3}}, {}, "only what encoders send while they"),
     ("plain", {"strategy.threshold": 0.5}, {}, "it belongs to clusters = 'similarity', and clusters is 'one'"),
     ("plain", {"strategy.weighted": True}, {"strategy.clusters": "individual"}, "every client is alone in its cluster"),

@@ -54,6 +54,8 @@ class BaseLearner(NumPyClient):
         Whether `get_properties` tells the distribution of labels, which a scenario may protect.
     sends_encoded : bool
         Whether the encoder's output is what is sent, so that the channel decides its width.
+    hears_snr : bool
+        Whether the encoder and decoder that `semfed.training.objective.Build` makes can be told the SNR.
     channel_a_user : bool
         Whether every client's channel may have an SNR of its own.
     validates : bool
@@ -68,6 +70,7 @@ class BaseLearner(NumPyClient):
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
     tells_labels: ClassVar[bool] = True
     sends_encoded: ClassVar[bool] = False
+    hears_snr: ClassVar[bool] = False
     channel_a_user: ClassVar[bool] = False
     validates: ClassVar[bool] = False
 

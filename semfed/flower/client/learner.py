@@ -7,19 +7,21 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
-from semfed import training
+from semfed import seeding, training
 from semfed.algorithms.information import empirical_pmf
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
-from semfed.errors import FederationError
+from semfed.errors import FederationError, ScenarioError
 from semfed.events.metrics import declared_by
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
 from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
 from semfed.models.layers.dropout import draw_from
+from semfed.models.layers.snr import tell, telling
 from semfed.training import weights
 from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over
 from semfed.training.step import Step, make_step
@@ -46,6 +48,7 @@ class Learner(BaseLearner, Objective):
 
     config_keys: ClassVar[Mapping[str, frozenset[str]]] = {"fit": frozenset({PROXIMAL_MU})}
     sends_encoded = True
+    hears_snr = True
     validates = True
     evaluation_batch: ClassVar[int] = 10_000
     loss_name: ClassVar[str] = "train_loss"
@@ -127,8 +130,10 @@ class Learner(BaseLearner, Objective):
         if keeps and "optimizer" in kept:
             step.load_state(weights.unpack(kept["optimizer"], step.state()))
         uses, sizes, losses = 0, [], []
-        with training.learning(*nets):
+        with training.learning(*nets), telling(nets.hearing, None):
             for batch, state in self.steps(nets, round_):
+                if nets.hearing:
+                    tell(nets.hearing, self.channel.draw_snr(len(batch.labels), batch.images, state))
                 losses.append(step(self, batch, self.link(state)))
                 sizes.append(len(batch.labels))
                 uses += state.uses
@@ -139,7 +144,8 @@ class Learner(BaseLearner, Objective):
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
         """Test what came, or what the client keeps; arguments as in `fit`, result as in `test`."""
         nets = self._load(parameters, self.session.load("training") or {})
-        return self.test(nets, int(config["server-round"]))
+        with telling(nets.hearing, self.channel.settings.snr_db):
+            return self.test(nets, int(config["server-round"]))
 
     def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
         """Return the networks with the weights that `evaluate` would test."""
@@ -227,7 +233,8 @@ class Learner(BaseLearner, Objective):
         """Borrow this process's networks of the client's architectures; their weights are anyone's."""
         session = self.session
         scenario, width = session.scenario, self.channel.settings.width
-        chosen = (session.encoder_choice, scenario.model.decoder, scenario.learner)
+        model = scenario.model
+        chosen = (session.encoder_choice, model.decoder, model.snr_input, scenario.learner)
         return session.cache.once(
             ("networks", type(self), *chosen, width, self.task, session.dataset.shape, session.device), self._build
         )
@@ -283,7 +290,23 @@ class Learner(BaseLearner, Objective):
 
     def _build(self) -> Networks:
         """Make the networks with the client's initial weights."""
-        return self.networks(SessionBuild(self.session, self.channel.settings.width))
+        build, model = SessionBuild(self.session, self.channel.settings.width), self.session.scenario.model
+        with seeding.own_globals(self.session.trial.seed, "networks"):  # for modules that a class makes itself
+            nets = self.networks(build)
+        if len(nets.hearing) < max(build.aware, model.hears("encoder") + model.hears("decoder")):
+            raise ScenarioError(
+                f"model.snr_input = {model.snr_input!r}: learner {self.session.scenario.learner.name!r} has networks "
+                "of its own, which do not hear the SNR: make them by build.encoder() and build.decoder(), or leave it "
+                "out"
+            )
+        for name, network in {**nets.shared, **nets.private}.items():
+            network.eval()  # until it learns, as those that `build` makes
+            if any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+                raise ScenarioError(
+                    f"learner {self.session.scenario.learner.name!r}: network {name!r} has a lazy layer, which has no "
+                    "weights to start from: say how wide it is"
+                )
+        return nets
 
     def _step(self, nets: Networks, round_: int, mu: float) -> Step:
         """Return what trains the networks, with a fresh optimiser; plain SGD that never changes is kept."""

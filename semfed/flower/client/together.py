@@ -77,6 +77,13 @@ class Visit:
         return self.work, self.settings, proximal_mu(self.config), bool(self.parameters), steps
 
 
+def why_arm_alone(arm: Scenario) -> str | None:
+    """Say why an arm's clients cannot be stacked; None if they can."""
+    if arm.model.snr_input is not None:
+        return f"model.snr_input = {arm.model.snr_input!r} tells networks an SNR, which every client draws for itself"
+    return why_alone(arm.learner.load())
+
+
 def why_alone(kind: type) -> str | None:
     """Say why learners of a class cannot be stacked; None if they can."""
     if _trains_ahead(kind):
@@ -97,8 +104,8 @@ def require_stackable(scenario: Scenario, option: str) -> None:
     ------
     ScenarioError
     """
-    learners = {scenario.arm(arm).learner for arm in scenario.arm_names}
-    reasons = {learner.name: why_alone(learner.load()) for learner in learners}
+    arms = map(scenario.arm, scenario.arm_names)
+    reasons = {arm.learner.name: why_arm_alone(arm) for arm in arms}
     if None not in reasons.values():
         told = "; ".join(f"learner {name!r} is trained alone, since {why}" for name, why in sorted(reasons.items()))
         raise ScenarioError(f"{option} has no effect: {told}; leave it out")
@@ -140,7 +147,7 @@ def fit_together(
         lacks_anchor = proximal_mu(config) and not own
         if _trains_ahead(type(learner)):
             ahead[type(learner)].append(k)
-        elif isinstance(learner, Learner) and why_alone(type(learner)) is None and not lacks_anchor:
+        elif isinstance(learner, Learner) and why_arm_alone(learner.session.scenario) is None and not lacks_anchor:
             visits[k] = Visit(learner, own, config)
             groups[visits[k].likeness].append(k)
     for kind, group in ahead.items():

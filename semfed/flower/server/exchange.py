@@ -214,7 +214,8 @@ def _wire(node: int, bundle: Bundle) -> Message:
     contents = {}
     for client, envelope in bundle.items():
         contents[client] = content = envelope.message.content.copy()
-        content[STATE] = ConfigRecord(envelope.address)
+        if envelope.address:  # an app that is not ours has nothing to read there
+            content[STATE] = ConfigRecord(envelope.address)
         envelope.sent += 1
     first, about = next(iter(bundle)), next(iter(bundle.values())).message.metadata
     content = contents[first] if len(contents) == 1 else pack(contents)
