@@ -14,9 +14,11 @@ from semfed.clients.multi_receiver import MultiReceiverClient
 from semfed.clients.multitask import MultitaskClient
 from semfed.clients.split import SplitClient
 
+from semfed.errors import ScenarioError
 from semfed.flower.client import together
 from semfed.flower.client.cache import ProcessCache
-from semfed.flower.client.together import fit_together, why_alone
+from semfed.flower.client.together import fit_together, require_stackable, why_alone, why_arm_alone
+from semfed.scenario import overrides
 
 from .learners import client, scenario
 
@@ -162,6 +164,16 @@ def test_which_learners_can_be_stacked() -> None:
             return super().loss(*args)
 
     assert why_alone(Another) == "its objective does not say that it can be stacked (stacks = True)"
+
+
+def test_networks_that_are_told_the_snr_train_alone() -> None:
+    told = overrides.load("digits", ["channel.snr_spread_db=5", "model.snr_input='both'"], arms=["clustered"])
+    assert why_arm_alone(overrides.load("digits").arm("clustered")) is None
+    assert "which every client draws for itself" in str(why_arm_alone(told.arm("clustered")))
+    with pytest.raises(
+        ScenarioError, match="cohort = 2 has no effect: learner 'multitask' is trained alone"
+    ):
+        require_stackable(told, "cohort = 2")
 
 
 def test_what_fails_side_by_side_is_left_to_everyone_alone(caplog: pytest.LogCaptureFixture) -> None:
