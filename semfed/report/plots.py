@@ -127,7 +127,7 @@ def _figures(folder: Path, scenario: Mapping[str, Any]) -> Makers:
         for name in convergence.measured(by_arm, metrics):
             file, metric = name.replace("/", "-"), metrics.of(name)
             found[file] = partial(against_round, by_arm, metric, name, {}, log=True)
-    if summary.get("similarity"):
+    if len(summary.get("similarity") or ()) > 1:  # one client is like itself
         found["similarity"] = partial(similarity_map, summary, scenario)
     return found
 
