@@ -89,7 +89,7 @@ class Sizes:
 DIGITS = ["data.source=digits", 'data.partition={name="iid", per_client=3}']
 TINY = Sizes(
     presets=("digits",),
-    digits=DIGITS,
+    digits=["data.source=digits", 'data.partition={name="iid", per_client=200}'],
     clients=[*DIGITS, "clients.count=40"],
     many=[*DIGITS, "clients.count=40", "arms.W2.rounds=2"],
     encoder=("fedcl-digits", ["rounds=2", "clients.count=4", "data.q=12"]),
