@@ -1,13 +1,14 @@
 """Images and classes in NumPy's ``.npz`` files, exactly as they are."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from semfed.data.samples import SplitSettings, decoded, parted, require_no_split
+from semfed.data.samples import SplitSettings, decoded, parted, require_no_split, split_by_class
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
 
@@ -15,6 +16,8 @@ WHOLE = ("images", "labels")
 PARTS = (("train_images", "train_labels", "test_images", "test_labels"), ("x_train", "y_train", "x_test", "y_test"))
 """Names of arrays: those that MedMNIST and this package use, and those of Keras."""
 CHANNELS = (1, 3)
+TARGET = "target_"
+"""Begins the names of arrays of real numbers."""
 
 
 class NPZ:
@@ -22,6 +25,8 @@ class NPZ:
 
     Images are uint8, of shape (samples, height, width), (samples, height, width, channels) or (samples, channels,
     height, width) with one channel or three; labels are integers from 0. An array ``classes`` of texts names them.
+    ``target_<name>``, or ``train_target_<name>`` and ``test_target_<name>``, is a real number of every image, which a
+    task of kind regression estimates.
     """
 
     class Settings(SplitSettings):
@@ -55,13 +60,21 @@ class NPZ:
         found = next((names for names in PARTS if set(names) <= held[0].keys()), None)
         if len(held) == 2:
             train, test = (self._split(arrays, WHOLE, path) for arrays, path in zip(held, paths, strict=True))
+            targets = _targets(held[0], TARGET, train, name), _targets(held[1], TARGET, test, f"'{paths[1]}'")
         elif found is not None:
             train, test = (self._split(held[0], names, paths[0]) for names in (found[:2], found[2:]))
+            targets = tuple(
+                _targets(held[0], f"{part}_{TARGET}", split, name) for part, split in (("train", train), ("test", test))
+            )
         else:
-            train, test = parted(self._split(held[0], WHOLE, paths[0]), self.settings, name)
+            whole = self._split(held[0], WHOLE, paths[0])
+            train, test = parted(whole, self.settings, name)
+            given, held_out = _targets(held[0], TARGET, whole, name), split_by_class(whole[1], self.settings, name)
+            targets = tuple({key: numbers[rows] for key, numbers in given.items()} for rows in (~held_out, held_out))
         if len(held) == 2 or found is not None:
             require_no_split(self.settings, name)
-        return decoded(paths[0].stem, self._classes(held[0], train, test, name), train, test)
+        made = decoded(paths[0].stem, self._classes(held[0], train, test, name), train, test)
+        return replace(made, targets=targets)
 
     def _split(self, arrays: dict[str, npt.NDArray[Any]], names: tuple[str, ...], path: Path) -> Split:
         missing = [name for name in names if name not in arrays]
@@ -116,6 +129,17 @@ class NPZ:
                 f"{count - 1}: save one text a class, or leave the array out"
             )
         return tuple(map(str, classes))
+
+
+def _targets(arrays: dict[str, npt.NDArray[Any]], prefix: str, split: Split, name: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of real numbers, by what follows a prefix in their names."""
+    found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+    for key, array in found.items():
+        if array.shape != split[1].shape:
+            raise DataError(
+                f"{name} has {prefix}{key} of shape {array.shape} for {len(split[1])} images: save one number an image"
+            )
+    return found
 
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -170,9 +170,7 @@ def test_networks_that_are_told_the_snr_train_alone() -> None:
     told = overrides.load("digits", ["channel.snr_spread_db=5", "model.snr_input='both'"], arms=["clustered"])
     assert why_arm_alone(overrides.load("digits").arm("clustered")) is None
     assert "which every client draws for itself" in str(why_arm_alone(told.arm("clustered")))
-    with pytest.raises(
-        ScenarioError, match="cohort = 2 has no effect: learner 'multitask' is trained alone"
-    ):
+    with pytest.raises(ScenarioError, match="cohort = 2 has no effect: learner 'multitask' is trained alone"):
         require_stackable(told, "cohort = 2")
 
 

@@ -55,6 +55,24 @@ def test_one_file_is_split_by_class(tmp_path: Path) -> None:
     assert set(check_dataset({"name": "npz", "file": "own.npz"}, root=tmp_path).values()) <= {"passed"}
 
 
+def test_real_numbers_of_images_stay_with_their_images(tmp_path: Path) -> None:
+    means = GREY.mean(axis=(1, 2))
+    save(tmp_path, images=GREY, labels=LABELS, target_brightness=means, target_row=np.arange(30.0))
+    save(tmp_path, "x.npz", images=GREY[20:], labels=LABELS[20:], target_brightness=means[20:])
+    parts = {"train": (GREY[:20], LABELS[:20]), "test": (GREY[20:], LABELS[20:])}
+    named = {
+        f"{part}_{kind}": a for part, pair in parts.items() for kind, a in zip(("images", "labels"), pair, strict=True)
+    }
+    save(tmp_path, "y.npz", train_target_brightness=means[:20], test_target_brightness=means[20:], **named)
+    for case in ({"test_fraction": 0.3}, {"file": "x.npz", "test_file": "x.npz"}, {"file": "y.npz"}):
+        for part in (opened(tmp_path, **case).train, opened(tmp_path, **case).test):
+            np.testing.assert_allclose(part.targets["brightness"], part.images.double().mean((1, 2, 3)), rtol=1e-6)
+    assert sorted(opened(tmp_path, test_fraction=0.3).test.targets) == ["brightness", "row"]
+    save(tmp_path, "z.npz", images=GREY, labels=LABELS, target_brightness=means[:7])
+    with pytest.raises(DataError, match=r"z.npz' has target_brightness of shape \(7,\) for 30 images: save one number"):
+        opened(tmp_path, file="z.npz")
+
+
 def test_the_test_set_may_be_a_file_of_its_own(tmp_path: Path) -> None:
     save(tmp_path, images=GREY[:20], labels=LABELS[:20])
     save(tmp_path, "other.npz", images=GREY[20:], labels=LABELS[20:])
