@@ -57,6 +57,7 @@ def test_the_first_results_are_those_of_the_scenario() -> None:
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_the_flower_command(flower_home: dict[str, str], tmp_path: Path) -> None:
     """`flwr run` as a user types it, from elsewhere, with the default federation of two SuperNodes."""
     (command,) = [command for command in COMMANDS if command.startswith("flwr")]

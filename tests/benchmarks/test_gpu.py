@@ -55,6 +55,7 @@ def test_a_run_draws_through_the_mode(gpu: Any, tmp_path: Path) -> None:
     assert {"randn", "randperm"} <= set(seen)
 
 
+@pytest.mark.long
 def test_the_rehearsal_writes_as_it_goes_and_says_what_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_a_result_holds_what_makes_it_and_what_it_says(made: Path) -> None:
     result = json.loads(made.read_text())
     assert result["command"].split() == COMMAND

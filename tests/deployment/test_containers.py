@@ -90,6 +90,7 @@ class Machine:
         while time.monotonic() < deadline:
             (listed,) = self.flwr(compose, "ls", "--run-id", run, "semfed")["runs"]  # type: ignore[misc]
             if listed["status"].startswith("finished"):
+                print(listed, self.type(f"{compose} logs --tail 40 superlink superexec", folder=self.folder(compose)))
                 return str(listed["status"])
             time.sleep(3.0)
         raise AssertionError(f"run {run} did not end")

@@ -22,6 +22,8 @@ from semfed.scenario import merge, overrides, plugins
 from tests.docs.pages import LANGUAGES, MARKS, PAGES, ROOT, SHELL, Block, blocks
 
 ALL = {str(page.relative_to(ROOT)): list(blocks(page)) for page in PAGES}
+SLOW = {f"docs/how-to/{name}.md" for name in ("faults", "gpu", "package", "plot", "sweep")}
+"""Pages that take ten seconds or more."""
 LONG = [name for name, found in ALL.items() if any(block.mark == "long" for block in found)]
 OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -139,7 +141,10 @@ def test_every_block_is_of_a_known_kind(page: str) -> None:
     assert (ROOT / page).read_text(encoding="utf-8").count("```") == 2 * len(ALL[page])
 
 
-@pytest.mark.parametrize("page", [name for name, found in ALL.items() if found])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name, found in ALL.items() if found],
+)
 def test_a_page_does_what_it_says(page: str, reader: Reader) -> None:
     for block in ALL[page]:
         check(block) if block.mark == "long" else reader.do(block)

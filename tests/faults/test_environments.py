@@ -60,6 +60,7 @@ def test_with_128_open_files(semfed: Run, tmp_path: Path, engine: list[str]) -> 
     assert_complete(semfed([*SHORT, *engine, "--out", "run"], "ulimit -n 128"), tmp_path / "run")
 
 
+@pytest.mark.long
 def test_in_a_c_locale_with_a_path_that_it_cannot_spell(semfed: Run, tmp_path: Path) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     (tmp_path / "Größe").mkdir()

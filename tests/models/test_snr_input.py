@@ -18,7 +18,6 @@ from semfed.models.layers.snr import LIMIT_DB, Attention, SNRAware, telling
 from semfed.models.mlp import FullyConnected
 from semfed.scenario import TrainingSettings, plugins
 from semfed.training.end_to_end import EndToEnd
-from semfed.training.fused.stacked import Cohort
 from semfed.training.objective import Networks
 from semfed.training.step import AutogradStep, make_step
 from tests.settings import bases
@@ -87,12 +86,10 @@ def test_no_step_that_is_written_out_passes_over_what_is_told() -> None:
 
     objective, settings = Pair(), TrainingSettings(lr=0.1)
     assert not isinstance(make_step(objective, Networks(plain), settings), AutogradStep)
-    assert Cohort.trains(objective, Networks(plain), settings)
     for part in plain:
         nets = Networks(plain | {part: aware(part)})
         assert nets.hearing == [getattr(nets, part)]
         assert isinstance(make_step(objective, nets, settings), AutogradStep)
-        assert not Cohort.trains(objective, nets, settings)
 
 
 @pytest.fixture
@@ -144,13 +141,6 @@ def test_arms_of_one_process_do_not_share_networks_that_differ_in_it(tmp_path: P
             scenario = bases.BASES[base]() | {"arms": arms}
             apart += records(semfed.run(scenario, arms=name, out=tmp_path / f"{base}-{name}").folder)
         assert sorted(records(whole.folder)) == sorted(apart)
-
-
-def test_cohorts_have_the_numbers_of_clients_one_by_one(tmp_path: Path) -> None:
-    one, many = (
-        semfed.run(bases.BASES["fedavg"](), overrides=TOLD, cohort=size, out=tmp_path / str(size)) for size in (1, 3)
-    )
-    assert records(one.folder) == records(many.folder)
 
 
 def test_unset_it_is_in_no_scenario_and_the_networks_weights_are_the_same(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return semfed.run("digits", seeds=[0], overrides=["rounds=1", "training.epochs=1"], out=out).folder
 
 
+@pytest.mark.long
 def test_a_session_s_backend_and_style_change_nothing(folder: Path, tmp_path: Path) -> None:
     ours = {path.name: path.read_bytes() for path in draw(folder)}
     assert ours
@@ -75,6 +76,7 @@ def test_a_figure_that_fails_is_told_of_and_left_out(
     assert "similarity.png' is left out: no room for a legend" in caplog.text
 
 
+@pytest.mark.long
 def test_folders_of_earlier_versions_and_of_runs_that_were_killed_are_drawn(folder: Path, tmp_path: Path) -> None:
     """Figures are made from the history: no summary, or an old one without `headline`, changes nothing."""
     old = shutil.copytree(folder, tmp_path / "old", ignore=shutil.ignore_patterns("plots"))

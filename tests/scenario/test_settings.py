@@ -60,7 +60,7 @@ def examples() -> dict[type[StrictModel], StrictModel]:
                 found.setdefault(type(settings), settings)
     for kind in classes() - set(found):
         required = {name: field.annotation for name, field in kind.model_fields.items() if field.is_required()}
-        plain = {float: 0.5, int: 1, str: "x"}
+        plain = {float: 0.5, int: 1, str: "x", Plugin: "digits"}
         values = {name: plain.get(annotation, ("x",)) for name, annotation in required.items()}
         found[kind] = kind.model_validate(values | MEANINGFUL.get(kind.__name__, {}))  # type: ignore[call-overload]
     return found

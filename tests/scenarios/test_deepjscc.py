@@ -42,7 +42,10 @@ def test_the_pool_has_the_images_of_all_clients_and_no_other() -> None:
 
 
 def test_the_whole_scenario_in_miniature(tmp_path: Path) -> None:
-    run = semfed.run("deepjscc-cifar10", overrides=SMALL, sweep="channel.uses=16,8", seeds=[0], out=tmp_path / "r")
+    trained = ["federated", "pooled"]
+    run = semfed.run(
+        "deepjscc-cifar10", overrides=SMALL, arms=trained, sweep="channel.uses=16,8", seeds=[0], out=tmp_path / "r"
+    )
     arms = run.summary["arms"]
     assert list(arms) == ["federated@16", "pooled@16", "federated@8", "pooled@8"]
     for told in arms.values():

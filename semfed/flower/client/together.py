@@ -86,14 +86,15 @@ def why_arm_alone(arm: Scenario) -> str | None:
 
 def why_alone(kind: type) -> str | None:
     """Say why learners of a class cannot be stacked; None if they can."""
-    if _trains_ahead(kind):
+    if trains_ahead(kind):
         return None
     if not issubclass(kind, Learner) or kind.fit is not Learner.fit:
         return "it trains by a fit() of its own and not by an objective"
     return None if stacks(kind) else "its objective does not say that it can be stacked (stacks = True)"
 
 
-def _trains_ahead(kind: Any) -> bool:
+def trains_ahead(kind: Any) -> bool:
+    """Whether a class trains a part of several clients before each of them is served: see `BaseLearner.train_ahead`."""
     return issubclass(kind, BaseLearner) and kind.train_ahead.__func__ is not BaseLearner.train_ahead.__func__  # type: ignore[attr-defined]
 
 
@@ -145,7 +146,7 @@ def fit_together(
     ahead = defaultdict[type[BaseLearner], list[int]](list)
     for k, (learner, own, config) in enumerate(zip(learners, parameters, configs, strict=True)):
         lacks_anchor = proximal_mu(config) and not own
-        if _trains_ahead(type(learner)):
+        if trains_ahead(type(learner)):
             ahead[type(learner)].append(k)
         elif isinstance(learner, Learner) and why_arm_alone(learner.session.scenario) is None and not lacks_anchor:
             visits[k] = Visit(learner, own, config)

@@ -90,12 +90,14 @@ def test_a_dead_actor_is_replaced_and_nothing_is_lost(cluster: None, expected: s
     assert once.exists()
 
 
+@pytest.mark.long
 def test_an_actor_that_always_dies_ends_the_run(cluster: None, tmp_path: Path) -> None:
     deadly = 'learner={name = "faulty:FailingClient", client = 1, round = 1, how = "die"}'
     with pytest.raises(EngineError, match="a Ray actor died 4 times in one exchange"):
         metrics(tmp_path / "run", workers=2, overrides=[deadly])
 
 
+@pytest.mark.long
 def test_an_actor_that_exhausts_its_memory_costs_its_reply_only(cluster: None, tmp_path: Path) -> None:
     """A refused allocation is told like any failure; an actor that the system kills instead is the test above."""
     greedy = 'learner={name = "faulty:FailingClient", client = 1, round = 2, how = "exhaust"}'
@@ -105,6 +107,7 @@ def test_an_actor_that_exhausts_its_memory_costs_its_reply_only(cluster: None, t
     assert '"round": 2, "client": "Sat 1", "metric": "accuracy/t1"' in told
 
 
+@pytest.mark.long
 def test_a_missed_deadline_costs_the_late_reply_only(cluster: None, tmp_path: Path) -> None:
     late = f'learner={{name = "faulty:FailingClient", client = 2, round = 2, how = "sleep", once = "{tmp_path / "x"}"}}'
     told = metrics(tmp_path / "run", workers=3, overrides=[late, "timeout_s=6"])
@@ -125,6 +128,7 @@ def test_sums_of_samples_of_many_clients_do_not_depend_on_who_made_them(cluster:
         assert visited(tmp_path / f"ray-{workers}", engine="ray", workers=workers) == expected
 
 
+@pytest.mark.long
 def test_every_client_of_a_dead_actor_goes_on_from_its_own_last_state(cluster: None, tmp_path: Path) -> None:
     """Clients that were sampled together once have been sampled in different rounds since."""
     once = tmp_path / "died"
@@ -134,6 +138,7 @@ def test_every_client_of_a_dead_actor_goes_on_from_its_own_last_state(cluster: N
     assert told[:-1] == visited(tmp_path / "inprocess")[:-1]
 
 
+@pytest.mark.long
 def test_an_actor_that_is_ahead_takes_clients_over_with_their_states(cluster: None, tmp_path: Path) -> None:
     servants = tmp_path / "servants"
     servants.mkdir()

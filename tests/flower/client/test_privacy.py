@@ -80,6 +80,7 @@ def test_something_that_is_not_an_update_is_refused_instead_of_sent_unprotected(
 
 
 @pytest.mark.flower
+@pytest.mark.long
 def test_engines_agree_and_the_epsilon_so_far_is_recorded(tmp_path: Path) -> None:
     options: Any = {"arms": ["clustered"], "seeds": [0],
                     "overrides": ["rounds=2", "training.epochs=1", UPDATES, LABELS, SEEDED]}  # fmt: skip

@@ -51,7 +51,7 @@ def test_the_median_of_what_the_clients_sent(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.flower
-@pytest.mark.parametrize("strategy", ["Median", "First"])
+@pytest.mark.parametrize("strategy", ["Median", pytest.param("First", marks=pytest.mark.long)])
 def test_it_gives_the_same_numbers_on_ray(strategy: str, tmp_path: Path) -> None:
     one = run(strategy, tmp_path / "one", "rounds=2")
     other = run(strategy, tmp_path / "other", "rounds=2", engine="ray", workers=2)
