@@ -11,6 +11,8 @@ from semfed.runs.statistics import interval, mean_of
 
 LONGEST = 24
 """Characters of an arm's name beside an axis."""
+WIDEST = 48
+"""Characters of a line of the label below it."""
 
 
 def dots(arms: Mapping[str, Sequence[float]], x: str, *, percent: bool, reference: tuple[float, str] | None) -> Figure:
@@ -27,7 +29,8 @@ def dots(arms: Mapping[str, Sequence[float]], x: str, *, percent: bool, referenc
     reference : tuple of float and str, optional
         What a trivial decision reaches, and what it is called.
     """
-    figure = Figure(figsize=(COLUMN, 0.6 + 0.17 * len(arms)))
+    label = textwrap.fill(x, WIDEST, break_on_hyphens=False)
+    figure = Figure(figsize=(COLUMN, 0.6 + 0.17 * len(arms) + 0.13 * label.count("\n")))
     axes = figure.subplots()
     for index, values in enumerate(arms.values()):
         looks, ends, mean = look(index), interval(values), mean_of(values)
@@ -36,7 +39,7 @@ def dots(arms: Mapping[str, Sequence[float]], x: str, *, percent: bool, referenc
         axes.errorbar(mean, index, xerr=error, color=looks["color"], marker=looks["marker"], elinewidth=0.8)
     axes.set_yticks(range(len(arms)), [textwrap.shorten(arm, LONGEST, placeholder="…") for arm in arms])
     axes.set_ylim(len(arms) - 0.5, -0.5)
-    axes.set_xlabel(x)
+    axes.set_xlabel(label)
     axes.set_xlim(limits(*axes.get_xlim(), percent=percent))
     figure.set_label(f"{x}: {', '.join([*arms, *([] if reference is None else [reference[1]])])}")
     if reference is not None:

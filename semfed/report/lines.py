@@ -13,7 +13,7 @@ from semfed.events.metrics import NUMBER, Metric, Metrics
 from semfed.report.chart import Chart
 from semfed.report.dots import dots
 from semfed.report.style import look
-from semfed.report.ticks import place, written
+from semfed.report.ticks import few, place, written
 from semfed.runs.summary import Curves, names_of
 from semfed.scenario import Point, Sweep
 from semfed.scenario.labels import label
@@ -74,7 +74,7 @@ def against_cost(by_arm: Curves, metric: Metric, name: str, costs: Sequence[Metr
         What the sum is called, in the unit that comes from multiplying it with `scale`.
     scale : float
     """
-    chart = Chart(x, metric.label(name), lines=len(by_arm), percent=metric.fraction)
+    chart, places = Chart(x, metric.label(name), lines=len(by_arm), percent=metric.fraction), set[float]()
     for index, (arm, told) in enumerate(by_arm.items()):
         seeds = told.get(name, {})
         spent = [
@@ -88,6 +88,8 @@ def against_cost(by_arm: Curves, metric: Metric, name: str, costs: Sequence[Metr
             for r in common_rounds(seeds)
         }
         chart.line(index, arm, points)
+        places |= points.keys()
+    few(chart.axes, places)
     return chart.finish()
 
 

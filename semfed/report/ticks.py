@@ -1,7 +1,7 @@
 """Places and texts along the axes of figures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from matplotlib.ticker import FixedLocator, LogFormatterMathtext, MaxNLocator, N
 
 SIDE_BY_SIDE = 45
 """Characters that stand side by side below an axis."""
+WIDE = 6
+"""Steps between ticks whose texts may be long."""
 NAMED = 8
 """Values that each have a tick of their own."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -48,6 +50,11 @@ def place(axes: Axes, values: Sequence[object]) -> list[float]:
     elif all(number.is_integer() for number in numbers):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return numbers
+
+
+def few(axes: Axes, places: Collection[float]) -> None:
+    """Leave room between the ticks of an x axis, whose texts may be long; the only place has the only tick."""
+    axes.xaxis.set_major_locator(FixedLocator([*places]) if len(places) == 1 else MaxNLocator(WIDE))
 
 
 def geometric(numbers: Sequence[float]) -> bool:

@@ -11,7 +11,7 @@ from semfed.report.chart import FEW, MOST_PANELS, Chart
 from semfed.report.dots import dots
 from semfed.report.style import COLUMN, PAGE, STYLE, look
 from semfed.report.svg import described
-from semfed.report.ticks import place, written
+from semfed.report.ticks import few, place, written
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +157,24 @@ def test_what_was_measured_once_is_a_dot_an_arm() -> None:
     assert bar.get_segments()[0][:, 0] == pytest.approx([2 - 2.484138, 2 + 2.484138], abs=1e-6)
     assert title(figure) == "mean, bars: 95 % interval, n = 1 to 3"
     assert described(figure) == "PSNR (dB): a, b, chance"
+
+
+@pytest.mark.parametrize(("places", "ticks"), [({0.016}, 1), ({0.0158, 0.0161}, 7), ({0.0, 22.5}, 7)])
+def test_ticks_with_long_texts_have_room(places: set[float], ticks: int) -> None:
+    chart = Chart("channel uses (millions)", "accuracy (%)")
+    chart.line(0, "arm", {key: [50.0, 60.0] for key in places})
+    few(chart.axes, places)
+    low, high = chart.axes.get_xlim()
+    shown = [tick for tick in chart.axes.get_xticks() if low <= tick <= high]
+    assert 1 <= len(shown) <= ticks
+    assert len(places) > 1 or shown == [0.016]
+
+
+def test_a_long_label_below_rows_is_inside_of_the_figure() -> None:
+    words = "uses per image of one-by-one (channel uses) after round 1"
+    figure = dots({"mtoc": [40.0, 40.0], "stoc-1": [40.0, 41.0]}, words, percent=False, reference=None)
+    figure.draw_without_rendering()
+    box = figure.axes[0].xaxis.label.get_window_extent()
+    assert figure.axes[0].get_xlabel().replace("\n", " ") == words
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.axes[0].get_window_extent().height > 20
