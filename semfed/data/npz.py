@@ -63,14 +63,16 @@ class NPZ:
             targets = _targets(held[0], TARGET, train, name), _targets(held[1], TARGET, test, f"'{paths[1]}'")
         elif found is not None:
             train, test = (self._split(held[0], names, paths[0]) for names in (found[:2], found[2:]))
-            targets = tuple(
-                _targets(held[0], f"{part}_{TARGET}", split, name) for part, split in (("train", train), ("test", test))
+            targets = (
+                _targets(held[0], f"train_{TARGET}", train, name),
+                _targets(held[0], f"test_{TARGET}", test, name),
             )
         else:
             whole = self._split(held[0], WHOLE, paths[0])
             train, test = parted(whole, self.settings, name)
             given, held_out = _targets(held[0], TARGET, whole, name), split_by_class(whole[1], self.settings, name)
-            targets = tuple({key: numbers[rows] for key, numbers in given.items()} for rows in (~held_out, held_out))
+            kept, rest = ({key: numbers[rows] for key, numbers in given.items()} for rows in (~held_out, held_out))
+            targets = kept, rest
         if len(held) == 2 or found is not None:
             require_no_split(self.settings, name)
         made = decoded(paths[0].stem, self._classes(held[0], train, test, name), train, test)

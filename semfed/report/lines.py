@@ -212,6 +212,7 @@ def against_metric(sweeping: Sweeping, metric: Metric, price: Metric, part: str)
         axes.plot(price.scale * np.array(x), metric.scale * np.array(y), **(looks | {"linestyle": "none"}), label=arm)
         means = ([m.scale * pair[side]["mean"] for pair in found] for side, m in ((0, price), (1, metric)))
         axes.plot(*means, **(looks | {"marker": None}))
+        few(axes, ())
     return chart.finish("a marker a seed" + ", line: means over seeds" * bool(first))
 
 
