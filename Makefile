@@ -28,7 +28,7 @@ test: $(STAMP) ## Run the tests (those on real data need SEMFED_DATA)
 	$(BIN)/pytest -m "not slow and not long and not containers" -n 2 --dist loadfile
 
 long: $(STAMP) ## Run the proofs of minutes: equal numbers and faults on all engines, kills, deployment in network namespaces
-	$(BIN)/pytest -m "long and not slow"
+	$(BIN)/pytest -m "long and not slow" -n 2 --dist loadfile
 
 containers: $(STAMP) ## Run the deployment in a real container engine, which it brings along (root, Debian, 8 GB)
 	$(BIN)/pytest -m containers --durations=0

@@ -1,6 +1,7 @@
 """Flower's own simulation, as processes: the same numbers, the truth about failures, and nothing left behind."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,15 +16,16 @@ SHORT = ["rounds=2", "training.epochs=1"]
 
 
 @pytest.fixture(autouse=True)
-def _no_process_left() -> object:
-    before = {process.pid for process in psutil.process_iter()}
+def _no_process_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("SEMFED_TEST_MARK", str(tmp_path))  # other tests may run beside this one
     yield
     words = ("flower-superlink", "flower-superexec", "flwr-simulation", "raylet", "gcs_server")
     left = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if process.pid not in before and any(word in command for word in words):
-            left.append(command)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if process.environ().get("SEMFED_TEST_MARK") == str(tmp_path) and any(word in command for word in words):
+                left.append(command)
     assert not left
 
 
