@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from semfed.channels import ChannelSettings
 from semfed.scenario import Scenario, Task, built_in, overrides, plugins
-from semfed.scenario.plugins import GROUPS, Plugin, available
+from semfed.scenario.plugins import GROUPS, KeywordSettings, Plugin, available
 from semfed.scenario.settings import StrictModel
 
 
@@ -26,11 +26,16 @@ def classes() -> set[type[StrictModel]]:
             yield found
             yield from below(found)
 
+    def is_held(found: type[StrictModel]) -> bool:
+        place: Any = sys.modules[found.__module__]
+        for name in found.__qualname__.split("."):
+            place = getattr(place, name, None)
+        return place is found
+
     return {
         found
         for found in below(StrictModel)
-        if found.__module__.startswith("semfed.")
-        and hasattr(sys.modules[found.__module__], found.__qualname__.split(".")[0])
+        if found.__module__.startswith("semfed.") and is_held(found) and found is not KeywordSettings
     }
 
 
