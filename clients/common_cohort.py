@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from semfed import training
@@ -76,12 +75,10 @@ def _train(group: Sequence[Task]) -> Iterator[CommonTraining]:
 
 def _steps(nets: Networks, unit: CommonUnit, start: CommonStart) -> Iterator[tuple[Batch, Send]]:
     """Yield a unit's minibatches and draws, all from its one stream, as `semfed.training.fit` does."""
-    generator, settings = unit.session.generator("common", start.round), start.settings
+    generator = unit.session.generator("common", start.round)
     images, values = unit.data(start.rows)
-    sizes, send = training.batch_sizes(len(images), settings.batch_size), drawing(generator)
+    send = drawing(generator)
     for network in nets:
         draw_from(network, generator)
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(images), generator=generator, device=images.device)
-        for rows in torch.split(order, sizes):
-            yield Batch(images.index_select(0, rows), values.index_select(0, rows)), send
+    for rows in training.shuffled(len(images), start.settings, generator):
+        yield Batch(images.index_select(0, rows), values.index_select(0, rows)), send

@@ -22,7 +22,7 @@ from semfed.checkpoint.files import Arrays
 from semfed.data import tasks
 from semfed.errors import FederationError
 from semfed.events.callbacks import array_digest
-from semfed.events.metrics import Metric, asked_for
+from semfed.events.metrics import Metric, asked_for, with_asked
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.recent import Recent
 from semfed.flower.client.session import Session
@@ -124,8 +124,7 @@ class CooperativeClient(BaseLearner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the errors, and the scenario's ``metrics``."""
-        scores = ("error", *(metric.name for metric in asked_for(scenario)))
-        return tuple(f"{s}/{which}" for s in scores for which in ("average", *scenario.learner.settings.tasks))
+        return with_asked("error", scenario, ("average", *scenario.learner.settings.tasks))
 
     @classmethod
     def judged(cls, scenario: Scenario) -> tuple[Task, ...]:

@@ -120,12 +120,8 @@ class DigitalClient(ReconstructionClient):
         """
         state = ChannelState(self.session.generator("evaluation", round_), Meter())
         found = self._send(self._channel(), state)
-        told = dict(found)
-        for index, snr_db in enumerate(self.settings.test_snr_db if round_ == self.session.scenario.rounds else ()):
-            further = ChannelState(self.session.generator("evaluation/SNR", round_, index))
-            at = self._send(self._channel(snr_db=snr_db), further)
-            told |= {f"{name}-at-{snr_db:g}dB": value for name, value in at.items() if name != "mse"}
-        return found["mse"], len(self._images), told | state.metrics()
+        further = self._at_other_snrs(round_, self._send) if self._tests_further(round_) else {}
+        return found["mse"], len(self._images), found | further | state.metrics()
 
     # -- one transmission of all images -----------------------------------------------------------------------
 
@@ -135,16 +131,20 @@ class DigitalClient(ReconstructionClient):
         return self.session.dataset.test.images[self.test_samples[0]]
 
     @property
+    def _uses(self) -> int:
+        """Channel uses of an image, which `Settings.check` insists on."""
+        return int(self.channel.settings.uses or 0)
+
+    @property
     def _measured(self) -> Tensor:
         """Bits of every image at every quality; see `semfed.algorithms.digital.jpeg.sizes`."""
         header, device = self.settings.header, self.session.device
         key = ("JPEG sizes", header, self.settings.test_images, device)
         return self.session.cache.once(key, lambda: jpeg.sizes(self._images, header).to(device))
 
-    def _channel(self, **values: float) -> Channel:
+    def _channel(self, **values: Any) -> Channel:
         """Make the channel for symbols of unit power on average, none of which is scaled for an image of its own."""
-        channel: Channel = self.session.channel_choice.amended(power="none", **values).make().to(self.session.device)
-        return channel
+        return super()._channel(power="none", **values)
 
     def _send(self, channel: Channel, state: ChannelState) -> dict[str, float]:
         """Send the images and compare what is shown with what was meant."""
@@ -157,8 +157,7 @@ class DigitalClient(ReconstructionClient):
 
     def _budget(self, channel: Channel, state: ChannelState) -> Tensor:
         """Return the bits that the transmission of each image can carry."""
-        settings, count = channel.settings, len(self.test_samples[0])
-        uses = int(settings.uses or 0)
+        settings, count, uses = channel.settings, len(self.test_samples[0]), self._uses
         state.uses += uses * count
         gains = torch.ones(count, 1, device=self.session.device)
         if isinstance(channel, Fading):
@@ -168,12 +167,12 @@ class DigitalClient(ReconstructionClient):
 
     def _by_ldpc(self, channel: Channel, state: ChannelState) -> tuple[dict[str, Tensor], Tensor]:
         """Send a frame an image: of uniform bits, which is what a scrambler makes of any others."""
-        (information, coded), order = self.settings.frame(int(channel.settings.uses or 0)), self.settings.modulation
+        (information, coded), order = self.settings.frame(self._uses), self.settings.modulation
         cache, device = self.session.cache, self.session.device
         key = ("LDPC", information, coded, order, device)
         code = cache.once(key, lambda: ldpc.Code(information, coded, order, device))
         noise_variance = max(channel.settings.noise_std**2 * 2, SMALLEST_NOISE)
-        hopeless = information >= HOPELESS * capacity.bits(int(channel.settings.uses or 0), channel.settings.snr_db)
+        hopeless = information >= HOPELESS * capacity.bits(self._uses, channel.settings.snr_db)
         right = []
         for part in torch.split(self.test_samples[0], TOGETHER):
             bits = torch.randint(2, (len(part), information), generator=state.generator, device=device).bool()

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.channels.power import average_power
 from semfed.data import tasks
-from semfed.events.metrics import Metric, asked_for
+from semfed.events.metrics import Metric, asked_for, with_asked
 from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.scenario import Scenario, Task
@@ -107,8 +107,7 @@ class MultiReceiverClient(Learner):
     @classmethod
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the receivers' accuracies, and the scenario's ``metrics``."""
-        scores = ("accuracy", *(metric.name for metric in asked_for(scenario)))
-        return tuple(f"{s}/{which}" for s in scores for which in ("average", *scenario.learner.settings.names))
+        return with_asked("accuracy", scenario, ("average", *scenario.learner.settings.names))
 
     @classmethod
     def judged(cls, scenario: Scenario) -> tuple[Task, ...]:

@@ -19,7 +19,7 @@ from semfed.algorithms import split_learning
 from semfed.channels import Channel, ChannelState, Decibel, Meter
 from semfed.data import tasks
 from semfed.errors import DataError
-from semfed.events.metrics import Metric, asked_for
+from semfed.events.metrics import Metric, with_asked
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.build import SessionBuild
 from semfed.flower.client.session import Session
@@ -105,8 +105,7 @@ class PersonalClient(BaseLearner):
     def headlines(cls, scenario: Scenario) -> tuple[str, ...]:
         """Return the accuracy on the own classes, the global one if it is measured, and the scenario's ``metrics``."""
         never = getattr(scenario.learner.settings, "global_test", "never") == "never"
-        names = ("accuracy", *(metric.name for metric in asked_for(scenario)))
-        return tuple(f"{name}/{which}" for name in names for which in ("own-classes", *(() if never else ("global",))))
+        return with_asked("accuracy", scenario, ("own-classes",) if never else ("own-classes", "global"))
 
     @classmethod
     def judged(cls, scenario: Scenario) -> tuple[Task, ...]:

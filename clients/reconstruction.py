@@ -6,7 +6,7 @@ through the channel for the mean square error. Several clients, who average both
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from semfed.algorithms import fidelity
-from semfed.channels import ChannelState, Decibel
+from semfed.channels import Channel, ChannelState, Decibel
 from semfed.data.dataset import unit_range
 from semfed.errors import SemfedError
 from semfed.events.metrics import Metric
@@ -106,8 +106,16 @@ class ReconstructionClient(Learner):
             ``psnr-at-<snr>dB`` and ``ssim-at-<snr>dB``, too, for every SNR of ``test_snr_db``.
         """
         loss, count, told = super().test(nets, round_)
-        if round_ == self.session.scenario.rounds and self.session.split == "test":
-            told |= self._at_other_snrs(nets, round_)
+        if self._tests_further(round_):
+            batches = list(self.test_batches())
+            encoded = [nets.encoder(batch.images) for batch in batches]
+
+            def send_again(channel: Channel, state: ChannelState) -> dict[str, float]:
+                received = (self._decoded(nets, channel(symbols, state)) for symbols in encoded)
+                each = zip(received, (self._pixels(batch.images) for batch in batches), strict=True)
+                return {name: total.mean for name, total in add_up(_closeness(*pair) for pair in each).items()}
+
+            told |= self._at_other_snrs(round_, send_again)
         return loss, count, told
 
     def targets(self, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,21 +156,25 @@ class ReconstructionClient(Learner):
         pixels: Tensor = nets.decoder(received)
         return pixels.view(len(received), *self.session.dataset.shape)
 
-    def _at_other_snrs(self, nets: Networks, round_: int) -> dict[str, float]:
-        """Send what the encoder makes of the test images again, at every SNR with noise of its own."""
+    def _channel(self, **values: Any) -> Channel:
+        """Make the client's channel with some settings changed."""
+        channel: Channel = self.session.channel_choice.amended(**values).make().to(self.session.device)
+        return channel
+
+    def _tests_further(self, round_: int) -> bool:
+        """Whether a test is one at the SNRs of ``test_snr_db``, too."""
+        last = round_ == self.session.scenario.rounds and self.session.split == "test"
+        return last and bool(self.settings.test_snr_db)
+
+    def _at_other_snrs(
+        self, round_: int, send: Callable[[Channel, ChannelState], Mapping[str, float]]
+    ) -> dict[str, float]:
+        """Return what is told of transmissions at every further SNR, each with noise of its own; no `mse`."""
         told: dict[str, float] = {}
-        batches = list(self.test_batches()) if self.settings.test_snr_db else []
-        encoded = [nets.encoder(batch.images) for batch in batches]
         for index, snr_db in enumerate(self.settings.test_snr_db):
-            channel = self.session.channel_choice.amended(snr_db=snr_db).make().to(self.session.device)
             state = ChannelState(self.session.generator("evaluation/SNR", round_, index))
-            each = [
-                (self._decoded(nets, channel(symbols, state)), self._pixels(batch.images))
-                for symbols, batch in zip(encoded, batches, strict=True)
-            ]
-            for name, total in add_up(_closeness(*pair) for pair in each).items():
-                if name != "mse":
-                    told[f"{name}-at-{snr_db:g}dB"] = total.mean
+            found = send(self._channel(snr_db=snr_db), state)
+            told |= {f"{name}-at-{snr_db:g}dB": value for name, value in found.items() if name != "mse"}
         return told
 
 

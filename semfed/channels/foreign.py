@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from semfed import seeding
 from semfed.channels.base import Channel, ChannelSettings, ChannelState, gaussian
 from semfed.errors import ScenarioError
-from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, settings_for
+from semfed.scenario.foreign import ForeignSettings, adapted, construct, is_foreign, keywords, name_of
 from semfed.scenario.settings import Decibel
 
 
@@ -111,6 +111,4 @@ def adapt(part: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _adapted(part: Any) -> type[ForeignChannel]:
-    settings = settings_for(part, ForeignChannelSettings)
-    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
-    return type(f"Foreign{part.__name__}", (ForeignChannel,), own)
+    return adapted(part, ForeignChannel, ForeignChannelSettings)

@@ -17,7 +17,7 @@ from semfed.data.samples import PixelSettings, SplitSettings, decode_samples, de
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError, ScenarioError
 from semfed.scenario import Scenario
-from semfed.scenario.foreign import ForeignSettings, is_foreign, keywords, name_of, reason, settings_for, takes
+from semfed.scenario.foreign import ForeignSettings, adapted, is_foreign, keywords, name_of, reason, takes
 from semfed.scenario.offline import WouldFetch, offline
 
 FILLED = frozenset({"root", "download"})
@@ -237,12 +237,5 @@ def adapt(part: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _adapted(part: Any) -> type[ForeignDataset]:
-    own = {
-        "__module__": part.__module__,
-        "__doc__": inspect.getdoc(part),
-        "part": staticmethod(part),
-        "Settings": settings_for(part, _base_for(part)),
-        "downloads": takes(part, "download"),
-        "needs_root": takes(part, "root"),
-    }
-    return type(f"Foreign{part.__name__}", (ForeignDataset,), own)
+    about = {"__doc__": inspect.getdoc(part), "downloads": takes(part, "download"), "needs_root": takes(part, "root")}
+    return adapted(part, ForeignDataset, _base_for(part), **about)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from semfed.data.samples import SplitSettings, decoded, parted, require_no_split, split_by_class
+from semfed.data.samples import SplitSettings, cut, decoded, require_no_split, split_by_class
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
 
@@ -69,8 +69,8 @@ class NPZ:
             )
         else:
             whole = self._split(held[0], WHOLE, paths[0])
-            train, test = parted(whole, self.settings, name)
             given, held_out = _targets(held[0], TARGET, whole, name), split_by_class(whole[1], self.settings, name)
+            train, test = cut(whole, held_out)
             kept, rest = ({key: numbers[rows] for key, numbers in given.items()} for rows in (~held_out, held_out))
             targets = kept, rest
         if len(held) == 2 or found is not None:

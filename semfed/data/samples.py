@@ -128,7 +128,12 @@ def split_by_class(labels: npt.NDArray[np.int64], settings: SplitSettings, name:
 
 def parted(whole: Split, settings: SplitSettings, name: str) -> tuple[Split, Split]:
     """Return the training and the test part of a data set that has none; see `split_by_class`."""
-    (images, labels), held_out = whole, split_by_class(whole[1], settings, name)
+    return cut(whole, split_by_class(whole[1], settings, name))
+
+
+def cut(whole: Split, held_out: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
+    """Return the samples that are not held out, and those that are."""
+    images, labels = whole
     return (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
 
 

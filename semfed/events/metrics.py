@@ -312,6 +312,12 @@ def asked_for(scenario: "Scenario") -> tuple[Metric, ...]:
     return tuple(choice.load().declared(choice.settings) for choice in scenario.metrics or ())
 
 
+def with_asked(score: str, scenario: "Scenario", parts: Iterable[str]) -> tuple[str, ...]:
+    """Return the recorded names of a learner's score and of the scenario's own ``metrics``, each for all parts."""
+    names, each = (score, *(metric.name for metric in asked_for(scenario))), tuple(parts)
+    return tuple(f"{name}/{part}" for name in names for part in each)
+
+
 def _of_learner(arm: "Scenario") -> tuple[Metric, ...]:
     """Return what the learner of an arm declares, and what the arm asks for beside it."""
     own = declared_by(arm.learner.load()) or ()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semfed.errors import ScenarioError
-from semfed.scenario.foreign import ForeignSettings, construct, is_foreign, keywords, name_of, reason, settings_for
+from semfed.scenario.foreign import ForeignSettings, adapted, construct, is_foreign, keywords, name_of, reason
 from semfed.scenario.offline import WouldFetch, offline
 
 
@@ -122,6 +122,4 @@ def adapt(part: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _adapted(part: Any) -> type[ForeignModel]:
-    settings = settings_for(part, ForeignModelSettings)
-    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
-    return type(f"Foreign{part.__name__}", (ForeignModel,), own)
+    return adapted(part, ForeignModel, ForeignModelSettings)

@@ -209,13 +209,6 @@ def run(
         cache=cache,
     )
     jobs, kept, abreast = options.pop("jobs", None), options.pop("cache", None), options.pop("together", 1)
-    if abreast > 1 and (jobs or 1) > 1:
-        raise ScenarioError(
-            f"together = {abreast} and jobs = {jobs}: seeds train side by side in one process, or in several; "
-            "leave one of them out"
-        )
-    if abreast > 1 and options.get("cohort") == 1:
-        raise ScenarioError(f"cohort = 1: together = {abreast} trains clients side by side; leave one of them out")
     stacking = {"cohort": options.get("cohort"), "together": abreast if abreast > 1 else None}
     again = {
         "engine": None if engine == "inprocess" else engine, "ray_address": ray_address, "data_root": data_root,
@@ -325,7 +318,7 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
     Raises
     ------
     ScenarioError
-        If there is no such engine, or an option is not one of its, or out of range.
+        If there is no such engine, or an option is not one of its, out of range, or at odds with another one.
     """
     if engine not in ENGINES:
         raise ScenarioError(f"engine {engine!r} is unknown; {suggest(str(engine), ENGINES)}")
@@ -342,10 +335,18 @@ def engine_options(engine: str, **given: Any) -> dict[str, Any]:
             options[keyword] = kind.validate_python(value)
         except ValidationError as error:
             raise ScenarioError(f"{name} = {value!r}: {error.errors()[0]['msg']}") from error
-    if engine == "ray" and options.get("jobs", 1) > 1 and "workers" in options:
+    jobs, together = options.get("jobs", 1), options.get("together", 1)
+    if together > 1 and jobs > 1:
         raise ScenarioError(
-            f"workers = {options['workers']} has no effect with jobs = {options['jobs']}: a trial's clients share an "
-            "actor then; leave one of both out"
+            f"together = {together} and jobs = {jobs}: seeds train side by side in one process, or in several; "
+            "leave one of them out"
+        )
+    if together > 1 and options.get("cohort") == 1:
+        raise ScenarioError(f"cohort = 1: together = {together} trains clients side by side; leave one of them out")
+    if engine == "ray" and jobs > 1 and "workers" in options:
+        raise ScenarioError(
+            f"workers = {options['workers']} has no effect with jobs = {jobs}: a trial's clients share an actor then; "
+            "leave one of both out"
         )
     return options
 

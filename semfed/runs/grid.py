@@ -157,14 +157,16 @@ class TrialGrid(Callback):
             time.sleep(POLL_S)
         return folder
 
+    def _not_kept(self, begin: int = 0) -> list[tuple[str, int]]:
+        """Return the trials that are left, from one of them on, but for those of earlier runs."""
+        return [one for one in self._left[begin:] if self._kept is None or not self._kept.has(*one)]
+
     def _perform_together(self, arm: str) -> None:
         """Run the next seeds of an arm in step, unless the first of them is there, or its clients cannot be stacked."""
         waiting = [
             one
-            for one in self._left
-            if one[0] == arm
-            and not trials.has_ended(trials.folder_of(self.folder, *one))
-            and not (self._kept is not None and self._kept.has(*one))
+            for one in self._not_kept()
+            if one[0] == arm and not trials.has_ended(trials.folder_of(self.folder, *one))
         ]
         alone = why_arm_alone(self.scenario.arm(arm)) is not None
         if waiting[:1] != self._left[:1] or len(waiting) == 1 or alone:
@@ -194,7 +196,7 @@ class TrialGrid(Callback):
 
     def _start(self, here: int = 0) -> None:
         """Let as many trials be trained side by side as are asked for; `here` of them are run by this process."""
-        wanted = [one for one in self._left[here:] if self._kept is None or not self._kept.has(*one)]
+        wanted = self._not_kept(here)
         count = min((self._jobs or 1) - here, len(wanted))
         if count > self._pool.size:
             self._pool.start(count, wanted)

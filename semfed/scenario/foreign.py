@@ -151,6 +151,31 @@ def construct(part: Callable[..., Any], arguments: Mapping[str, Any], kind: type
     return made
 
 
+def adapted(part: Any, base: type[T], settings: type[ForeignSettings], **attributes: Any) -> type[T]:
+    """Return a class for one part: an adapter with the part's arguments as its settings.
+
+    It is taken for one of the part's module, so that whoever asks where its code is finds the part's.
+
+    Parameters
+    ----------
+    part : callable
+        A class, or a function, that is called with keyword arguments.
+    base : type
+        The adapter.
+    settings : type
+        What the adapter asks for beside them; see `settings_for`.
+    **attributes
+        Of the class, further ones.
+
+    Raises
+    ------
+    ScenarioError
+        If the part has an argument that no scenario can give.
+    """
+    own = {"part": staticmethod(part), "Settings": settings_for(part, settings), "__module__": part.__module__}
+    return type(f"Foreign{part.__name__}", (base,), own | attributes)
+
+
 def takes(part: Callable[..., Any], name: str) -> bool:
     """Whether a part has an argument, or, by its ``**kwargs``, the classes that it is made of.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semfed.errors import ScenarioError
 from semfed.events.metrics import Metric
 from semfed.scenario import Task
-from semfed.scenario.foreign import ForeignSettings, construct, keywords, name_of, reason, settings_for, takes
+from semfed.scenario.foreign import ForeignSettings, adapted, construct, keywords, name_of, reason, takes
 from semfed.training.judging import Judging
 
 LIBRARY = "torchmetrics"
@@ -138,6 +138,4 @@ def adapt(part: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _adapted(part: Any) -> type[ForeignMetric]:
-    settings = settings_for(part, ForeignMetricSettings)
-    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
-    return type(f"Foreign{part.__name__}", (ForeignMetric,), own)
+    return adapted(part, ForeignMetric, ForeignMetricSettings)

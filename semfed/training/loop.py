@@ -1,7 +1,7 @@
 """The local loop: tensors in, tensors out. It knows neither Flower nor files."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,16 @@ def minibatches(samples: int, settings: TrainingSettings, generator: torch.Gener
     return torch.cat(orders) if len(orders) > 1 else orders[0], sizes * settings.epochs
 
 
+def shuffled(samples: int, settings: TrainingSettings, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the rows of one minibatch after the other, int64 on the generator's device.
+
+    Unlike in `minibatches`, an epoch is shuffled when it begins: what the epochs before drew comes first.
+    """
+    sizes = batch_sizes(samples, settings.batch_size)
+    for _ in range(settings.epochs):
+        yield from torch.split(torch.randperm(samples, generator=generator, device=generator.device), sizes)
+
+
 def fit(
     loss: Loss,
     networks: Sequence[nn.Module],
@@ -110,9 +120,8 @@ def repeat(
     step: Step, inputs: Tensor, targets: Tensor, *, settings: TrainingSettings, generator: torch.Generator
 ) -> float:
     """Take a step on every minibatch of every epoch: (inputs, targets) -> mean loss before it; the rest as in `fit`."""
-    losses, sizes = list[Tensor](), batch_sizes(len(inputs), settings.batch_size)
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(inputs), generator=generator, device=inputs.device)
-        for rows in torch.split(order, sizes):  # a shuffled copy of all inputs would cost far more
-            losses.append(step(inputs.index_select(0, rows), targets.index_select(0, rows)))
-    return mean_loss(losses, sizes * settings.epochs)
+    losses = [
+        step(inputs.index_select(0, rows), targets.index_select(0, rows))  # a shuffled copy of all would cost far more
+        for rows in shuffled(len(inputs), settings, generator)
+    ]
+    return mean_loss(losses, batch_sizes(len(inputs), settings.batch_size) * settings.epochs)

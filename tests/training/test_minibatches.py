@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semfed.scenario import TrainingSettings
-from semfed.training import minibatches
+from semfed.training import minibatches, shuffled
 from semfed.training.weights import pack, unpack
 
 
@@ -38,3 +38,17 @@ def test_packed_tensors_come_back_with_their_shapes_and_types() -> None:
 def test_a_vector_of_another_network_is_refused() -> None:
     with pytest.raises(RuntimeError):
         unpack(pack({"a": torch.zeros(3)}), {"a": torch.zeros(2), "b": torch.zeros(2)})
+
+
+def test_an_epoch_is_shuffled_after_what_the_one_before_has_drawn() -> None:
+    settings, generator = TrainingSettings(epochs=2, batch_size=3), torch.Generator().manual_seed(5)
+    expected, drawn, again = [], [], torch.Generator().manual_seed(5)
+    for _ in range(2):
+        expected += torch.split(torch.randperm(7, generator=again), [3, 4])
+        drawn.append(torch.rand(2, generator=again))
+    found = []
+    for rows in shuffled(7, settings, generator):
+        found.append(rows)
+        if len(rows) == 4:
+            assert torch.equal(torch.rand(2, generator=generator), drawn[len(found) // 2 - 1])
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in expected]

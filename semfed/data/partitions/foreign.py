@@ -9,7 +9,7 @@ import numpy as np
 
 from semfed.data.partitions.base import Partition, Rows, seeded
 from semfed.errors import DataError
-from semfed.scenario.foreign import ForeignSettings, construct, keywords, name_of, reason, settings_for
+from semfed.scenario.foreign import ForeignSettings, adapted, construct, keywords, name_of, reason
 
 LIBRARY = "flwr_datasets"
 
@@ -76,6 +76,4 @@ def adapt(part: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _adapted(part: Any) -> type[ForeignPartition]:
-    settings = settings_for(part, ForeignPartitionSettings)
-    own = {"part": staticmethod(part), "Settings": settings, "__module__": part.__module__}
-    return type(f"Foreign{part.__name__}", (ForeignPartition,), own)
+    return adapted(part, ForeignPartition, ForeignPartitionSettings)

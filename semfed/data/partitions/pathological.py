@@ -34,9 +34,10 @@ class Pathological(Partition):
 
         A class that no client has is not used.
         """
-        held = self._assigned(np.unique(labels), clients, np.random.default_rng(seeded(self.settings.seed, generator)))
+        found, own = np.unique(labels), np.random.default_rng(seeded(self.settings.seed, generator))
+        held = self._assigned(found, clients, own)
         parts: list[list[Rows]] = [[] for _ in range(clients)]
-        for label in np.unique(labels):
+        for label in found:
             owners = [client for client in range(clients) if label in held[client]]
             rows = np.flatnonzero(labels == label)
             if len(owners) > len(rows):

@@ -19,7 +19,7 @@ RESTARTS = 3
 
 
 @ray.remote
-class Follower:
+class OrderTaker:
     """An actor that follows orders with what it keeps from one to the next, such as data.
 
     Parameters
@@ -45,15 +45,13 @@ class ActorPool:
     Parameters
     ----------
     make : callable
-        See `Follower`; it is pickled, and so are orders and results.
+        See `OrderTaker`; it is pickled, and so are orders and results.
     count : int
         How many actors.
     address : str, optional
         Of a Ray cluster to join; a private one is started on this machine by default.
     gpus : float, default 0
         Share of a GPU for every actor.
-    option : str
-        What the user lowers if there is no room for as many.
 
     Raises
     ------
@@ -68,14 +66,13 @@ class ActorPool:
         *,
         address: str | None = None,
         gpus: float = 0.0,
-        option: str = "--jobs",
     ) -> None:
         self._make = make
         self._options = {"num_cpus": 1, "num_gpus": gpus}
         self.actors: list[Any] = []
         self._owns_cluster = enter(address, count)
         try:
-            count_actors(count, count, gpus, ray.nodes(), option=option)  # type: ignore[no-untyped-call]
+            count_actors(count, count, gpus, ray.nodes(), option="--jobs")  # type: ignore[no-untyped-call]
         except EngineError:
             self.close()
             raise
@@ -135,4 +132,4 @@ class ActorPool:
             ray.shutdown()
 
     def _start(self) -> Any:
-        return Follower.options(**self._options).remote(self._make)  # type: ignore[attr-defined]
+        return OrderTaker.options(**self._options).remote(self._make)  # type: ignore[attr-defined]

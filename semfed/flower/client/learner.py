@@ -212,12 +212,9 @@ class Learner(BaseLearner, Objective):
         images, generator = self.session.images(rows), self.session.generator("training", round_)
         for network in nets.drawing.values():
             draw_from(network, generator)
-        sizes = training.batch_sizes(len(rows), self.session.scenario.training.batch_size)
-        for _ in range(self.session.scenario.training.epochs):
-            order = torch.randperm(len(rows), generator=generator, device=images.device)
-            for chosen in torch.split(order, sizes):  # a shuffled copy of all images would cost far more
-                batch = Batch(images.index_select(0, chosen), targets.index_select(0, chosen))
-                yield batch, ChannelState(generator, trains=True)
+        for chosen in training.shuffled(len(rows), self.session.scenario.training, generator):
+            batch = Batch(images.index_select(0, chosen), targets.index_select(0, chosen))
+            yield batch, ChannelState(generator, trains=True)
 
     def test_batches(self) -> Iterator[Batch]:
         """Yield the test images that have a target, some at a time."""

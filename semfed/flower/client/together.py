@@ -79,13 +79,13 @@ class Visit:
 
 def why_arm_alone(arm: Scenario) -> str | None:
     """Say why an arm's clients cannot be stacked; None if they can."""
-    if arm.model.snr_input is not None:
-        return f"model.snr_input = {arm.model.snr_input!r} tells networks an SNR, which every client draws for itself"
-    return why_alone(arm.learner.load())
+    return why_alone(arm.learner.load(), arm.model.snr_input)
 
 
-def why_alone(kind: type) -> str | None:
-    """Say why learners of a class cannot be stacked; None if they can."""
+def why_alone(kind: type, snr_input: str | None = None) -> str | None:
+    """Say why learners of a class cannot be stacked, where networks are told the SNR or not; None if they can."""
+    if snr_input is not None:
+        return f"model.snr_input = {snr_input!r} tells networks an SNR, which every client draws for itself"
     if trains_ahead(kind):
         return None
     if not issubclass(kind, Learner) or kind.fit is not Learner.fit:
@@ -145,10 +145,10 @@ def fit_together(
     groups, visits = defaultdict[Hashable, list[int]](list), dict[int, Visit]()
     ahead = defaultdict[type[BaseLearner], list[int]](list)
     for k, (learner, own, config) in enumerate(zip(learners, parameters, configs, strict=True)):
-        lacks_anchor = proximal_mu(config) and not own
-        if trains_ahead(type(learner)):
-            ahead[type(learner)].append(k)
-        elif isinstance(learner, Learner) and why_arm_alone(learner.session.scenario) is None and not lacks_anchor:
+        kind, lacks_anchor = type(learner), proximal_mu(config) and not own
+        if trains_ahead(kind):
+            ahead[kind].append(k)
+        elif isinstance(learner, Learner) and not lacks_anchor and _stacks(learner):
             visits[k] = Visit(learner, own, config)
             groups[visits[k].likeness].append(k)
     for kind, group in ahead.items():
@@ -161,6 +161,10 @@ def fit_together(
         for k, answer in _fit_group({k: visits[k] for k in group}, alone, size, cache):
             answers[k] = answer
     return answers
+
+
+def _stacks(learner: Learner) -> bool:
+    return why_alone(type(learner), learner.session.scenario.model.snr_input) is None
 
 
 def _fit_group(
