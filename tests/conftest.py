@@ -23,6 +23,7 @@ from semfed.flower.compat import task_identity
 from semfed.flower.server.federation import Federation
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, overrides, plugins
+from tests.processes import with_variable
 
 hypothesis.settings.register_profile("semfed", deadline=None)  # how long an example takes says what else runs here
 hypothesis.settings.load_profile("semfed")
@@ -176,14 +177,7 @@ def flower_home(tmp_path: Path) -> Iterator[dict[str, str]]:
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     }
     yield own
-    mine = [process for process in psutil.process_iter() if _has(process, own["FLWR_HOME"])]
+    mine = with_variable("FLWR_HOME", own["FLWR_HOME"])
     for process in mine:
         process.kill()
     psutil.wait_procs(mine, timeout=10)
-
-
-def _has(process: psutil.Process, home: str) -> bool:
-    try:
-        return process.environ().get("FLWR_HOME") == home
-    except (psutil.Error, OSError):
-        return False

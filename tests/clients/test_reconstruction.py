@@ -23,6 +23,7 @@ from semfed.scenario.plugins import parse
 from semfed.scenario.settings import StrictModel
 from semfed.training.weights import restore
 from tests.settings import bases
+from tests.sources import source
 
 SNRS = [-20.0, 5.0, 40.0]
 TRAINED = {"rounds": 4, "training": {"optimizer": "adam", "lr": 0.01, "batch_size": 20}, "data.partition": "iid"}
@@ -100,27 +101,15 @@ def digits() -> Dataset:
     return open_dataset(Digits(StrictModel()), "digits", None)
 
 
-SQUARES = """
-import numpy as np
-from semfed.data.source import Decoded
-from semfed.scenario.settings import StrictModel
-
-class Squares:
-    Settings = StrictModel
-    downloads = False
-
-    def __init__(self, settings):
-        self.settings = settings
-
-    def files(self, root):
-        return None
-
-    def read(self, root, *, download):
-        labels = np.arange(40) % 2
-        images = np.zeros((40, 3, 12, 12), np.uint8)
-        images[labels == 1, :, 4:, 4:] = 200
-        return Decoded("squares", ("0", "1"), (images, labels), (images, labels), mean=(0.0,), std=(1.0,))
-"""
+SQUARES = source(
+    "Squares",
+    """
+    labels = np.arange(40) % 2
+    images = np.zeros((40, 3, 12, 12), np.uint8)
+    images[labels == 1, :, 4:, 4:] = 200
+    return Decoded("squares", ("0", "1"), (images, labels), (images, labels), mean=(0.0,), std=(1.0,))
+    """,
+)
 
 
 def test_images_that_are_large_enough_have_an_ssim(module_beside: Callable[[str, str], Path]) -> None:

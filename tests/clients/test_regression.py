@@ -15,32 +15,19 @@ from semfed.errors import DataError, SemfedError
 from semfed.scenario import overrides
 from semfed.scenario.settings import StrictModel
 from tests.settings import bases
+from tests.sources import source
 
-GREYS = """
-import os
-
-import numpy as np
-from semfed.data.source import Decoded
-from semfed.scenario.settings import StrictModel
-
-class Greys:
-    Settings = StrictModel
-    downloads = False
-
-    def __init__(self, settings):
-        self.settings = settings
-
-    def files(self, root):
-        return None
-
-    def read(self, root, *, download):
-        grey = np.random.default_rng(0).integers(256, size=400)
-        images = np.broadcast_to(grey.astype(np.uint8)[:, None, None, None], (400, 1, 4, 4)).copy()
-        labels, metres = np.arange(400) % 2, float(os.environ.get("FOOT", 100)) + grey / 51
-        train, test = (images[:300], labels[:300]), (images[300:], labels[300:])
-        targets = ({"height": metres[:300]}, {"height": metres[300:]})
-        return Decoded("greys", ("0", "1"), train, test, mean=(0.5,), std=(0.29,), targets=targets)
-"""
+GREYS = source(
+    "Greys",
+    """
+    grey = np.random.default_rng(0).integers(256, size=400)
+    images = np.broadcast_to(grey.astype(np.uint8)[:, None, None, None], (400, 1, 4, 4)).copy()
+    labels, metres = np.arange(400) % 2, float(os.environ.get("FOOT", 100)) + grey / 51
+    train, test = (images[:300], labels[:300]), (images[300:], labels[300:])
+    targets = ({"height": metres[:300]}, {"height": metres[300:]})
+    return Decoded("greys", ("0", "1"), train, test, mean=(0.5,), std=(0.29,), targets=targets)
+    """,
+)
 """An image's grey level from 0 to 255 tells a height of 100 to 105 m."""
 TASK = {"kind": "regression", "target": "height", "centre": 102.5, "scale": 1.5}
 CHANGES: dict[str, Any] = {

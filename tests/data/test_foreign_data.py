@@ -1,8 +1,6 @@
 """torchvision's data sets by name, and whatever is written like them."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
@@ -24,6 +22,7 @@ from semfed.errors import DataError, ScenarioError
 from semfed.flower.trial import Trial
 from semfed.scenario import overrides, plugins
 from semfed.testing import check_dataset
+from tests.publisher import publisher
 from tests.settings import bases
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -172,23 +171,14 @@ def test_a_function_that_says_what_it_returns_is_as_good_as_a_class(tmp_path: Pa
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
     """A publisher of three parts, and what it was asked for."""
-    asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            buffer = BytesIO()
-            np.save(buffer, np.random.default_rng(len(self.path)).integers(0, 256, (12, 4, 4), dtype=np.uint8))
-            self.send_response(404 if "gone" in self.path else 200)
-            self.end_headers()
-            self.wfile.write(buffer.getvalue())
+    def answer(path: str) -> tuple[int, bytes]:
+        buffer = BytesIO()
+        np.save(buffer, np.random.default_rng(len(path)).integers(0, 256, (12, 4, 4), dtype=np.uint8))
+        return 404 if "gone" in path else 200, buffer.getvalue()
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as own:
-        threading.Thread(target=own.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{own.server_port}", asked
-        own.shutdown()
+    with publisher(answer) as published:
+        yield published
 
 
 def test_nothing_is_fetched_without_leave(tmp_path: Path, server: tuple[str, list[str]]) -> None:

@@ -1,15 +1,14 @@
 """Flower's own simulation, as processes: the same numbers, the truth about failures, and nothing left behind."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 import semfed
 from semfed.engine import flower_simulation
 from semfed.errors import EngineError
+from tests.processes import command_of, with_variable
 
 pytestmark = pytest.mark.flower
 SHORT = ["rounds=2", "training.epochs=1"]
@@ -20,13 +19,8 @@ def _no_process_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setenv("SEMFED_TEST_MARK", str(tmp_path))  # other tests may run beside this one
     yield
     words = ("flower-superlink", "flower-superexec", "flwr-simulation", "raylet", "gcs_server")
-    left = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            command = " ".join(process.cmdline())
-            if process.environ().get("SEMFED_TEST_MARK") == str(tmp_path) and any(word in command for word in words):
-                left.append(command)
-    assert not left
+    started = map(command_of, with_variable("SEMFED_TEST_MARK", str(tmp_path)))
+    assert not [told for told in started if any(word in told for word in words)]
 
 
 def test_the_same_numbers_as_in_process(tmp_path: Path) -> None:

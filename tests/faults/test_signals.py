@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from semfed.events.interruption import Interruption, Terminated, exit_code
+from tests.processes import command_of, with_variable
 
 Start = Callable[..., subprocess.Popen[str]]
 RUN = ("--seeds", "0", "--arms", "individual", "--set", "training.epochs=1", "--set", "rounds=500")
@@ -22,14 +22,7 @@ TOLD = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
 
 def left_over(mark: str) -> list[str]:
     """Commands of the processes that have inherited a mark in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("SEMFED_TEST_MARK") == mark:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
+    return [command_of(process) for process in with_variable("SEMFED_TEST_MARK", mark)]
 
 
 def await_none(mark: str) -> None:

@@ -1,9 +1,7 @@
 """Networks of torch and of other libraries, as encoders and decoders."""
 
-import threading
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from semfed import models
 from semfed.errors import ScenarioError
 from semfed.models.foreign import ForeignModel
 from semfed.scenario import overrides, plugins
+from tests.publisher import publisher
 from tests.settings import bases
 
 STREAM = (3, "encoder", 0)
@@ -151,24 +150,8 @@ def test_initial_weights_are_the_trial_s_and_nobody_s_generator_is_disturbed() -
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
     """A publisher of weights, and what it was asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"weights")
-
-        def log_message(self, *_: Any) -> None: ...
-
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_port}/w.pth", asked
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with publisher(lambda path: (200, b"weights")) as (url, asked):
+        yield f"{url}/w.pth", asked
 
 
 def test_nothing_is_fetched_without_leave(server: tuple[str, list[str]]) -> None:

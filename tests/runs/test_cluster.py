@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-import ray
 
 import semfed
 from semfed.engine.ray import pool as actors
@@ -22,6 +21,7 @@ from semfed.runs import cluster, trials
 from semfed.runs import folder as folders
 from semfed.runs.cluster import RayPool, TrialTrainer
 from semfed.scenario import overrides
+from tests.ray_cluster import ray_cluster
 
 from .test_grid import GIVEN, PLUGINS, Told, content, without_figures
 
@@ -223,12 +223,8 @@ def test_what_has_no_end_and_what_is_not_seen_here_is_told(
 
 @pytest.fixture(scope="module")
 def joined() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(PLUGINS))
-        patch.syspath_prepend(PLUGINS)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with ray_cluster(2):
         yield
-        ray.shutdown()
 
 
 @pytest.mark.flower

@@ -9,22 +9,18 @@ import ray
 
 import semfed
 from semfed.errors import EngineError
+from tests.ray_cluster import ray_cluster
 
 pytestmark = pytest.mark.flower
 SHORT: dict[str, Any] = {"seeds": [0], "arms": ["clustered", "individual"]}
 OVERRIDES = ["rounds=2", "training.epochs=1"]
-PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """One cluster for all tests here: starting one takes seconds. It knows the plugins of the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(PLUGINS))
-        patch.syspath_prepend(PLUGINS)
-        ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+    with ray_cluster(3):
         yield
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
