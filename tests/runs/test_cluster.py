@@ -238,7 +238,8 @@ def test_a_trial_whose_actor_died_is_run_again_and_not_for_ever(joined: None, tm
     semfed.run(**given, jobs=1, out=tmp_path / "alone")  # where nobody dies any more
     assert content(tmp_path / "ray") == content(tmp_path / "alone")
     given["overrides"][-1] = 'learner={name = "faulty:FailingClient", client = 1, round = 2, how = "die"}'
-    with pytest.raises(EngineError, match="a Ray actor died 4 times with clustered, seed 0, for want of memory"):
+    either = r"a Ray actor died 4 times with (clustered|individual), seed 0, for want of memory"
+    with pytest.raises(EngineError, match=either):  # both die, side by side
         semfed.run(**given, engine="ray", jobs=2, out=tmp_path / "deadly")
 
 
