@@ -52,7 +52,8 @@ def measure(rehearsal: Rehearsal, scenario: str, run_config: str, times: int, st
             runs.append(run_once(rehearsal, scenario, run_config))
     few: dict[str, Any] = {}
     if starved is not None:
-        with limited({name: process.pid for name, process in rehearsal.processes.items()}, starved):
+        running = {name: process.pid for name, process in rehearsal.processes.items() if process.poll() is None}
+        with limited(running, starved):
             few["cpus_starved"] = starved
             few["seconds_per_round_starved"] = round(
                 statistics.median(run_once(rehearsal, scenario, run_config)["rounds"]), 2

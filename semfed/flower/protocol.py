@@ -5,8 +5,9 @@ Records of a content beside Flower's own (``arrays``, ``config``, ``metrics``):
 - `STATE`, what the adapter itself needs: to open a trial ``trial``, ``run`` and ``marks``, the states to go on from; in
   any other message the ``client`` that is addressed, the round to ``keep`` its state for and the one ``committed``, and
   `PLACE`. In a reply, whether the state is ``kept`` (its hash) or what the ``problem`` is;
-- in the answer to an opening message: ``node``, with ``partition-id``, ``num-partitions`` and whether it ``keeps``
-  states; ``client-<index>``, the properties of each client; ``initial``, arrays to start from; or an ``error``.
+- in the answer to an opening message: ``node``, with ``partition-id``, ``num-partitions``, whether it ``keeps`` states
+  and whether these are ``durable``, which is to say that they outlive the node; ``client-<index>``, the properties of
+  each client; ``initial``, arrays to start from; or an ``error``.
 """
 
 import json
@@ -27,6 +28,8 @@ PROBE = "query.probe"
 """Type of a message that only asks which message the node has served last."""
 COLLECT = "query.networks"
 """Type of a message that asks for a client's trained networks; it holds what ``evaluate`` would get."""
+LOST = "the node has lost the run's state: was its SuperNode started anew?"
+"""Text of the error with which a node answers that has not been told the trial, or has forgotten it."""
 NETWORKS = "networks"
 """Record of the reply: what it leaves out since it came with the message, and the images' format; or a ``problem``."""
 PLACE = "place"

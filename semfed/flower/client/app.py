@@ -26,7 +26,7 @@ from semfed.errors import SemfedError
 from semfed.events.metrics import VALIDATION
 from semfed.events.spans import span
 from semfed.flower import arrays as wire
-from semfed.flower.bundle import one_by_one
+from semfed.flower.bundle import BUNDLE, one_by_one
 from semfed.flower.client.base import BaseLearner
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.networks import tell
@@ -34,8 +34,8 @@ from semfed.flower.client.privacy import protect_properties, protect_update
 from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
 from semfed.flower.client.together import Answer, Size, fit_together
-from semfed.flower.compat import CLIENT_RAISED, Mod
-from semfed.flower.protocol import STATE, check_config, marks_from_json
+from semfed.flower.compat import CLIENT_RAISED, NO_REPLY, ClientAppCallable, Mod
+from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
 from semfed.scenario.paths import as_path
@@ -60,7 +60,7 @@ def make_client_app(
     cache : ProcessCache, optional
         What this process keeps between messages, where others use it too.
     """
-    app = ClientApp(mods=[one_by_one, *(mods or [])])
+    app = ClientApp(mods=[opened, one_by_one, *(mods or [])])
     cache = cache or ProcessCache()
 
     @app.query()
@@ -116,6 +116,17 @@ def make_client_app(
     for phase in phases:
         app.train(phase)(serve_training(phase))
     return app
+
+
+def opened(message: Message, context: Context, answer: ClientAppCallable) -> Message:
+    """Say that the node has lost the run's state, to all of a bundle together, instead of starting over.
+
+    A Flower mod, the outermost one.
+    """
+    addressed = STATE in message.content or BUNDLE in message.content
+    if addressed and STATE not in context.state and message.metadata.message_type not in (OPEN, PROBE):
+        return Message(Error(NO_REPLY, LOST), reply_to=message)
+    return answer(message, context)
 
 
 def _evaluate(client: NumPyClient, arrays: ArrayRecord, config: dict[str, Any]) -> RecordDict:
@@ -208,8 +219,6 @@ def _addressed(message: Message, context: Context, cache: ProcessCache) -> BaseL
 
 def _client(message: Message, context: Context) -> int:
     record = message.content.get(STATE)
-    if record is not None and STATE not in context.state:
-        raise SemfedError("the node has lost the run's state: was its SuperNode started anew?")
     return int(record["client"] if isinstance(record, ConfigRecord) else context.node_config["partition-id"])  # type: ignore[arg-type]
 
 
@@ -276,6 +285,7 @@ def _open_trial(message: Message, context: Context, cache: ProcessCache) -> Reco
         store = StateStore(context, str(opening["run"]), trial) if "run" in opening else None
         marks = marks_from_json(str(opening.get("marks", "{}")))
         about["keeps"] = store is not None and store.able
+        about["durable"] = store is not None and store.durable
         for client in range(node, len(trial.scenario.clients), nodes):
             if store is not None:
                 store.forget(client)
@@ -289,6 +299,7 @@ def _open_trial(message: Message, context: Context, cache: ProcessCache) -> Reco
                 if client == 0:
                     content["initial"] = wire.record(learner.shared())
     except SemfedError as error:
+        context.state.clear()  # lest a client is asked that has only a part of its state
         content["error"] = ConfigRecord({"message": str(error)})
     return content
 

@@ -30,6 +30,11 @@ class StateStore:
         What the server calls the run; empty if nothing can be asked for.
     trial : Trial
 
+    Attributes
+    ----------
+    durable : bool
+        Whether a file is on the disk once it is written; in a run folder, the checkpoint waits for all files together.
+
     Raises
     ------
     CheckpointError
@@ -42,7 +47,7 @@ class StateStore:
         deployed = context.node_config.get("state-dir")
         given = deployed or context.run_config.get("state-dir")
         self._folder = as_path(str(given)) if given else None
-        self._sync = bool(deployed)  # in a run folder, the checkpoint waits for all files together
+        self.durable = bool(deployed)
         self._context, self._run, self._trial = context, run, trial.digest
 
     @property
@@ -68,7 +73,7 @@ class StateStore:
             path = self._path(client, int(order["keep"]))
             data = files.dump(tables)
             path.parent.mkdir(parents=True, exist_ok=True)
-            files.write(path, data, sync=self._sync)
+            files.write(path, data, sync=self.durable)
             needed = {path, self._path(client, int(order["committed"]))}
             for old in path.parent.glob("round-*.safetensors"):
                 if old not in needed:

@@ -8,7 +8,7 @@ by the `Ledger` of states, by the `Bill` of the exchange and by the `Measurement
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from flwr.app import ConfigRecord, Message, MetricRecord
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from semfed.checkpoint import StateRef
@@ -25,8 +25,9 @@ from semfed.flower.server.accounts import Accounts, Bill
 from semfed.flower.server.exchange import Envelope, Exchange
 from semfed.flower.server.ledger import Ledger
 from semfed.flower.server.measurements import Measurements
-from semfed.flower.server.opening import open_trial
+from semfed.flower.server.opening import open_trial, question
 from semfed.flower.server.outer_grid import OuterGrid
+from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.replies import Replies, in_order, places_of, sentence
 from semfed.flower.trial import Trial
 
@@ -90,10 +91,13 @@ class Federation(OuterGrid):
         self.hear: retries.Hear = lambda client, phase, round_, text: None
         self._accounts = Accounts(trial)
         opening = open_trial(grid, trial, self.ledger, self._accounts, timeout)
-        self.ledger.able = opening.keeps
+        self.ledger.able, self.ledger.durable = opening.keeps, opening.durable
         self.properties = opening.properties
         self.initial_arrays = opening.initial_arrays
         self.exchange = Exchange(grid, opening.hosts)
+        self._hosts = opening.hosts
+        if isinstance(grid, ReliableGrid):
+            grid.remind = self._remind
 
     # -- what strategies use ------------------------------------------------------------------------------
 
@@ -206,10 +210,21 @@ class Federation(OuterGrid):
         bill = self._accounts.bill(len(envelopes))
         scenario, measured, hear = self.trial.scenario, self.measured, self.hear
         answers = retries.ask(self.exchange, envelopes, timeout, scenario=scenario, measured=measured, hear=hear)
-        for client, reply in in_order(places, answers):
+        for client, reply in in_order(places, self._heard(answers)):
             tally.answered += 1
             self._read(client, reply, envelopes[client], bill)
             yield reply
+
+    def _heard(self, answers: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+        for client, reply in answers:
+            if not reply.has_error():
+                self.ledger.heard(client)
+            yield client, reply
+
+    def _remind(self, node: int) -> RecordDict | None:
+        """Return what tells a node the trial that has lost it, None if it cannot go on from what it keeps."""
+        marks = self.ledger.recall(client for client, host in self._hosts.items() if host == node)
+        return None if marks is None else question(self.trial, self.ledger.run, marks)
 
     @span("reply")
     def _read(self, client: int, reply: Message, envelope: Envelope, bill: Bill) -> None:

@@ -1,6 +1,6 @@
 """The server's half of checkpoints: which node keeps what, and which clients it still has to ask."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
@@ -14,7 +14,8 @@ class Ledger:
     """Books of one trial.
 
     A state is asked for with the message that evaluates a client, which is the last of a round as a rule, so that it
-    costs no message of its own. Clients that have changed since are asked by `KEEP` at the end of the round.
+    costs no message of its own. Clients that have changed since are asked by `KEEP` at the end of the round. Where a
+    node that is started anew finds states on its disk, every message asks for them.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ class Ledger:
     ----------
     able : bool
         Whether states can be kept; the nodes say that when the trial is opened.
+    durable : bool
+        Whether a node that is started anew finds them again; likewise.
     due : int or None
         The round at whose end there will be a checkpoint.
     marks : dict of int to StateRef
@@ -34,7 +37,7 @@ class Ledger:
 
     def __init__(self, run: str = "", marks: Mapping[int, StateRef] | None = None) -> None:
         self.run = run
-        self.able = False
+        self.able = self.durable = False
         self.due: int | None = None
         self.marks = dict(marks or {})
         self._committed = {client: mark.round for client, mark in self.marks.items()}
@@ -46,7 +49,8 @@ class Ledger:
 
     def order(self, client: int, phase: str) -> dict[str, int]:
         """Return what a message asks for beside its purpose."""
-        if self.due is None or not (phase == KEEP or phase.startswith("evaluate")):
+        asks = phase == KEEP or phase.startswith(("evaluate", "train") if self.durable else "evaluate")
+        if self.due is None or not asks:
             return {}
         return {"keep": self.due, "committed": self._committed.get(client, -1)}
 
@@ -65,7 +69,7 @@ class Ledger:
             Why the state of a client is not kept; the checkpoint is whole if none is `unkept`.
         """
         for client in exchange.late:  # nobody used its reply, but its state has changed
-            self.note(client, None)
+            self.heard(client)
         exchange.late.clear()
         asked = {k: Message(RecordDict(), k, KEEP, group_id=str(self.due)) for k in self.unkept}
         replies = dict(exchange.ask({k: self.address(k, message) for k, message in asked.items()}, timeout))
@@ -82,7 +86,7 @@ class Ledger:
 
     def note(self, client: int, answer: ConfigRecord | None) -> str | None:
         """Note the adapter's record of a reply, None if there is none; return why a state was not kept, if so."""
-        self._changed.add(client)
+        self.heard(client)
         if answer is None:
             return None
         if "problem" in answer:
@@ -91,6 +95,17 @@ class Ledger:
         if self.due is not None and answer["kept"]:
             self.marks[client] = StateRef(self.due, str(answer["kept"]))
         return None
+
+    def heard(self, client: int) -> None:
+        """Note that a client has answered: what is kept of it is not its state any more, until its reply is read."""
+        self._changed.add(client)
+
+    def recall(self, clients: Iterable[int]) -> dict[int, StateRef] | None:
+        """Return what a node that lost its clients' states goes on from; None if what is kept is older than they."""
+        own = set(clients)
+        if not self.durable or own & self._changed:
+            return None
+        return {client: mark for client, mark in self.marks.items() if client in own}
 
     @property
     def unkept(self) -> list[int]:

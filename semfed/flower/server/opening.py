@@ -1,12 +1,14 @@
 """How a trial begins: nodes are found, told the trial, and asked which clients they host and what these are like."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from semfed.checkpoint import StateRef
 from semfed.errors import FederationError, SemfedError
 from semfed.flower.protocol import OPEN, STATE, marks_to_json
 from semfed.flower.server.accounts import Accounts
@@ -30,12 +32,15 @@ class Opening:
         What the first client proposes to start from.
     keeps : bool
         Whether every node has a place to keep its clients' states.
+    durable : bool
+        Whether a node that is started anew finds them there.
     """
 
     hosts: dict[int, int]
     properties: dict[int, dict[str, Any]]
     initial_arrays: ArrayRecord
     keeps: bool
+    durable: bool
 
 
 def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, timeout: float) -> Opening:
@@ -60,17 +65,14 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
     SemfedError
         If a client says that it cannot take part, in its own words.
     """
-    text = trial.to_json()
-    keeping = {"run": ledger.run, "marks": marks_to_json(ledger.marks)} if ledger.run else {}
-    question = RecordDict({STATE: ConfigRecord({"trial": text, **keeping})})
-    nodes, answers = _find_nodes(grid, question, timeout)
+    nodes, answers = _find_nodes(grid, question(trial, ledger.run, ledger.marks), timeout)
     told: dict[int, ConfigRecord] = {}
     for answer in answers:
         hosted = {
             int(name.removeprefix("client-")): _record(answer, name) for name in answer if name.startswith("client-")
         }
         for client, record in hosted.items():
-            accounts.opened(client, record, len(text) / len(hosted))
+            accounts.opened(client, record, len(trial.to_json()) / len(hosted))
         told |= hosted
     clients, count = range(len(trial.scenario.clients)), max(_integer(answer, "num-partitions") for answer in answers)
     missing = [trial.scenario.clients[client].name for client in clients if client not in told]
@@ -81,7 +83,23 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
         properties={client: dict(told[client]) for client in clients},
         initial_arrays=next((a.array_records["initial"] for a in answers if "initial" in a), ArrayRecord()),
         keeps=all(_record(answer, "node").get("keeps") for answer in answers),
+        durable=all(_record(answer, "node").get("durable") for answer in answers),
     )
+
+
+def question(trial: Trial, run: str, marks: Mapping[int, StateRef]) -> RecordDict:
+    """Return what opens a trial on a node.
+
+    Parameters
+    ----------
+    trial : Trial
+    run : str
+        Name of the run for checkpoints; empty without any.
+    marks : mapping of int to StateRef
+        Client states to go on from.
+    """
+    keeping = {"run": run, "marks": marks_to_json(marks)} if run else {}
+    return RecordDict({STATE: ConfigRecord({"trial": trial.to_json(), **keeping})})
 
 
 def _find_nodes(grid: Grid, question: RecordDict, timeout: float) -> tuple[list[int], list[RecordDict]]:

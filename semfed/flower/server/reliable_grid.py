@@ -6,22 +6,26 @@ then, nobody sees the message again: the SuperNode stays online, and the server 
 only when the reply to the last has been sent. So a probe that is answered before an older message tells that this one
 was lost.
 
+A SuperNode that was started anew has lost what it was told of the run. It says so, is told once more, with the states
+of its clients that it has on its disk, and gets the message again.
+
 A node that is silent for a while, too, loses what it was asked: the first look for its reply makes the SuperLink drop
 the message and put an error in its place, although the node may come back a moment later with the answer. So nobody
 looks for replies of a node that is away, until it is back or was away for too long.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from logging import WARNING
 
-from flwr.app import Error, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.common import log
 from flwr.serverapp import Grid
 
 from semfed.flower.compat import NO_REPLY, online_until
-from semfed.flower.protocol import PROBE, STATE
+from semfed.flower.protocol import LOST, OPEN, PROBE, STATE
 from semfed.flower.server.outer_grid import OuterGrid
+from semfed.flower.server.replies import sentence
 
 POLL_S = 0.5
 SILENCE_S = 60.0
@@ -47,6 +51,12 @@ class ReliableGrid(OuterGrid):
         for a minute; a SuperNode that lost the line tries again every 25 s at the latest.
     poll : float
         Seconds between two looks for replies.
+
+    Attributes
+    ----------
+    remind : callable
+        Gets a node that has lost the run's state, and returns what opens the trial there once more; None where its
+        clients cannot go on from what is kept of them.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class ReliableGrid(OuterGrid):
     ) -> None:
         super().__init__(grid)
         self.silence, self.absence, self.poll = silence, absence, poll
+        self.remind: Callable[[int], RecordDict | None] = lambda node: None
         self._nodes: dict[str, int] = {}
         """Nodes that owe a reply, by the message's id."""
         self._known: set[int] = set()
@@ -82,13 +93,25 @@ class ReliableGrid(OuterGrid):
             if message.metadata.message_id not in waiting:
                 yield _no_reply(message, "the SuperLink did not take it")
         probes: dict[str, int] = {}
-        while waiting and (timeout is None or time.monotonic() - start < timeout):
+        reminders: dict[str, Message] = {}
+        while (waiting or reminders) and (timeout is None or time.monotonic() - start < timeout):
             served: dict[int, str] = {}
-            for reply in self.pull_messages([*waiting, *probes]):
+            again: list[Message] = []
+            for reply in self.pull_messages([*waiting, *reminders, *probes]):
                 asked = reply.metadata.reply_to_message_id
                 if asked in waiting:
-                    del waiting[asked]
-                    yield reply
+                    message = waiting.pop(asked)
+                    reminder = self._reminder(message, reply)
+                    if reminder is None:
+                        yield reply
+                    else:
+                        reminders[reminder] = message
+                elif asked in reminders:
+                    message, problem = reminders.pop(asked), _problem(reply)
+                    if problem is None:
+                        again.append(message)
+                    else:
+                        yield _no_reply(message, problem)
                 elif not reply.has_error():
                     served[probes.pop(asked)] = str(reply.content.config_records[STATE].get("served"))
             # Only now: where there is a reply to an older message, it has come with the probe's at the latest.
@@ -97,12 +120,20 @@ class ReliableGrid(OuterGrid):
                 if last is not None and last == self._sent_as(asked):
                     yield _no_reply(waiting.pop(asked), "its reply was lost on the way")
                 elif last is not None:
-                    self._send_again(message)
+                    again.append(message)
+            again += [reminders.pop(asked) for asked, m in list(reminders.items()) if m.metadata.dst_node_id in served]
+            for message in again:
+                self._send_again(message)
+                waiting[message.metadata.message_id] = message
+                # A probe that is still under way went out before, and would tell nothing of it.
+                probes = {asked: node for asked, node in probes.items() if node != message.metadata.dst_node_id}
             if time.monotonic() - start >= probe_at:
                 probe_at *= 2
-                probes = self._probe(message.metadata.dst_node_id for message in waiting.values())
-            if waiting:
+                probes = self._probe(m.metadata.dst_node_id for m in (*waiting.values(), *reminders.values()))
+            if waiting or reminders:
                 time.sleep(self.poll)
+        for message in reminders.values():
+            yield _no_reply(message, LOST)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that have come, to messages as they were given; nodes that are away are not asked for."""
@@ -141,13 +172,22 @@ class ReliableGrid(OuterGrid):
 
     def _send_again(self, given: Message) -> None:
         about = given.metadata
-        log(
-            WARNING, "a message of type %s to node %d was lost; it is sent again", about.message_type, about.dst_node_id
-        )
+        log(WARNING, "a message of type %s to node %d is sent again", about.message_type, about.dst_node_id)
         self._again.pop(self._sent_as(about.message_id), None)
         copy = Message(given.content, about.dst_node_id, about.message_type, group_id=about.group_id, ttl=about.ttl)
         self.push_messages([copy])
         self._again[copy.metadata.message_id] = given
+
+    def _reminder(self, message: Message, reply: Message) -> str | None:
+        """Tell a node the trial again if it has lost it; return the id of what it is told, None if it is nothing."""
+        node = message.metadata.dst_node_id
+        lost = reply.has_error() and sentence(reply.error) == LOST
+        content = self.remind(node) if lost else None
+        if content is None:
+            return None
+        log(WARNING, "node %d has lost the run's state; it is told the trial again", node)
+        (told,) = self.push_messages([Message(content, node, OPEN)])
+        return told or None
 
     def _probe(self, nodes: Iterable[int]) -> dict[str, int]:
         probes = [Message(RecordDict(), node, PROBE) for node in nodes]
@@ -157,6 +197,14 @@ class ReliableGrid(OuterGrid):
 
 def _answer(reply: Message) -> RecordDict | Error:
     return reply.error if reply.has_error() else reply.content
+
+
+def _problem(reply: Message) -> str | None:
+    """Return why a node could not open a trial, None if it could."""
+    if reply.has_error():
+        return sentence(reply.error)
+    problem = reply.content.get("error")
+    return str(problem["message"]) if isinstance(problem, ConfigRecord) else None
 
 
 def _no_reply(message: Message, reason: str) -> Message:

@@ -15,6 +15,28 @@ def test_the_evaluation_of_a_round_asks_for_the_state() -> None:
     assert ledger.order(0, KEEP) == {"keep": 5, "committed": -1}
 
 
+def test_where_nodes_forget_every_message_that_changes_a_state_asks_for_it() -> None:
+    ledger = Ledger("0" * 32, {1: StateRef(3, "old")})
+    ledger.durable, ledger.due = True, 5
+    for phase in ("train", "train.forward", "evaluate"):
+        assert ledger.order(1, phase) == {"keep": 5, "committed": 3}
+    assert ledger.order(1, "query.networks") == {}
+
+
+def test_what_is_kept_is_recalled_for_clients_that_have_not_answered_since() -> None:
+    ledger = Ledger("0" * 32, {0: StateRef(3, "a"), 1: StateRef(3, "b")})
+    assert ledger.recall([0]) is None  # its node would not find it
+    ledger.durable, ledger.due = True, 4
+    assert ledger.recall([0, 2]) == {0: StateRef(3, "a")}
+    ledger.heard(0)  # its reply is on its way, and not read yet
+    assert ledger.recall([0, 2]) is None
+    assert ledger.recall([1]) == {1: StateRef(3, "b")}
+    ledger.note(0, ConfigRecord({"kept": "c"}))
+    assert ledger.recall([0, 1]) == {0: StateRef(4, "c"), 1: StateRef(3, "b")}
+    ledger.note(0, ConfigRecord({"problem": "no room"}))
+    assert ledger.recall([0, 1]) is None
+
+
 @pytest.mark.usefixtures("identity")
 def test_a_message_is_addressed_to_a_client_with_what_is_asked_beside() -> None:
     ledger = Ledger("0" * 32, {1: StateRef(3, "old")})

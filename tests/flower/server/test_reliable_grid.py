@@ -1,9 +1,11 @@
 """Messages that a SuperLink hands out once, and that are lost all the same."""
 
 import math
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,15 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semfed.engine.inprocess import InProcessGrid
+from semfed.events.callbacks import Callback
+from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.compat import task_identity
-from semfed.flower.protocol import PROBE, STATE
+from semfed.flower.protocol import LOST, PROBE, STATE
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.reliable_grid import ReliableGrid
+from semfed.flower.server.replies import sentence
 from semfed.flower.server.run import run_arm
 from semfed.flower.trial import Trial
 from semfed.scenario import Scenario, overrides
 
+RUN = "0123456789abcdef" * 2
 Told = tuple[dict[str, bytes], list[tuple[int, str]]]
 """Final arrays, and which nodes served what, probes left out."""
 
@@ -48,10 +54,23 @@ class SuperLink(InProcessGrid):
 
     Handouts are counted over all nodes; of those in `lost`, nothing arrives, of those in `unheard`, no reply does.
     `away` tells for nodes at which questions about them they are away. Who then asks for their replies gets errors.
+    Before the handouts in `forgets` a node is started anew; its clients' states are kept in `disk`.
     """
 
-    def __init__(self, nodes: int, lost: Iterable[int] = (), unheard: Iterable[int] = (), *, slow: int = 1) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        lost: Iterable[int] = (),
+        unheard: Iterable[int] = (),
+        *,
+        slow: int = 1,
+        forgets: Iterable[int] = (),
+        disk: Path | None = None,
+    ) -> None:
         super().__init__(make_client_app(), nodes)
+        self.forgets = set(forgets)
+        for context in self.nodes.contexts.values() if disk is not None else ():
+            context.node_config["state-dir"] = str(disk)
         self.lost, self.unheard, self.slow = set(lost), set(unheard), slow
         self.refuse: set[int] = set()
         self.rests_after: int | None = None
@@ -105,6 +124,8 @@ class SuperLink(InProcessGrid):
         if number in self.lost:
             return
         about = message.metadata
+        if number in self.forgets:
+            self.nodes.contexts[node].state.clear()
         self.served.append((node, about.message_type))
         reply = self.nodes.answer(message)
         if number not in self.unheard:
@@ -155,6 +176,82 @@ def test_a_node_that_is_away_for_a_while_costs_nothing(
     link.away = {node: range(start, start + questions)}
     assert run(scenario, link) == undisturbed
     assert link.questions >= start
+
+
+class Rounds(Callback):
+    """Keeps all records but times."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
+        self.records += records
+
+
+def two_rounds(link: SuperLink) -> tuple[dict[str, bytes], list[Record]]:
+    scenario = overrides.load("digits", ["rounds=2", "training.epochs=1", "timeout_s=20"], seeds=[0])
+    heard = Rounds()
+    outcome = run_arm(delivery(link), Trial(scenario.arm("clustered"), "clustered", 0), [heard], run=RUN)
+    return {name: array.tobytes() for name, array in outcome.arrays.items()}, heard.records
+
+
+@pytest.fixture(scope="module")
+def two_undisturbed(_identity: None, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+    return {nodes: two_rounds(SuperLink(nodes, disk=tmp_path_factory.mktemp("states"))) for nodes in (1, 2, 3)}
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    forgets=st.sets(st.integers(1, 24), max_size=5),
+    lost=st.sets(st.integers(0, 24), max_size=4),
+    nodes=st.integers(1, 3),
+)
+def test_a_node_that_is_started_anew_goes_on_from_what_is_on_its_disk(
+    two_undisturbed: dict[int, Any], forgets: set[int], lost: set[int], nodes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as disk:
+        link = SuperLink(nodes, lost, forgets=forgets, disk=Path(disk))
+        assert two_rounds(link) == two_undisturbed[nodes]
+
+
+def test_a_node_that_keeps_nothing_on_a_disk_loses_its_clients(scenario: Scenario) -> None:
+    link = SuperLink(3)
+    federation = opened(scenario, link)
+    link.forgets = {link.handed_out + 1}
+    replies = train(federation)
+    assert [reply.has_error() for reply in replies] == [False, True, False]
+    assert sentence(replies[1].error) == LOST
+
+
+@pytest.mark.parametrize("kept", ["nothing", "damaged"])
+def test_a_state_that_cannot_be_put_back_is_not_replaced_by_another(tmp_path: Path, kept: str) -> None:
+    """The second round begins; Sat 2's node is started anew, and its file is gone, or another one."""
+    link = SuperLink(3, disk=tmp_path)
+
+    class Spoil(Callback):
+        def on_round(self, arm: str, seed: int, round_: int, records: Sequence[Record], seconds: float) -> None:
+            heard.on_round(arm, seed, round_, records, seconds)
+            if round_ == 1:
+                link.forgets = {link.handed_out + 1}
+                for path in tmp_path.glob("*/*/client-1/round-*.safetensors"):
+                    path.unlink() if kept == "nothing" else path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    heard, scenario = Rounds(), overrides.load("digits", ["rounds=2", "training.epochs=1", "timeout_s=20"], seeds=[0])
+    run_arm(delivery(link), Trial(scenario.arm("clustered"), "clustered", 0), [Spoil()], run=RUN)
+    told = {(r.round, r.client): r.note for r in heard.records if r.metric.startswith("failure/")}
+    assert {client for _, client in told} == {"Sat 2"}
+    assert "round-1.safetensors" in str(told[2, "Sat 2"])
+
+
+def test_a_node_whose_clients_have_moved_on_from_what_is_kept_is_told_nothing(tmp_path: Path) -> None:
+    scenario = overrides.load("digits", ["rounds=1", "training.epochs=1", "checkpoint_every=0"], seeds=[0])
+    link = SuperLink(3, disk=tmp_path)
+    grid = delivery(link)
+    federation = Federation(grid, Trial(scenario.arm("clustered"), "clustered", 0), timeout=5.0, run=RUN)
+    assert grid.remind(3) is not None
+    train(federation)
+    assert grid.remind(3) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_node_that_stays_away_fails_after_a_while_and_then_at_once(scenario: Scenario) -> None:
