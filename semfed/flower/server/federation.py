@@ -210,12 +210,12 @@ class Federation(OuterGrid):
         bill = self._accounts.bill(len(envelopes))
         scenario, measured, hear = self.trial.scenario, self.measured, self.hear
         answers = retries.ask(self.exchange, envelopes, timeout, scenario=scenario, measured=measured, hear=hear)
-        for client, reply in in_order(places, self._heard(answers)):
+        for client, reply in in_order(places, self._noted(answers)):
             tally.answered += 1
             self._read(client, reply, envelopes[client], bill)
             yield reply
 
-    def _heard(self, answers: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+    def _noted(self, answers: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
         for client, reply in answers:
             if not reply.has_error():
                 self.ledger.heard(client)
