@@ -173,6 +173,7 @@ SCENARIO: dict[str, Try | Elsewhere] = {
 FEW = {"data.partition": {"name": "pathological", "num_classes_per_partition": 5}}
 SHARDS = {"data.partition": {"name": "shard", "shard_size": 350}}
 NATURAL = {"data.partition": {"name": "natural", "by": "orbit", "values": "first"}}
+DRAWN = {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 50.0, "min_partition_size": 5, "seed": 1}
 PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
@@ -193,11 +194,7 @@ PARTITIONS: dict[str, Try] = {
         7,
         {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 100.0}},
     ),
-    "foreign.partition_by": Try(
-        "arrays",
-        "orbit",
-        {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 50.0, "seed": 1}},
-    ),
+    "foreign.partition_by": Try("arrays", "orbit", {"data.partition": DRAWN}),
     "iid.per_client": Try("plain", 50),
     "ways-shots.m": Try("fedavg", 4),
     "ways-shots.q": Try("fedavg", 11),
