@@ -21,7 +21,7 @@ from semfed.data.dataset import Dataset, ImageSet
 from semfed.data.source import Decoded, Source
 from semfed.errors import DataError
 
-SCHEMA = 3
+SCHEMA = 4
 PARTS = ("train", "test")
 ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
 
@@ -112,6 +112,7 @@ def _write(entry: Path, decoded: Decoded) -> None:
         named = dict(zip(ARRAYS, arrays, strict=True))
         for part, targets in zip(PARTS, decoded.targets, strict=True):
             named |= {f"{part}-target-{k}": numbers for k, numbers in enumerate(targets.values())}
+        named |= {f"attribute-{k}": marks for k, marks in enumerate(decoded.attributes.values())}
         for name, array in named.items():
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         meta = {
@@ -120,6 +121,7 @@ def _write(entry: Path, decoded: Decoded) -> None:
             "mean": decoded.mean,
             "std": decoded.std,
             "targets": list(decoded.targets[0]),
+            "attributes": list(decoded.attributes),
             "sha256": {name: _digest(scratch / f"{name}.npy") for name in named},
         }
         (scratch / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
@@ -137,13 +139,15 @@ def _write(entry: Path, decoded: Decoded) -> None:
 def _read(entry: Path) -> Dataset | None:
     try:
         meta: dict[str, Any] = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        names = [*ARRAYS, *(f"{part}-target-{k}" for part in PARTS for k in range(len(meta["targets"])))]
+        attributes = {name: f"attribute-{k}" for k, name in enumerate(meta["attributes"])}
+        targets = [f"{part}-target-{k}" for part in PARTS for k in range(len(meta["targets"]))]
+        names = [*ARRAYS, *targets, *attributes.values()]
         if any(_digest(entry / f"{name}.npy") != meta["sha256"][name] for name in names):
             return None
         arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in names}
     except (OSError, ValueError, KeyError):
         return None
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors = {name: torch.from_numpy(arrays[name]) for name in (*ARRAYS, *targets)}
     train, test = (
         ImageSet(
             tensors[f"{part}-images"],
@@ -159,6 +163,7 @@ def _read(entry: Path) -> Dataset | None:
         test,
         tuple(meta["mean"]),
         tuple(meta["std"]),
+        {name: arrays[file] for name, file in attributes.items()},
     )
 
 
@@ -171,4 +176,4 @@ def _in_memory(decoded: Decoded) -> Dataset:
         )
         for (images, labels), targets in zip((decoded.train, decoded.test), decoded.targets, strict=True)
     )
-    return Dataset(decoded.title, decoded.classes, train, test, decoded.mean, decoded.std)
+    return Dataset(decoded.title, decoded.classes, train, test, decoded.mean, decoded.std, decoded.attributes)

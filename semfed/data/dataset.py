@@ -1,12 +1,13 @@
 """What a data set is: uint8 images and integer classes, for training and for testing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from semfed.data.source import Attributes
 from semfed.errors import DataError
 
 
@@ -54,6 +55,8 @@ class Dataset:
     train, test : ImageSet
     mean, std : tuple of float
         Per channel, of training images scaled to [0, 1].
+    attributes : mapping of str to ndarray, shape (samples,), of str or integers
+        By which training images may be dealt to clients, by their names; most data sets have none.
     """
 
     title: str
@@ -62,6 +65,7 @@ class Dataset:
     test: ImageSet
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    attributes: Attributes = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,7 +75,7 @@ class Dataset:
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the data set with its tensors on a device; on the CPU they stay memory-mapped."""
-        return Dataset(self.title, self.classes, self.train.to(device), self.test.to(device), self.mean, self.std)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 @dataclass(frozen=True)

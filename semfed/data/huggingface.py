@@ -1,24 +1,29 @@
 """Data sets of the Hugging Face hub that are on disk already, as ``datasets.save_to_disk`` has left them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from semfed.data.files import files_below
+from semfed.data.partitions import AttributePartition
 from semfed.data.samples import (
     PixelSettings,
     SplitSettings,
+    cut,
     decode_samples,
     decoded,
-    parted,
     require_no_split,
+    split_by_class,
 )
 from semfed.data.source import Decoded, Split, required_root
 from semfed.errors import DataError
+from semfed.scenario import Scenario
 from semfed.scenario.foreign import reason
 from semfed.scenario.offline import WouldFetch, offline
 
@@ -43,6 +48,13 @@ class HuggingFace:
         """The part to train on, where there are several."""
         test_split: str = Field(default="test", min_length=1)
         """The part to test on, where there are several; a data set without parts is split by ``test_fraction``."""
+        attributes: tuple[str, ...] = ()
+        """Columns of texts or integers (of class labels, their numbers), by which the partition may deal."""
+
+        def idle(self, scenario: Scenario, here: str) -> Iterator[tuple[str, str]]:
+            """Tell what has no effect; see `semfed.scenario.effects`."""
+            if not issubclass(scenario.data.partition.load(), AttributePartition):
+                yield f"{here}.attributes", f"partition {scenario.data.partition.name!r} deals by none"
 
     downloads = False
 
@@ -68,8 +80,14 @@ class HuggingFace:
             tables = [held]
         columns = self._columns(tables[0].features, name)
         parts, classes = self._decoded(tables, columns, folder.name)
-        train, test = parts if len(parts) == 2 else parted(parts[0], self.settings, name)
-        return decoded(folder.name or "images", classes, train, test)
+        attributes = {column: _marks(tables[0], column, name) for column in self.settings.attributes}
+        if len(parts) == 2:
+            train, test = parts
+        else:
+            held_out = split_by_class(parts[0][1], self.settings, name)
+            train, test = cut(parts[0], held_out)
+            attributes = {column: marks[~held_out] for column, marks in attributes.items()}
+        return replace(decoded(folder.name or "images", classes, train, test), attributes=attributes)
 
     def _part(self, held: Mapping[str, Any], key: str, folder: Path) -> Any:
         asked = getattr(self.settings, key)
@@ -115,6 +133,23 @@ class HuggingFace:
             parts.append(decode_samples(rows, self.settings.reading, name))
         count = 1 + max(int(labels.max()) for _, labels in parts)
         return parts, tuple(told[0] or texts or map(str, range(count)))
+
+
+def _marks(table: Any, column: str, name: str) -> npt.NDArray[Any]:
+    """Return a column of texts or integers."""
+    features = table.features
+    if column not in features:
+        raise DataError(
+            f"data.source.attributes: {name} has the columns {sorted(features)}, but no {column!r}; name one of them"
+        )
+    kind = str(getattr(features[column], "dtype", ""))
+    marks = np.asarray(list(table[column])) if kind.endswith("string") or "int" in kind else None
+    if marks is None or marks.dtype.kind not in "iuU" or marks.ndim > 1:
+        raise DataError(
+            f"data.source.attributes: column {column!r} of {name} has no text, or no integer, in every row; name "
+            "another, or fill it"
+        )
+    return marks
 
 
 class _Rows:

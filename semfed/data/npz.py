@@ -18,6 +18,8 @@ PARTS = (("train_images", "train_labels", "test_images", "test_labels"), ("x_tra
 CHANNELS = (1, 3)
 TARGET = "target_"
 """Begins the names of arrays of real numbers."""
+ATTRIBUTE = "attribute_"
+"""Begins the names of arrays by which training images may be dealt to clients."""
 
 
 class NPZ:
@@ -26,7 +28,8 @@ class NPZ:
     Images are uint8, of shape (samples, height, width), (samples, height, width, channels) or (samples, channels,
     height, width) with one channel or three; labels are integers from 0. An array ``classes`` of texts names them.
     ``target_<name>``, or ``train_target_<name>`` and ``test_target_<name>``, is a real number of every image, which a
-    task of kind regression estimates.
+    task of kind regression estimates. ``attribute_<name>``, or ``train_attribute_<name>``, is a text or an integer of
+    every (training) image, such as its writer, by which partition ``natural`` deals.
     """
 
     class Settings(SplitSettings):
@@ -60,23 +63,27 @@ class NPZ:
         found = next((names for names in PARTS if set(names) <= held[0].keys()), None)
         if len(held) == 2:
             train, test = (self._split(arrays, WHOLE, path) for arrays, path in zip(held, paths, strict=True))
-            targets = _targets(held[0], TARGET, train, name), _targets(held[1], TARGET, test, f"'{paths[1]}'")
+            targets = _of_images(held[0], TARGET, train, name), _of_images(held[1], TARGET, test, f"'{paths[1]}'")
+            attributes = _of_images(held[0], ATTRIBUTE, train, name)
         elif found is not None:
             train, test = (self._split(held[0], names, paths[0]) for names in (found[:2], found[2:]))
             targets = (
-                _targets(held[0], f"train_{TARGET}", train, name),
-                _targets(held[0], f"test_{TARGET}", test, name),
+                _of_images(held[0], f"train_{TARGET}", train, name),
+                _of_images(held[0], f"test_{TARGET}", test, name),
             )
+            attributes = _of_images(held[0], f"train_{ATTRIBUTE}", train, name)
         else:
             whole = self._split(held[0], WHOLE, paths[0])
-            given, held_out = _targets(held[0], TARGET, whole, name), split_by_class(whole[1], self.settings, name)
+            given, marks = (_of_images(held[0], prefix, whole, name) for prefix in (TARGET, ATTRIBUTE))
+            held_out = split_by_class(whole[1], self.settings, name)
             train, test = cut(whole, held_out)
             kept, rest = ({key: numbers[rows] for key, numbers in given.items()} for rows in (~held_out, held_out))
             targets = kept, rest
+            attributes = {key: array[~held_out] for key, array in marks.items()}
         if len(held) == 2 or found is not None:
             require_no_split(self.settings, name)
         made = decoded(paths[0].stem, self._classes(held[0], train, test, name), train, test)
-        return replace(made, targets=targets)
+        return replace(made, targets=targets, attributes=attributes)
 
     def _split(self, arrays: dict[str, npt.NDArray[Any]], names: tuple[str, ...], path: Path) -> Split:
         missing = [name for name in names if name not in arrays]
@@ -133,13 +140,15 @@ class NPZ:
         return tuple(map(str, classes))
 
 
-def _targets(arrays: dict[str, npt.NDArray[Any]], prefix: str, split: Split, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of real numbers, by what follows a prefix in their names."""
+def _of_images(
+    arrays: dict[str, npt.NDArray[Any]], prefix: str, split: Split, name: str
+) -> dict[str, npt.NDArray[Any]]:
+    """Return arrays of one value an image, by what follows a prefix in their names."""
     found = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
     for key, array in found.items():
         if array.shape != split[1].shape:
             raise DataError(
-                f"{name} has {prefix}{key} of shape {array.shape} for {len(split[1])} images: save one number an image"
+                f"{name} has {prefix}{key} of shape {array.shape} for {len(split[1])} images: save one value an image"
             )
     return found
 

@@ -15,6 +15,8 @@ Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 """Images, shape (samples, channels, height, width), and their classes, shape (samples,)."""
 Targets = Mapping[str, npt.NDArray[np.floating[Any]]]
 """Real numbers of every image by their names, shape (samples,) each."""
+Attributes = Mapping[str, npt.NDArray[Any]]
+"""Texts or integers of every training image by their names, shape (samples,) each."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Decoded:
     std: tuple[float, ...]
     targets: tuple[Targets, Targets] = field(default_factory=lambda: ({}, {}))
     """Of the training and of the test images, for tasks of regression."""
+    attributes: Attributes = field(default_factory=dict)
+    """Of the training images: who wrote them, where they were taken; for partitions, see `AttributePartition`."""
 
     def checked(self, source: str) -> "Decoded":
         """Return the same with labels as int64 and targets as float32, if it is what it claims to be.
@@ -66,6 +70,10 @@ class Decoded:
                 real = numbers.dtype.kind == "f" and numbers.shape == split[1].shape and np.isfinite(numbers).all()
                 require(bool(real), f"{part} targets {name!r} that are not one finite real number an image")
             given.append({name: numbers.astype(np.float32) for name, numbers in targets.items()})
+        for name, marks in self.attributes.items():
+            require(marks.dtype.kind in "iuU", f"attribute {name!r} of type {marks.dtype} instead of texts or integers")
+            count = len(splits[0][1])
+            require(marks.shape == (count,), f"attribute {name!r} of shape {marks.shape} for {count} training images")
         return replace(self, train=splits[0], test=splits[1], targets=(given[0], given[1]))
 
 

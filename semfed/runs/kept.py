@@ -153,7 +153,7 @@ class KeptTrials:
                         raise
 
     def _identity(self, trial: Trial) -> str:
-        """Return the SHA-256 of a trial's images, labels, real numbers, and of files that its settings name."""
+        """Return the SHA-256 of a trial's images and all that belongs to them, and of files that its settings name."""
         if trial.data_key not in self._data:
             dataset = self._cache.dataset(trial, self._root, torch.device("cpu"))
             digest = hashlib.sha256(repr((dataset.classes, dataset.mean, dataset.std)).encode())
@@ -161,6 +161,9 @@ class KeptTrials:
                 for name, tensor in {"images": part.images, "labels": part.labels, **part.targets}.items():
                     digest.update(repr((name, tensor.shape, tensor.dtype)).encode())
                     digest.update(tensor.contiguous().numpy().data)
+            for name, marks in dataset.attributes.items():
+                digest.update(repr((name, marks.shape, marks.dtype.str)).encode())
+                digest.update(marks.tobytes())
             self._data[trial.data_key] = digest.hexdigest()
         named = {os.path.join(self._root or "", text) for text in _texts(trial.scenario.tree())}
         further = sorted(Path(path) for path in named if os.path.isfile(path))

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from semfed import seeding
 from semfed.data.source import Decoded, Source
@@ -111,16 +113,14 @@ def mean_and_deviation_are_those_of_the_images(subject: DatasetSubject) -> None:
 @KIT.check
 def reading_twice_gives_the_same(subject: DatasetSubject) -> None:
     """Every process decodes for itself, and partitions deal rows by their place."""
-    found = []
+    found: list[list[npt.NDArray[Any]]] = []
     for _ in range(2):
         with seeding.own_globals(0, "check"):
-            found.append(subject.read())
-    same = all(
-        np.array_equal(a, b)
-        for part in ("train", "test")
-        for a, b in zip(*(getattr(decoded, part) for decoded in found), strict=True)
-    )
-    require(same, "read twice, images or labels differ: sort files by name, and split without chance")
+            decoded = subject.read()
+        found.append([*decoded.train, *decoded.test, *decoded.attributes.values()])
+    one, other = found
+    same = len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    require(same, "read twice, images, labels or attributes differ: sort files by name, and split without chance")
 
 
 @KIT.check

@@ -1,11 +1,14 @@
 """Checks of partitions: what clients and comparisons of arms rely on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from semfed import seeding
-from semfed.data.partitions import Partition, Rows, deal
+from semfed.data.partitions import AttributePartition, Partition, Rows, deal
 from semfed.errors import DataError, ScenarioError
 from semfed.scenario.plugins import Plugin
 from semfed.testing.check import Subject, require, without_global_draws
@@ -19,11 +22,14 @@ class PartitionSubject(Subject):
     Attributes
     ----------
     clients, samples, classes : int
+    values : mapping of str to sequence
+        The values of attributes, by the names of these.
     """
 
     clients: int
     samples: int
     classes: int
+    values: Mapping[str, Sequence[str | int]]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,22 +42,43 @@ class PartitionSubject(Subject):
         labels: Rows = np.random.default_rng(9).permutation(np.arange(count, dtype=np.int64) % self.classes)
         return labels
 
+    def attributes(self, samples: int) -> dict[str, npt.NDArray[Any]]:
+        """Return values in random order, all of an attribute about equally often."""
+        generator = np.random.default_rng(8)
+        return {name: generator.permutation(np.resize(list(own), samples)) for name, own in self.values.items()}
+
     def deal(self, labels: Rows, seed: int = 0) -> list[Rows]:
         """Let the partition deal, and nobody look at it."""
         rule: Partition = self.choice.make()
-        return list(rule.deal(labels, self.names, self.clients, np.random.default_rng(seed)))
+        generator = np.random.default_rng(seed)
+        if isinstance(rule, AttributePartition):
+            return list(rule.deal_by(self.attributes(len(labels)), labels, self.names, self.clients, generator))
+        return list(rule.deal(labels, self.names, self.clients, generator))
 
 
-def _subject(choice: Plugin, clients: int = 4, samples: int = 1000, classes: int = 10) -> PartitionSubject:
+def _subject(
+    choice: Plugin,
+    clients: int = 4,
+    samples: int = 1000,
+    classes: int = 10,
+    attributes: Mapping[str, Sequence[str | int]] | None = None,
+) -> PartitionSubject:
     if not (isinstance(choice.load(), type) and issubclass(choice.load(), Partition)):
         raise ScenarioError(f"{choice.name!r} is no partition: derive it from semfed.data.partitions.Partition")
-    return PartitionSubject(choice, clients, samples, classes)
+    return PartitionSubject(choice, clients, samples, classes, attributes or {})
 
 
 KIT = Kit("partitions", _subject)
 
 
-def check_partition(part: Part, *, clients: int = 4, samples: int = 1000, classes: int = 10) -> dict[str, str]:
+def check_partition(
+    part: Part,
+    *,
+    clients: int = 4,
+    samples: int = 1000,
+    classes: int = 10,
+    attributes: Mapping[str, Sequence[str | int]] | None = None,
+) -> dict[str, str]:
     """Run all checks of a partition.
 
     Parameters
@@ -60,6 +87,8 @@ def check_partition(part: Part, *, clients: int = 4, samples: int = 1000, classe
         Its name, the class, or a table with ``name`` and settings.
     clients, samples, classes : int
         What it is to deal to, how many images there are, and of how many classes, which are equally frequent.
+    attributes : mapping of str to sequence of str or int, optional
+        Which values the images have, equally often, of attributes by their names; for an `AttributePartition`.
 
     Returns
     -------
@@ -71,14 +100,15 @@ def check_partition(part: Part, *, clients: int = 4, samples: int = 1000, classe
     CheckFailed
         With one line for every check that failed.
     """
-    return KIT.run(part, clients=clients, samples=samples, classes=classes)
+    return KIT.run(part, clients=clients, samples=samples, classes=classes, attributes=attributes)
 
 
 @KIT.check
 def every_image_is_dealt_at_most_once(subject: PartitionSubject) -> None:
     """To as many clients as there are, as indices of rows that exist."""
     try:
-        deal(subject.choice, subject.labels(), subject.names, subject.clients, np.random.default_rng(0))
+        attributes, generator = subject.attributes(subject.samples), np.random.default_rng(0)
+        deal(subject.choice, subject.labels(), subject.names, subject.clients, generator, attributes=attributes)
     except DataError as error:
         require(False, str(error))
 

@@ -10,8 +10,8 @@ from PIL import Image as Pictures
 
 from semfed.data import cache
 from semfed.data.dataset import Dataset
-from semfed.errors import DataError
-from semfed.scenario import plugins
+from semfed.errors import DataError, ScenarioError
+from semfed.scenario import overrides, plugins
 from semfed.testing import check_dataset
 
 datasets = pytest.importorskip("datasets")
@@ -113,6 +113,38 @@ def test_one_table_is_split_by_class(label: str, names: tuple[str, ...], tmp_pat
     assert whole(data) == expected
     other = opened(tmp_path, label="animal", test_fraction=0.3, split_seed=1)
     assert other.test.images.tolist() != data.test.images.tolist()
+
+
+def test_attributes_are_columns_that_are_named(tmp_path: Path) -> None:
+    """They stay with their images, also where a table is split."""
+    texts = [f"w{pixels.sum()}" for pixels in PIXELS]
+    whole = table().add_column("writer", texts).add_column("gap", [None, *range(29)])
+    whole.save_to_disk(tmp_path / "animals")
+    parts = {"train": whole.select(range(20)), "test": whole.select(range(20, 30))}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "parts")
+    for case in ({"test_fraction": 0.3}, {"folder": "parts"}):
+        data = opened(tmp_path, attributes=["writer", "animal"], **case)
+        assert data.attributes["writer"].tolist() == [f"w{image.sum()}" for image in data.train.images]
+        assert data.attributes["animal"].tolist() == data.train.labels.tolist()
+        assert len(data.train) in (20, 21)
+    assert not opened(tmp_path).attributes
+    assert "has the columns ['animal', 'gap', 'id', 'picture', 'writer'], but no 'who'" in refusal(
+        tmp_path, attributes=["who"]
+    )
+    for column in ("gap", "picture"):
+        assert f"column '{column}' of '{tmp_path}/animals' has no text, or no integer, in every row" in refusal(
+            tmp_path, attributes=[column]
+        )
+
+
+def test_attributes_that_no_partition_deals_by_are_refused() -> None:
+    source = {"name": "huggingface", "folder": "animals", "attributes": ["writer"]}
+    with pytest.raises(ScenarioError, match="attributes has no effect: partition 'iid' deals by none"):
+        overrides.load("digits", {"data": {"source": source, "partition": "iid"}})
+    changes = {"source": {"name": "compressed", "of": source, "bits": 90.0}, "partition": "iid"}
+    with pytest.raises(ScenarioError, match="data.source.of.attributes has no effect"):
+        overrides.load("digits", {"data": changes})
+    overrides.load("digits", {"data": {"source": source, "partition": {"name": "natural", "by": "writer"}}})
 
 
 def test_arrays_are_images_too(tmp_path: Path) -> None:

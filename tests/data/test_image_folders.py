@@ -218,6 +218,9 @@ GOOD = (np.zeros((4, 1, 2, 2), dtype=np.uint8), np.array([0, 1, 0, 1]))
         ({"std": (0.0,)}, r"std = \(0.0,\)"),
         ({"std": (1.0, 1.0)}, r"std = \(1.0, 1.0\)"),
         ({"classes": ("a", "a")}, "two classes of one name"),
+        ({"attributes": {"x": np.arange(3)}}, r"attribute 'x' of shape \(3,\) for 4 training images"),
+        ({"attributes": {"x": np.arange(4) > 1}}, "attribute 'x' of type bool instead of texts or integers"),
+        ({"attributes": {"x": np.array([None] * 4)}}, "attribute 'x' of type object instead of texts or integers"),
     ],
 )
 def test_what_a_source_gives_is_checked(change: dict[str, Any], message: str, tmp_path: Path) -> None:

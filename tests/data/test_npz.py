@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from semfed.data import cache
 from semfed.data.dataset import Dataset
+from semfed.data.npz import PARTS
 from semfed.errors import DataError
 from semfed.scenario import plugins
 from semfed.testing import check_dataset
@@ -69,8 +71,32 @@ def test_real_numbers_of_images_stay_with_their_images(tmp_path: Path) -> None:
             np.testing.assert_allclose(part.targets["brightness"], part.images.double().mean((1, 2, 3)), rtol=1e-6)
     assert sorted(opened(tmp_path, test_fraction=0.3).test.targets) == ["brightness", "row"]
     save(tmp_path, "z.npz", images=GREY, labels=LABELS, target_brightness=means[:7])
-    with pytest.raises(DataError, match=r"z.npz' has target_brightness of shape \(7,\) for 30 images: save one number"):
+    with pytest.raises(DataError, match=r"z.npz' has target_brightness of shape \(7,\) for 30 images: save one value"):
         opened(tmp_path, file="z.npz")
+
+
+def test_attributes_stay_with_their_training_images(tmp_path: Path) -> None:
+    """An image's attributes are a digest of its pixels, so that its own are known."""
+    texts, numbers = np.array([str(image.sum()) for image in GREY]), np.array([image.sum() for image in GREY])
+    whole = {"images": GREY, "labels": LABELS, "attribute_text": texts, "attribute_number": numbers}
+    save(tmp_path, **whole)
+    parts = dict(zip(PARTS[0], (GREY[:20], LABELS[:20], GREY[20:], LABELS[20:]), strict=True))
+    save(tmp_path, "x.npz", **parts, train_attribute_text=texts[:20], train_attribute_number=numbers[:20])
+    for case in ({"test_fraction": 0.3}, {"test_file": "own.npz"}, {"file": "x.npz"}):
+        for _ in ("decoded", "kept"):
+            data = opened(tmp_path, **case)
+            sums = data.train.images.sum(dim=(1, 2, 3))
+            assert data.attributes["number"].tolist() == sums.tolist()
+            assert data.attributes["text"].tolist() == [str(int(one)) for one in sums]
+            assert data.to(torch.device("cpu")).attributes == data.attributes
+    for array, words in (
+        (texts[:7], r"own.npz' has attribute_text of shape \(7,\) for 30 images: save one value an image"),
+        (numbers / 2, "attribute 'text' of type float64 instead of texts or integers"),
+        (texts.astype("S"), r"attribute 'text' of type \|S\d instead of texts or integers"),
+    ):
+        save(tmp_path, **{**whole, "attribute_text": array})
+        with pytest.raises(DataError, match=words):
+            opened(tmp_path)
 
 
 def test_the_test_set_may_be_a_file_of_its_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ HALVES = {
     "odd": {"values": {"odd": [1, 3, 5, 7, 9]}, "rest": "even"},
     "large": {"values": [5, 6, 7, 8, 9], "rest": "s"},
 }
+PASSES = np.repeat(["one", "two", "three", "four"], [8, 14, 6, 12])
 
 
 def _plain() -> dict[str, Any]:
@@ -178,4 +179,6 @@ def write_data(root: Path) -> None:
         np.savez(root / f"{name}.npz", train=latents[:80], test=latents[80:], **labels)
     for name in ("pictures", "others"):
         arrays = random.integers(0, 256, (40, 8, 8), dtype=np.uint8)
-        np.savez(root / f"{name}.npz", images=arrays, labels=np.arange(40) % 2, classes=np.array(["left", "right"]))
+        named = {"labels": np.arange(40) % 2, "classes": np.array(["left", "right"])}
+        attributes = {"attribute_orbit": np.arange(40) // 11, "attribute_pass": PASSES}
+        np.savez(root / f"{name}.npz", images=arrays, **named, **attributes)

@@ -172,6 +172,8 @@ SCENARIO: dict[str, Try | Elsewhere] = {
 
 FEW = {"data.partition": {"name": "pathological", "num_classes_per_partition": 5}}
 SHARDS = {"data.partition": {"name": "shard", "shard_size": 350}}
+NATURAL = {"data.partition": {"name": "natural", "by": "orbit", "values": "first"}}
+DRAWN = {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 50.0, "min_partition_size": 5, "seed": 1}
 PARTITIONS: dict[str, Try] = {
     "counts.counts": Try("plain", [[7] * 10] * 3, {"data.partition": {"name": "counts", "counts": [[6] * 10] * 3}}),
     "dirichlet.alpha": Try("clusters", 50.0),
@@ -181,6 +183,8 @@ PARTITIONS: dict[str, Try] = {
     "pathological.class_assignment_mode": Try("fedavg", "deterministic", FEW),
     "pathological.num_classes_per_partition": Try("fedavg", 4, FEW),
     "pathological.seed": Try("fedavg", 7, FEW),
+    "natural.by": Try("arrays", "pass", NATURAL),
+    "natural.values": Try("arrays", ["3", 1, 2], NATURAL),
     "shard.keep_incomplete_shard": Try("fedavg", True, SHARDS),
     "shard.num_shards_per_partition": Try("fedavg", 3, {"data.partition": {"name": "shard"}}),
     "shard.seed": Try("fedavg", 7, SHARDS),
@@ -190,6 +194,7 @@ PARTITIONS: dict[str, Try] = {
         7,
         {"data.partition": {"name": "flwr_datasets.partitioner:DirichletPartitioner", "alpha": 100.0}},
     ),
+    "foreign.partition_by": Try("arrays", "orbit", {"data.partition": DRAWN}),
     "iid.per_client": Try("plain", 50),
     "ways-shots.m": Try("fedavg", 4),
     "ways-shots.q": Try("fedavg", 11),
@@ -309,6 +314,7 @@ DATASETS: dict[str, Try | Elsewhere] = {
     "foreign.test_fraction": Elsewhere(FOREIGN_DATA, "test_eurosat_gets_a_test_set_of_every_class"),
     "foreign.test_split": Elsewhere(FOREIGN_DATA, "test_parts_are_named"),
     "foreign.train_split": Elsewhere(FOREIGN_DATA, "test_parts_are_named"),
+    "huggingface.attributes": Elsewhere(HUB, "test_attributes_are_columns_that_are_named"),
     "huggingface.background": Elsewhere(HUB, "test_pixels_are_as_asked"),
     "huggingface.depth": Elsewhere(HUB, "test_pixels_are_as_asked"),
     "huggingface.folder": Elsewhere(HUB, "test_parts_columns_and_classes_are_those_on_disk"),

@@ -93,6 +93,8 @@ PARTS: dict[str, list[tuple[Any, dict[str, Any]]]] = {
         ({"name": "shard", "shard_size": 7, "keep_incomplete_shard": True}, {}),
         ("exponential", {}),
         ({"name": "exponential", "shuffle": True}, {}),
+        ({"name": "natural", "by": "writer"}, {"attributes": {"writer": ["f9", "m1", "f10", "m2"]}}),
+        ({"name": "natural", "by": "orbit", "values": "random"}, {"attributes": {"orbit": range(9)}}),
     ],
     "datasets": [
         ("digits", {}),

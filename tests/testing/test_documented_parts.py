@@ -55,3 +55,4 @@ def test_data_set(parts: ModuleType) -> None:
 
 def test_partition(parts: ModuleType) -> None:
     check_partition(parts.RoundRobin)
+    check_partition(parts.Chronological, attributes={"year": range(1990, 2020)})

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from semfed.data.source import Attributes
 from semfed.errors import DataError
 from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import StrictModel
@@ -58,12 +59,82 @@ class Partition(ABC):
         """
 
 
+class AttributePartition(Partition):
+    """A rule that deals by what images carry beside their classes, such as their writer: it says `deal_by`."""
+
+    def deal(
+        self, labels: Rows, classes: tuple[str, ...], clients: int, generator: np.random.Generator
+    ) -> Sequence[Rows]:
+        """Distribute images without attributes; see `Partition.deal`."""
+        return self.deal_by({}, labels, classes, clients, generator)
+
+    @abstractmethod
+    def deal_by(
+        self,
+        attributes: Attributes,
+        labels: Rows,
+        classes: tuple[str, ...],
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[Rows]:
+        """Distribute training images among clients.
+
+        Parameters
+        ----------
+        attributes : mapping of str to ndarray, shape (samples,), of str or integers
+            Of every training image, by their names.
+        labels, classes, clients, generator
+            As `Partition.deal` has them.
+
+        Returns
+        -------
+        sequence of ndarray of integers
+            As of `Partition.deal`.
+
+        Raises
+        ------
+        DataError
+            If the rule needs an attribute that there is not, or asks for more images than exist.
+        """
+
+
+def attribute(attributes: Attributes, name: str, setting: str) -> npt.NDArray[Any]:
+    """Return an attribute of the training images.
+
+    Parameters
+    ----------
+    attributes : mapping of str to ndarray
+    name : str
+    setting : str
+        That names it, for the message.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name, with those that there are.
+    """
+    if name in attributes:
+        return attributes[name]
+    if attributes:
+        raise DataError(f"{setting} = {name!r}: the data set has the attributes {sorted(attributes)}; name one of them")
+    raise DataError(
+        f"{setting} = {name!r}: the data set has no attributes; they are arrays attribute_NAME of an .npz file, or "
+        "columns that data.source.attributes names of a data set of source 'huggingface'"
+    )
+
+
 def deal(
-    choice: Plugin, labels: Rows, classes: tuple[str, ...], clients: int, generator: np.random.Generator
+    choice: Plugin,
+    labels: Rows,
+    classes: tuple[str, ...],
+    clients: int,
+    generator: np.random.Generator,
+    *,
+    attributes: Attributes | None = None,
 ) -> list[Rows]:
     """Let a chosen partition deal, and see that it has; a plugin may return anything.
 
-    Parameters are those of `Partition.deal`.
+    Parameters are those of `AttributePartition.deal_by`.
 
     Returns
     -------
@@ -76,7 +147,11 @@ def deal(
         If the rule asks for more images than exist, or does not deal rows of the training set.
     """
     rule: Partition = choice.make()
-    parts = [np.asarray(rows) for rows in rule.deal(labels, classes, clients, generator)]
+    if isinstance(rule, AttributePartition):
+        dealt = rule.deal_by(attributes or {}, labels, classes, clients, generator)
+    else:
+        dealt = rule.deal(labels, classes, clients, generator)
+    parts = [np.asarray(rows) for rows in dealt]
 
     def require(holds: bool, problem: str) -> None:
         if not holds:

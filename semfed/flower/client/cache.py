@@ -89,7 +89,7 @@ class ProcessCache:
         def dealt() -> list[Rows]:
             generator = seeding.numpy_generator(trial.seed, "partition")
             rule, clients = trial.scenario.data.partition, len(trial.scenario.clients)
-            return deal(rule, labels, dataset.classes, clients, generator)
+            return deal(rule, labels, dataset.classes, clients, generator, attributes=dataset.attributes)
 
         rows = self.once(("partition", root, trial.seed), dealt)[client]
         if asked is None:

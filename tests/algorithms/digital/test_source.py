@@ -60,6 +60,18 @@ def test_jpeg_keeps_to_the_budget_and_shows_the_mean_colour_for_what_is_lost(tmp
         too_few.make().read(tmp_path, download=False)
 
 
+def test_attributes_stay_with_their_images(tmp_path: Path) -> None:
+    bases.write_data(tmp_path)
+    arrays = {"name": "npz", "file": "pictures.npz"}
+    clean = plugins.parse("datasets", arrays).make().read(tmp_path, download=False)
+    choice = plugins.parse(
+        "datasets", {"name": "compressed", "of": arrays, "bits": 30, "code": "pixels", "parts": "all"}
+    )
+    found = choice.make().read(tmp_path, download=False)
+    for name in ("orbit", "pass"):
+        assert found.attributes[name].tolist() == clean.attributes[name].tolist()
+
+
 def test_a_budget_for_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="a single pixel of 1 channels takes 1 bits at least"):
         read(bits=0.5, code="pixels")
