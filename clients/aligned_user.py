@@ -214,6 +214,10 @@ class AlignedUser(BaseLearner):
         }
         return mse, len(values), metrics
 
+    def rehearse(self) -> None:
+        """See that there are encoders, and make classifiers; nothing is trained, and no latent is made, for that."""
+        self.prepared.rehearse(self.session.client)
+
     def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks:
         """Return the access point's half and the user's; arguments as in `evaluate`.
 

@@ -1,4 +1,4 @@
-"""What can be checked before any training: strategies, data, tasks, partitions, devices."""
+"""What can be checked before any training: strategies, data, tasks, partitions, devices, and that parts can be made."""
 
 import math
 from collections.abc import Mapping
@@ -118,8 +118,8 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
     DataError
         If data are missing, too few, or lack a class or value that a task names.
     ScenarioError
-        If a GPU is asked for where there is none, arms declare a metric in two ways, or a strategy or another library's
-        part does not fit; see `semfed.flower.server.fitting` and `semfed.flower.rehearsal`.
+        If a GPU is asked for where there is none, arms declare a metric in two ways, or a part cannot be made or does
+        not fit; see `semfed.flower.server.fitting` and `semfed.flower.rehearsal`.
     CheckpointError
         If a strategy does not say what it keeps between rounds.
     """
@@ -127,8 +127,10 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
     cpu = torch.device("cpu")
     seen = set()
     sizes: list[int] = []
+    own_data = {arm.name for arm in scenario.arms if "data" in arm.changes}
     for arm in scenario.arm_names:
-        complete = scenario.arm(arm)
+        complete, where = scenario.arm(arm), f"arms.{arm}." if scenario.arms else ""
+        data_where = where if arm in own_data else ""
         fitting.check(complete)
         pick_device(complete.training.device)
         check_widths(complete)
@@ -151,10 +153,12 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
             if facts in seen:
                 continue
             seen.add(facts)
-            dataset = cache.dataset(trial, data_root, cpu)
+            with rehearsal.naming(data_where, "data.source", complete.data.source):
+                dataset = cache.dataset(trial, data_root, cpu)
             deciding = {name: task for name, task in complete.tasks.items() if task.kind == "classification"}
             maps = {name: tasks.label_map(task, name, dataset.classes) for name, task in deciding.items()}
-            held = [torch.from_numpy(cache.rows(trial, data_root, k)) for k in range(len(complete.clients))]
+            with rehearsal.naming(data_where, "data.partition", complete.data.partition):
+                held = [torch.from_numpy(cache.rows(trial, data_root, k)) for k in range(len(complete.clients))]
             sizes = sizes or [len(rows) for rows in held]
             _check_channels(complete, dataset.shape[0])
             _check_outputs(complete, dataset)
@@ -169,6 +173,6 @@ def check(scenario: Scenario, data_root: Path | None, cache: ProcessCache | None
                 if demanding and client.task in maps:
                     labels = tasks.values(dataset.train.labels[rows], maps[client.task])[1]
                     tasks.require_every_value(labels, complete.tasks[client.task], client.task, client.name)
-        rehearsal.try_foreign_parts(Trial(complete, arm, scenario.seeds[0]), data_root, cache)
+        rehearsal.rehearse(Trial(complete, arm, scenario.seeds[0]), where, data_root, cache)
     declared_in(*map(scenario.arm, scenario.arm_names))
     return sizes

@@ -1,45 +1,105 @@
-"""Parts of other libraries are tried before anything is trained: what is wrong with them shows on a batch of two."""
+"""Parts are made and tried before anything is trained, for every arm: what is wrong with them shows at once."""
 
+import inspect
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Context, RecordDict
 
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.foreign import ForeignChannel
-from semfed.errors import ScenarioError
+from semfed.errors import ScenarioError, SemfedError
 from semfed.flower.client.cache import ProcessCache
 from semfed.flower.client.session import Session
+from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
-from semfed.models.foreign import ForeignModel
 from semfed.scenario.foreign import name_of, reason
+from semfed.scenario.plugins import Plugin
 
 
-def try_foreign_parts(trial: Trial, data_root: Path | None, cache: ProcessCache) -> None:
-    """Make the networks of a trial's clients, and send a batch through its channel, where others have written them.
+def rehearse(trial: Trial, where: str, data_root: Path | None, cache: ProcessCache) -> None:
+    """Make the channels of a trial, its strategy, and one client of every kind with its networks.
+
+    Clients are of one kind if they have one task and one encoder, so that a thousand equal ones are one.
 
     Parameters
     ----------
     trial : Trial
+    where : str
+        How names of the arm's settings begin in messages: ``arms.<name>.``, or nothing.
     data_root : Path or None
     cache : ProcessCache
         Keeps the networks for clients of the same process.
 
     Raises
     ------
-    ScenarioError
-        If a part cannot be made, or does not fit its place; see `semfed.models.foreign` and `try_channel`.
+    SemfedError
+        If a part cannot be made, or does not fit its place; see also `semfed.models.foreign` and `try_channel`.
     """
     scenario = trial.scenario
-    if issubclass(scenario.channel.load(), ForeignChannel):
-        try_channel(scenario.channel.make())
-    kinds = {(client.task, client.encoder): index for index, client in enumerate(scenario.clients)}
-    for (_, encoder), index in kinds.items():
-        models = (encoder or scenario.model.encoder, scenario.model.decoder)
-        if any(isinstance(kind := choice.load(), type) and issubclass(kind, ForeignModel) for choice in models):
-            context = Context(0, 0, {"partition-id": index}, RecordDict(), {})
-            session = Session(context, trial, index, cache, data_root)
-            scenario.learner.load()(session).get_properties({})
+
+    def session(index: int) -> Session:
+        return Session(Context(0, 0, {"partition-id": index}, RecordDict(), {}), trial, index, cache, data_root)
+
+    for index in {client.snr_db: k for k, client in enumerate(scenario.clients)}.values():
+        choice = session(index).channel_choice
+        with naming(where, "channel", choice):
+            channel = choice.make()
+            if isinstance(channel, ForeignChannel):
+                try_channel(channel)
+    for index in {(client.task, client.encoder): k for k, client in enumerate(scenario.clients)}.values():
+        with naming(where, "learner", scenario.learner):
+            learner = scenario.learner.load()(session(index))
+            if hasattr(learner, "rehearse"):
+                learner.rehearse()
+            else:  # a stock client of Flower's
+                learner.get_properties({})
+    with naming(where, "strategy", scenario.strategy):
+        make_strategy(trial)
+
+
+@contextmanager
+def naming(where: str, field: str, part: Plugin) -> Iterator[None]:
+    """Say of what a part raises while it is made in which arm that is, and of which setting.
+
+    Parameters
+    ----------
+    where : str
+        As in `rehearse`.
+    field : str
+        The part's setting.
+    part : Plugin
+
+    Raises
+    ------
+    SemfedError
+        What is one sentence already keeps its type, and gets the arm's name before it.
+    ScenarioError
+        For any other exception; it names the line of the part's own file that raised, where there is one.
+    """
+    try:
+        yield
+    except SemfedError as error:
+        if not where:
+            raise
+        raise type(error)(f"{where.removesuffix('.')}: {error}") from error
+    except Exception as error:
+        raise ScenarioError(
+            f"{where}{field} = {part.name!r} cannot be made ({reason(error)}; {_place(error, part.load())}): change "
+            "its settings, mend it, or take another"
+        ) from error
+
+
+def _place(error: Exception, part: Any) -> str:
+    """Return the file and line where an exception came from, the last of the part's own file if it was there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if inspect.isclass(part) and frame.filename == inspect.getsourcefile(part)]
+    last = (own or frames)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"
 
 
 def try_channel(channel: Channel) -> None:

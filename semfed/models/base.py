@@ -5,9 +5,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from semfed import seeding
-from semfed.errors import ScenarioError
+from semfed.errors import ScenarioError, SemfedError
 from semfed.models.layers.dropout import seeded
-from semfed.scenario.foreign import ForeignSettings
+from semfed.scenario.foreign import ForeignSettings, reason
 from semfed.scenario.plugins import Plugin
 
 
@@ -90,8 +90,21 @@ def build(
         Size of the last axis, where the model's settings leave it open.
     stream : (seed, purpose, index)
         The random stream of the weights; see `semfed.seeding`.
+
+    Raises
+    ------
+    ScenarioError
+        If the model cannot be made for such inputs.
     """
     require_width(choice, outputs)
-    plugin: Model = choice.make()
-    with seeding.own_globals(*stream), seeding.initialisation(*stream):  # NumPy's and Python's, torch's
-        return seeded(plugin.build(input_shape, outputs)).eval()
+    try:
+        plugin: Model = choice.make()
+        with seeding.own_globals(*stream), seeding.initialisation(*stream):  # NumPy's and Python's, torch's
+            return seeded(plugin.build(input_shape, outputs)).eval()
+    except SemfedError:
+        raise
+    except Exception as error:
+        raise ScenarioError(
+            f"model {choice.name!r} cannot be made for inputs of shape {input_shape} ({reason(error)}): change its "
+            "settings, or name another"
+        ) from error

@@ -70,8 +70,10 @@ def below(sheets: Sequence[Sheet], caption: str) -> Sheet:
 
 
 def cluster_sheets(summary: Mapping[str, Any], scenario: Mapping[str, Any]) -> list[Sheet]:
-    """Return the clusters of every arm, and the similarity that they follow from, where there are any."""
+    """Return the clusters of every arm, and the similarity that they follow from; none of a single client."""
     names = [client["name"] for client in scenario["clients"]]
+    if len(names) == 1:
+        return []
     found = []
     if summary["clusters"]:
         threshold = "" if summary["threshold"] is None else f" (similarity threshold {summary['threshold']:.6f})"

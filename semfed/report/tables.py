@@ -147,7 +147,7 @@ def signal_table(summary: Mapping[str, Any], metrics: Metrics) -> Table | None:
 
 
 def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: list[str]) -> None:
-    """Print the tables, and the clusters with the clients' names."""
+    """Print the tables, and the clusters with the clients' names, where there are several."""
     others = column_table("other scores", summary, metrics, other_scores(summary, metrics))
     console.print(score_table(summary, metrics), "")
     explained = legend(summary, [*headline_names(summary, metrics), *other_scores(summary, metrics)])
@@ -157,7 +157,7 @@ def show(summary: Mapping[str, Any], metrics: Metrics, console: Console, names: 
     for made in (others, *rest):
         if made is not None:
             console.print(made, "")
-    if summary["clusters"]:
+    if summary["clusters"] and len(names) > 1:
         threshold = summary["threshold"]
         console.print("clusters" + ("" if threshold is None else f" (similarity threshold {threshold:.6f})"))
         width = max(map(len, summary["clusters"]))

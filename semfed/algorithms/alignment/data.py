@@ -127,6 +127,23 @@ class AlignmentData:
 
         return self._once(self._pilot_key("user", index), made)
 
+    def rehearse(self, user: int) -> None:
+        """See that there are encoders and, where they are networks, make a user's and its classifier; none is trained.
+
+        Raises
+        ------
+        SemfedError
+            If latents cannot be used, or a network cannot be made.
+        """
+        source, place = self._source(), self.place
+        self._once(self._key("required"), source.require)
+        if type(source).network is LatentSource.network:  # latents come from elsewhere, and their width with them
+            return
+        image = torch.zeros(1, *place.dataset.shape, device=place.device)
+        with torch.no_grad():
+            *_, latents = (source.network(owner)(image) for owner in (None, user))
+        self.untrained_classifier(latents.flatten(1).shape[1])
+
     def network(self, owner: int | None, *, trained: bool) -> nn.Module:
         """Return the network that makes a user's latents, or the access point's for None.
 

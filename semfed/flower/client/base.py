@@ -117,6 +117,15 @@ class BaseLearner(NumPyClient):
             Most clients side by side; as many as there are if None.
         """
 
+    def rehearse(self) -> None:
+        """Make, before any training, what can fail when it is made; what takes long waits for the trial.
+
+        It is asked of one client of every kind. Here it tells its properties and makes its networks; whose
+        `get_properties` or `trained` takes its time, or needs a strategy's config, does something else.
+        """
+        self.get_properties({})
+        self.trained(None, {})
+
     def trained(self, parameters: list[npt.NDArray[Any]] | None, config: dict[str, Any]) -> Networks | None:
         """Return the networks that decide at the end of a trial, so that they can be kept; None if there are none.
 

@@ -84,6 +84,15 @@ class LatentSource(ABC):
             If its weights or files are missing or damaged.
         """
 
+    def require(self) -> None:  # noqa: B027  # nothing to look for is the rule
+        """Refuse, before any training, to go without an encoder; by default none is missing.
+
+        Raises
+        ------
+        DataError
+            If weights or files are missing or damaged, the access point's or a user's.
+        """
+
     def network(self, owner: int | None) -> nn.Module:
         """Return the network of an encoder, with its initial weights: from standardised images to latents.
 

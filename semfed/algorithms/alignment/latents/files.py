@@ -70,6 +70,11 @@ class FileLatents(LatentSource):
                     )
         return lambda rows: arrays["test"] if rows is None else arrays["train"][rows]
 
+    def require(self) -> None:
+        """Read the files of all users."""
+        for owner in range(len(self.settings.users)):
+            self.encoder(owner)
+
     def labels(self, rows: Tensor | None) -> Tensor:
         """Return the labels of the access point's file."""
         return self._own["test_labels"] if rows is None else self._own["train_labels"][rows]

@@ -47,6 +47,11 @@ class TorchvisionLatents(LatentSource):
         super().__init__(settings, place)
         self.settings = settings
 
+    def require(self) -> None:
+        """Look for the weights of all networks."""
+        for name in dict.fromkeys((self.settings.access_point, *self.settings.users)):
+            weights_of(name)
+
     def encoder(self, owner: int | None) -> Encode:
         """Load a network and return it without its last layer; owner as in the base class."""
         network = load_network(self.settings.access_point if owner is None else self.settings.users[owner])
@@ -64,15 +69,15 @@ class TorchvisionLatents(LatentSource):
         )
 
 
-def load_network(name: str) -> nn.Module:
-    """Return a pretrained network whose last linear layer passes its input on.
+def weights_of(name: str) -> Path:
+    """Return the file of a network's weights.
 
     Raises
     ------
     DataError
-        If torchvision does not know it, or its weights are not here.
+        If torchvision does not know the network, or its weights are not here.
     """
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model_weights
 
     try:
         url = get_model_weights(name).DEFAULT.url
@@ -81,6 +86,14 @@ def load_network(name: str) -> nn.Module:
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if not os.path.isfile(path):
         raise DataError(f"latents: the weights of {name!r} are not here: put {url} to '{path}'")
+    return path
+
+
+def load_network(name: str) -> nn.Module:
+    """Return a pretrained network whose last linear layer passes its input on; errors as in `weights_of`."""
+    from torchvision.models import get_model
+
+    path = weights_of(name)
     network: nn.Module = get_model(name, weights=None)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     last = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
