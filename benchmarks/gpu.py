@@ -4,7 +4,7 @@
 
 Every figure is written as soon as it is known, so that a run that is cut short keeps what it measured. A step has a
 share of the minutes; what it does not suffice for comes after all others, if any are left, and is named if not. Data
-sets that are not below SEMFED_DATA are made up: as many images, as large, which is what times and equal losses need.
+sets that are not below SEMFED_DATA are made up, as many images of the same size, and for equal losses they always are.
 On ``--device cpu`` every line runs, too, but for the capture of CUDA graphs, with ``--tiny`` in minutes: that is the
 rehearsal. The steps are in ``benchmarks/gpu_steps``.
 """
@@ -25,7 +25,7 @@ from gpu_steps.compiled import compiled
 from gpu_steps.equality import presets
 from gpu_steps.jobs import jobs
 from gpu_steps.runs import ROOT, TINY, Figures, Items, Sizes
-from gpu_steps.side_by_side import batchnorm, cohorts, ratio, trials
+from gpu_steps.side_by_side import batchnorm, cohorts, trials
 from gpu_steps.waits import waits
 
 STEPS: dict[str, tuple[Callable[[str, Path, Sizes], Items], float]] = {
@@ -39,7 +39,7 @@ STEPS: dict[str, tuple[Callable[[str, Path, Sizes], Items], float]] = {
 }
 """In the order of worth, with their shares of `MINUTES`."""
 MINUTES = sum(share for _, share in STEPS.values())
-CPU, LEFT_OUT = "on the CPU", "left out"
+ALONE, CPU, LEFT_OUT = "cohort 1", "on the CPU", "left out"
 
 Results = dict[str, dict[str, Figures]]
 
@@ -52,14 +52,17 @@ def bars(results: Results) -> Figures:
     on_cpu, on_device = ({n: f for n, f in rounds.items() if n.startswith(CPU) is side} for side in (True, False))
     for what, key in (("", "round_s"), (", local training alone", "training_s")):
         best = min((f[key] for f in on_device.values()), default=None)
-        if best is not None:
-            alone, cpu = on_device.get("cohort 1", {}).get(key), min((f[key] for f in on_cpu.values()), default=None)
-            told[f"W2, best cohort, times one after the other{what}"] = ratio(alone, best)
-            told[f"W2, best cohort, times the CPU's best{what}"] = ratio(cpu, best)
+        others = {
+            "one after the other": [f[key] for name, f in on_device.items() if name == ALONE],
+            "the CPU's best": [f[key] for f in on_cpu.values()],
+        }
+        for other, seconds in others.items():
+            if best is not None and seconds:
+                told[f"W2, best cohort, times {other}{what}"] = min(seconds) / best
     for name, figures in found.get("trials", {}).items():
         if "times" in figures:
             told[f"{name}, {figures['seeds']} seeds side by side, times one after the other"] = figures["times"]
-    if compared := [f["equal"] for f in found.get("presets", {}).values() if "equal" in f]:
+    if compared := [f.get("equal", False) for name, f in results.get("presets", {}).items() if name != LEFT_OUT]:
         told["presets with equal losses"] = f"{sum(compared)} of {len(compared)}"
     if epochs := [f["further epoch"] for f in found.get("waits", {}).values() if "further epoch" in f]:
         told["waits of a further epoch"] = max(epoch["waits"] for epoch in epochs)
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, started = TINY if given.tiny else Sizes(), time.perf_counter()
     card = torch.cuda.get_device_name() if given.device != "cpu" else None
     content: Figures = {"device": given.device, "card": card, "torch": torch.__version__, "cpus": os.cpu_count()}
-    content |= {"tiny": given.tiny, "data": os.environ.get("SEMFED_DATA") is not None and not given.tiny}
+    content |= {"tiny": given.tiny, "data_root_given": "SEMFED_DATA" in os.environ}
     results: Results = {}
     given.out.parent.mkdir(parents=True, exist_ok=True)
 

@@ -27,6 +27,8 @@ QUICK = ("digits", "fedcl-digits", "alignment-digits", "mtoc-mnist", "mtoc-fashi
 TOLERANCE = 1e-3
 """Of the first round's losses, relative; float32 sums in another order differ by less."""
 FUSED = "fused"
+TESTED = 600
+"""Test images: more would take most of the time and say no more."""
 
 
 class DrawnOnCpu(TorchFunctionMode):
@@ -60,7 +62,7 @@ def _compared(name: str, device: str, scratch: Path, sizes: Sizes) -> Figures:
         started = time.perf_counter()
         changes = [*short["overrides"], f"training.device={place}"]
         with DrawnOnCpu(), noted_steps() as steps:
-            folder = run(name, scratch, sizes, arms=short["arms"], seeds=[0], overrides=changes)
+            folder = run(name, scratch, sizes, tested=TESTED, arms=short["arms"], seeds=[0], overrides=changes)
         seconds[key], told[key] = time.perf_counter() - started, losses(folder)
     worst, share = apart(told["device"], told["cpu"])
     return {

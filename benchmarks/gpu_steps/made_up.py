@@ -17,8 +17,6 @@ LIKE = {
     "cifar10": (CIFAR10, (3, 32, 32), 50_000),
 }
 """Who lends classes and statistics, the shape of an image, and how many train."""
-TESTED = 6
-"""Training images for every test image, about as in the data sets."""
 CONTRAST = 40.0
 """Standard deviations of a class's picture and of the noise on it, in grey levels."""
 
@@ -32,6 +30,8 @@ class MadeUp:
         like: Literal["mnist", "fashion-mnist", "cifar10"]
         images: int | None = Field(default=None, ge=60)
         """Training images; as many as the data set has if unset."""
+        tested: int = Field(default=10_000, ge=10)
+        """Test images."""
 
     downloads = False
 
@@ -43,17 +43,18 @@ class MadeUp:
 
     def read(self, root: Path | None, *, download: bool) -> Decoded:
         """Draw them."""
-        return drawn(self.settings.like, self.settings.images or LIKE[self.settings.like][2])
+        settings = self.settings
+        return drawn(settings.like, settings.images or LIKE[settings.like][2], settings.tested)
 
 
 @lru_cache(maxsize=4)
-def drawn(like: str, images: int) -> Decoded:
-    """Draw training images and a sixth as many test images; classes are as frequent as each other."""
+def drawn(like: str, images: int, tested: int) -> Decoded:
+    """Draw training and test images; classes are as frequent as each other."""
     model, shape, _ = LIKE[like]
     generator = np.random.default_rng(0)
     pictures = generator.standard_normal((len(model.classes), *shape), dtype=np.float32)
     splits = []
-    for count in (images, images // TESTED):
+    for count in (images, tested):
         labels = generator.permutation(np.arange(count) % len(model.classes))
         noisy = generator.standard_normal((count, *shape), dtype=np.float32)
         noisy += pictures[labels]

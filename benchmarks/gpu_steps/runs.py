@@ -23,6 +23,8 @@ MANY_CLIENTS = ROOT / "benchmarks" / "engines" / "mnist-1000.toml"
 UNTESTED = "arms.fedavg.strategy.fraction_evaluate=0.0"
 """Of FedCL's baseline, whose tests take longer than its training."""
 
+FEW = 'data.partition={name="iid", per_client=200}'
+
 Figures = dict[str, Any]
 Measure = Callable[[], Figures]
 Items = Iterator[tuple[str, Measure]]
@@ -75,13 +77,13 @@ class Sizes:
         default_factory=lambda: {
             "mtoc-mnist": ('data.partition={name="iid", per_client=2560}',),
             "clustered-mnist": ("rounds=1",),
+            "iopm-mnist": (FEW, "learner.common.epochs=1", "rounds=2"),
         }
     )
     jobs: tuple[int, ...] = (1, 4, 16)
     compiled: tuple[int, int] = (100, 100)
 
 
-FEW = 'data.partition={name="iid", per_client=200}'
 TINY = Sizes(
     presets=("digits", "mtoc-mnist"),
     images=3000,
@@ -102,26 +104,30 @@ TINY = Sizes(
 """The rehearsal: every line, on next to nothing."""
 
 
-def run(scenario: str | Path, scratch: Path, sizes: Sizes, **options: Any) -> Path:
-    """Run a scenario in this process, checkpoints off; return its folder.
+def run(scenario: str | Path, scratch: Path, sizes: Sizes, *, tested: int | None = None, **options: Any) -> Path:
+    """Run a scenario in this process, checkpoints off, on the images that `data` chooses; return its folder."""
+    changes = [*options.pop("overrides", ()), "checkpoint_every=0", *data(scenario, sizes, tested)]
+    return semfed.run(scenario, out=Path(tempfile.mkdtemp(dir=scratch)) / "run", overrides=changes, **options).folder
 
-    Where its data are not below the data root, others take their place; see `data`.
+
+def data(scenario: str | Path, sizes: Sizes, tested: int | None = None) -> list[str]:
+    """Return the setting that puts images that are made up in the place of a data set.
+
+    So it is where the data set is not below the data root, where the sizes ask for fewer images, or where a number of
+    test images is given.
     """
-    overrides = [*options.pop("overrides", ()), "checkpoint_every=0", *data(scenario, sizes)]
-    return semfed.run(scenario, out=Path(tempfile.mkdtemp(dir=scratch)) / "run", overrides=overrides, **options).folder
-
-
-def data(scenario: str | Path, sizes: Sizes) -> list[str]:
-    """Return the setting that puts images that are made up in the place of a data set that is not there."""
     source = load(scenario).data.source
+    if source.name == "digits":
+        return []
+    few = {"images": sizes.images, "tested": tested or (sizes.images and sizes.images // 6)}
+    given = "".join(f", {name}={count}" for name, count in few.items() if count is not None)
     try:
-        there = sizes.images is None and source.make().files(find_data_root(None)) != []
+        there = source.make().files(find_data_root(None)) != []
     except DataError:
         there = False
-    if there or source.name == "digits":
+    if there and not given:
         return []
-    few = "" if sizes.images is None else f", images={sizes.images}"
-    return [f'data.source={{name="gpu_steps.made_up:MadeUp", like="{source.name}"{few}}}']
+    return [f'data.source={{name="gpu_steps.made_up:MadeUp", like="{source.name}"{given}}}']
 
 
 def round_s(folder: Path) -> float:

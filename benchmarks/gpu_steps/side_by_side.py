@@ -1,6 +1,5 @@
 """Clients of one trial, and seeds of one arm, trained side by side with stacked weights, against one by one."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,8 +80,3 @@ def _seeds(name: str, changes: Sequence[str], device: str, scratch: Path, sizes:
     told["times"] = told["alone_s"] / told["together_s"]
     told["relative_difference"] = apart(found["together"], found["alone"])[1]
     return told
-
-
-def ratio(more: float | None, less: float | None) -> float:
-    """Return how many times as long one took as the other; not a number where either lacks."""
-    return math.nan if more is None or less is None else more / less
