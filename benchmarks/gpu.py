@@ -64,8 +64,9 @@ def bars(results: Results) -> Figures:
             told[f"{name}, {figures['seeds']} seeds side by side, times one after the other"] = figures["times"]
     if compared := [f.get("equal", False) for name, f in results.get("presets", {}).items() if name != LEFT_OUT]:
         told["presets with equal losses"] = f"{sum(compared)} of {len(compared)}"
-    if epochs := [f["further epoch"] for f in found.get("waits", {}).values() if "further epoch" in f]:
-        told["waits of a further epoch"] = max(epoch["waits"] for epoch in epochs)
+    loops = [f for name, f in found.get("waits", {}).items() if name != LEFT_OUT and f["round"]["launches"]]
+    if loops:  # on a card: on a CPU there is nothing to wait for
+        told["waits of a further epoch"] = max(f["further epoch"]["waits"] for f in loops)
     peaks = [f[key] for each in found.values() for f in each.values() for key in f if key.endswith("_mb")]
     told["most memory, MB"] = max((peak for peak in peaks if peak is not None), default=None)
     return told
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     card = torch.cuda.get_device_name() if given.device != "cpu" else None
     content: Figures = {"device": given.device, "card": card, "torch": torch.__version__, "cpus": os.cpu_count()}
     content |= {"tiny": given.tiny, "data_root_given": "SEMFED_DATA" in os.environ}
+    content["tf32_convolutions"] = torch.backends.cudnn.allow_tf32  # torch's default; a CPU has none
     results: Results = {}
     given.out.parent.mkdir(parents=True, exist_ok=True)
 

@@ -17,8 +17,6 @@ LIKE = {
     "cifar10": (CIFAR10, (3, 32, 32), 50_000),
 }
 """Who lends classes and statistics, the shape of an image, and how many train."""
-CONTRAST = 40.0
-"""Standard deviations of a class's picture and of the noise on it, in grey levels."""
 
 
 class MadeUp:
@@ -49,14 +47,15 @@ class MadeUp:
 
 @lru_cache(maxsize=4)
 def drawn(like: str, images: int, tested: int) -> Decoded:
-    """Draw training and test images; classes are as frequent as each other."""
+    """Draw images about as bright and as rich in contrast as the data set's; classes are as frequent as each other."""
     model, shape, _ = LIKE[like]
     generator = np.random.default_rng(0)
     pictures = generator.standard_normal((len(model.classes), *shape), dtype=np.float32)
+    mean, std = (np.array(numbers, dtype=np.float32)[:, None, None] for numbers in (model.mean, model.std))
     splits = []
     for count in (images, tested):
         labels = generator.permutation(np.arange(count) % len(model.classes))
         noisy = generator.standard_normal((count, *shape), dtype=np.float32)
         noisy += pictures[labels]
-        splits.append(((noisy * CONTRAST + 128).clip(0, 255).astype(np.uint8), labels.astype(np.int64)))
+        splits.append((((noisy * std / 2**0.5 + mean) * 255).clip(0, 255).astype(np.uint8), labels.astype(np.int64)))
     return Decoded(f"made up like {model.title}", model.classes, splits[0], splits[1], model.mean, model.std)

@@ -245,7 +245,8 @@ def test_bars_are_ratios_of_the_figures(gpu: Any) -> None:
         "on the CPU, cohort auto": figures(1.25, 1.0),
         "left out": {"after_minutes": 8, "names": []},
     }
-    waits = {"W1": {"further epoch": {"waits": 2}}, "mtoc-mnist": {"further epoch": {"waits": 0}}}
+    launched = {"round": {"launches": 9}}
+    waits = {"W1": launched | {"further epoch": {"waits": 2}}, "mtoc-mnist": launched | {"further epoch": {"waits": 0}}}
     presets = {"digits": {"equal": True}, "mtoc-mnist": {"equal": False}, "iopm-mnist": {"failed": "?"}}
     assert gpu.bars({"cohorts": cohorts, "presets": presets, "waits": waits}) == {
         "W2, best cohort, times one after the other": 16.0,
