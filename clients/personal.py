@@ -178,16 +178,15 @@ class PersonalClient(BaseLearner):
 
     def minibatches(self, round_: int) -> tuple[Tensor, list[int]]:
         """Return the round's minibatches among the client's training samples: indices and sizes, as `training` does."""
-        generator = self.session.generator("minibatches", round_)
-        indices, sizes = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
-        if self.settings.minibatches is not None:
-            sizes = sizes[: self.settings.minibatches]
-            indices = indices[: sum(sizes)]
-        return indices, sizes
+        generator, sizes = self.session.generator("minibatches", round_), self.sizes(round_)
+        indices, _ = training.minibatches(len(self.train_rows), self.session.scenario.training, generator)
+        return indices[: sum(sizes)], sizes
 
     def sizes(self, round_: int) -> list[int]:
-        """Return the sizes of a round's minibatches."""
-        return self.minibatches(round_)[1]
+        """Return the sizes of a round's minibatches; nothing is drawn for them."""
+        settings = self.session.scenario.training
+        sizes = training.batch_sizes(len(self.train_rows), settings.batch_size) * settings.epochs
+        return sizes[: self.settings.minibatches]
 
     def steps(self, nets: Networks, round_: int) -> Iterator[tuple[Batch, ChannelState]]:
         """Yield the round's minibatches, and the state of the channel for each; each has streams of its own."""

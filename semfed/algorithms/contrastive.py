@@ -7,6 +7,7 @@ eq. (7), centroid generator eqs. (8) and (9), client loss eq. (10).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -35,6 +36,11 @@ class Centroids:
     def known(self) -> Tensor:
         """Which classes have a point; shape (classes,), bool."""
         return self.counts > 0
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """Those classes; shape (known classes,), int64. Looked for once, since a GPU has to be waited for."""
+        return torch.nonzero(self.known).squeeze(1)
 
 
 def local_centroids(features: Tensor, labels: Tensor, classes: int) -> Centroids:
@@ -109,8 +115,8 @@ def generator_loss(local: Sequence[Centroids], generated: Tensor, *, mode: Mode,
     temperature : float
         Of the normalised mode; positive.
     """
-    anchors = torch.cat([centroids.values[centroids.known] for centroids in local])
-    labels = torch.cat([torch.nonzero(centroids.known).squeeze(1) for centroids in local])
+    anchors = torch.cat([centroids.values[centroids.classes] for centroids in local])
+    labels = torch.cat([centroids.classes for centroids in local])
     if mode == "literal":
         similarity = anchors @ generated.T
     else:

@@ -46,6 +46,11 @@ def make_step(
     return fused or AutogradStep(nets, settings, mu)
 
 
+def why_autograd(objective: Objective, nets: Networks, settings: TrainingSettings, *, mu: float = 0.0) -> str | None:
+    """Say why `make_step` leaves an objective to autograd, None if it does not; arguments as there."""
+    return "there is a proximal term" if mu else FullyConnectedStep.why_not(objective, nets, settings)
+
+
 class AutogradStep:
     """Any objective and any optimiser.
 

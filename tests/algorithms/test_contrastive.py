@@ -39,6 +39,7 @@ def test_local_centroids_are_class_means() -> None:
         assert torch.allclose(found.values[label], features[labels == label].mean(0), atol=1e-6)
     assert found.counts.tolist() == [2, 0, 3, 0, 1]
     assert found.known.tolist() == [True, False, True, False, True]
+    assert found.classes.tolist() == [0, 2, 4]
     assert not found.values[[1, 3]].any()
 
 

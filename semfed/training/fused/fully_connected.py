@@ -40,12 +40,23 @@ class FullyConnectedStep:
     @classmethod
     def of(cls, objective: Objective, nets: Networks, settings: TrainingSettings, *, additive: bool) -> Self | None:
         """Return the step for an objective of type `EndToEnd`, None if a part of it is of another kind."""
-        if type(objective).loss is not EndToEnd.loss or not settings.plain_sgd:
-            return None
-        if not isinstance(nets.encoder, FullyConnected) or not isinstance(nets.decoder, FullyConnected):
+        if cls.why_not(objective, nets, settings) is not None:
             return None
         encoder, decoder = Dense.of(nets.encoder), Dense.of(nets.decoder)
         return None if encoder is None or decoder is None else cls(settings.lr, encoder, decoder, additive=additive)
+
+    @staticmethod
+    def why_not(objective: Objective, nets: Networks, settings: TrainingSettings) -> str | None:
+        """Say which part is of another kind, None if none is."""
+        if type(objective).loss is not EndToEnd.loss:
+            return "the loss is not that of EndToEnd"
+        if not settings.plain_sgd:
+            return "the optimiser is not plain SGD"
+        for name in ("encoder", "decoder"):
+            network = getattr(nets, name)
+            if not isinstance(network, FullyConnected) or Dense.of(network) is None:
+                return f"the {name}'s layers are not all linear or ReLU"
+        return None
 
     @torch.no_grad()
     def __call__(self, objective: Objective, batch: Batch, send: Send) -> Tensor:

@@ -10,7 +10,7 @@ from semfed.scenario import TrainingSettings
 from semfed.training.fused.dense import Dense
 from semfed.training.fused.fully_connected import FullyConnectedStep
 from semfed.training.objective import Batch, Networks, Send
-from semfed.training.step import AutogradStep, Step, make_step
+from semfed.training.step import AutogradStep, Step, make_step, why_autograd
 from tests.training.pairs import Pair, pair
 
 PLAIN = TrainingSettings(lr=0.1)
@@ -102,3 +102,16 @@ def test_a_loss_of_another_kind_goes_through_autograd_and_is_the_one_that_is_min
     batch = Batch(torch.ones((3, 1, 4, 4)), torch.zeros(3, dtype=torch.int64))
     assert half(Halved(), batch, scaled) == whole(OBJECTIVE, batch, scaled) / 2
     assert torch.allclose(next(ours[0].parameters()), next(theirs[0].parameters()), atol=1e-7)
+
+
+def test_what_is_left_to_autograd_has_a_reason() -> None:
+    def why(nets: tuple[nn.Module, nn.Module], settings: TrainingSettings = PLAIN, **options: float) -> str | None:
+        return why_autograd(OBJECTIVE, pair(nets), settings, **options)
+
+    encoder, decoder = networks()
+    tanh = MLP(MLP.Settings(hidden=(5,), activation="tanh")).build((6,), 3)
+    assert why((encoder, decoder)) is None
+    assert why((encoder, decoder), mu=0.1) == "there is a proximal term"
+    assert why((encoder, decoder), TrainingSettings(optimizer="adam")) == "the optimiser is not plain SGD"
+    assert why((encoder, tanh)) == "the decoder's layers are not all linear or ReLU"
+    assert why((nn.Flatten(), decoder)) == "the encoder's layers are not all linear or ReLU"
