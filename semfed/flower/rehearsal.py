@@ -1,5 +1,9 @@
-"""Parts of other libraries are tried before anything is trained: what is wrong with them shows on a batch of two."""
+"""Parts of others are tried before anything is trained: what is wrong with them shows on a batch.
 
+Those of other libraries meet a batch of two; a scenario with parts of somebody's own takes a first minibatch.
+"""
+
+import traceback
 from pathlib import Path
 
 import torch
@@ -7,16 +11,19 @@ from flwr.app import Context, RecordDict
 
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.foreign import ForeignChannel
-from semfed.errors import ScenarioError
+from semfed.errors import ScenarioError, SemfedError
+from semfed.events.metrics import declared_by, declared_in
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.flower.trial import Trial
 from semfed.models.foreign import ForeignModel
+from semfed.scenario import Scenario
 from semfed.scenario.foreign import name_of, reason
 
 
 def try_foreign_parts(trial: Trial, data_root: Path | None, cache: ProcessCache) -> None:
-    """Make the networks of a trial's clients, and send a batch through its channel, where others have written them.
+    """Make the networks of a trial's clients, and let them learn and decide once, where others have written parts.
 
     Parameters
     ----------
@@ -28,18 +35,52 @@ def try_foreign_parts(trial: Trial, data_root: Path | None, cache: ProcessCache)
     Raises
     ------
     ScenarioError
-        If a part cannot be made, or does not fit its place; see `semfed.models.foreign` and `try_channel`.
+        If a part cannot be made, raises, or does not fit its place; see `semfed.models.foreign` and `try_channel`.
     """
     scenario = trial.scenario
     if issubclass(scenario.channel.load(), ForeignChannel):
         try_channel(scenario.channel.make())
     kinds = {(client.task, client.encoder): index for index, client in enumerate(scenario.clients)}
     for (_, encoder), index in kinds.items():
-        models = (encoder or scenario.model.encoder, scenario.model.decoder)
-        if any(isinstance(kind := choice.load(), type) and issubclass(kind, ForeignModel) for choice in models):
+        models = [choice.load() for choice in (encoder or scenario.model.encoder, scenario.model.decoder)]
+        foreign = any(isinstance(model, type) and issubclass(model, ForeignModel) for model in models)
+        own = not all(map(_is_built_in, (scenario.learner.load(), scenario.channel.load(), *models)))
+        if foreign or own:
             context = Context(0, 0, {"partition-id": index}, RecordDict(), {})
-            session = Session(context, trial, index, cache, data_root)
-            scenario.learner.load()(session).get_properties({})
+            learner = scenario.learner.load()(Session(context, trial, index, cache, data_root))
+            if foreign:
+                learner.get_properties({})
+            if own and isinstance(learner, Learner):
+                _rehearse(learner, scenario)
+
+
+def _is_built_in(part: object) -> bool:
+    return getattr(part, "__module__", "").partition(".")[0] == "semfed"
+
+
+def _rehearse(learner: Learner, scenario: Scenario) -> None:
+    """Insist that a learner among parts of somebody's own gets through a minibatch, and scores what it declares."""
+    name = scenario.learner.name
+    try:
+        scored = learner.rehearse()
+    except SemfedError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise ScenarioError(
+            f"learner {name!r} fails at its first minibatch or test, in {Path(last.filename).name}, line "
+            f"{last.lineno} ({reason(error)}): mend it"
+        ) from error
+    metrics = declared_in(scenario)
+    for metric in sorted(scored - {"loss"}):
+        metrics.require(metric, type(learner))
+    headline = metrics.of(scenario.headline).name
+    expected = {metric.name for metric in declared_by(type(learner)) or ()}
+    if scored and headline in expected - {metrics.of(metric).name for metric in scored}:
+        raise ScenarioError(
+            f"learner {name!r} declares {headline!r}, which is the headline, and scores {', '.join(sorted(scored))} "
+            "alone: write a score() that has it"
+        )
 
 
 def try_channel(channel: Channel) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from semfed.errors import DataError
+from semfed.errors import DataError, SemfedError
 from semfed.scenario.plugins import Plugin
 from semfed.scenario.settings import StrictModel
 
@@ -76,7 +76,14 @@ def deal(
         If the rule asks for more images than exist, or does not deal rows of the training set.
     """
     rule: Partition = choice.make()
-    parts = [np.asarray(rows) for rows in rule.deal(labels, classes, clients, generator)]
+    try:
+        parts = [np.asarray(rows) for rows in rule.deal(labels, classes, clients, generator)]
+    except SemfedError:
+        raise
+    except Exception as error:  # of somebody's rule
+        raise DataError(
+            f"partition {choice.name!r} raises {type(error).__name__}: {error}: change its settings, or mend it"
+        ) from error
 
     def require(holds: bool, problem: str) -> None:
         if not holds:
