@@ -3,6 +3,7 @@
 Those of other libraries meet a batch of two; a scenario with parts of somebody's own takes a first minibatch.
 """
 
+import inspect
 import traceback
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def _rehearse(learner: Learner, scenario: Scenario) -> None:
     except SemfedError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        written = {inspect.getfile(type(learner)), inspect.getfile(type(learner.channel))}
+        last = next((frame for frame in reversed(frames) if frame.filename in written), frames[-1])
         raise ScenarioError(
             f"learner {name!r} fails at its first minibatch or test, in {Path(last.filename).name}, line "
             f"{last.lineno} ({reason(error)}): mend it"

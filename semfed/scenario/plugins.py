@@ -99,7 +99,7 @@ def load(group: str, name: str) -> Any:
         part = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        package = target.partition(".")[0]
+        package = module.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
             reason += f"; pip install 'semfed[{EXTRAS[package]}]'"
         elif isinstance(error, ModuleNotFoundError) and error.name == package:

@@ -85,7 +85,7 @@ def beside(module_beside: Callable[[str, str], Path]) -> Path:
         ('learner="own:Bare"', r"score\(\) gives 'accuracy' as a Tensor, which cannot be added up over batches"),
         ('learner="own:Undeclared"', "reports 'hits', which it does not declare"),
         ('learner="own:Unscored"', "declares 'accuracy', which is the headline, and scores loss alone"),
-        ('channel={ name = "own:Broken", uses = 8 }', "object has no attribute 'gain'"),
+        ('channel={ name = "own:Broken", uses = 8 }', r"own.py, line \d+ \(AttributeError: .* has no attribute 'gain'"),
         ('data.partition="own:Empty"', "partition 'own:Empty' raises ValueError: nothing to deal"),
     ],
 )
