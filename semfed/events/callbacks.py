@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,21 @@ def array_digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 class Callback:
-    """Base of callbacks: override what you want to know. They are called in the server's process, in order."""
+    """Base of callbacks: override what you want to know. They are called in the server's process, in order.
+
+    Raises
+    ------
+    TypeError
+        From the definition of a subclass with another method ``on_...``, which nobody would ever call.
+    """
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                close = get_close_matches(name, vars(Callback), n=1)
+                meant = f"did you mean {close[0]}?" if close else "call it otherwise"
+                raise TypeError(f"{cls.__name__}.{name}: callbacks hear of no such thing; {meant}")
 
     def on_resume(self, checkpoint: "Checkpoint") -> None:
         """Take note, before the run starts, that it goes on from a checkpoint; what was before is not told again."""

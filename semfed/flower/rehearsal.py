@@ -1,6 +1,10 @@
-"""Parts are made and tried before anything is trained, for every arm: what is wrong with them shows at once."""
+"""Parts are made and tried before anything is trained, for every arm: what is wrong with them shows at once.
+
+Channels of other libraries meet a batch of two; a learner among parts of somebody's own takes a first minibatch.
+"""
 
 import inspect
+import math
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +17,13 @@ from flwr.app import Context, RecordDict
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.foreign import ForeignChannel
 from semfed.errors import ScenarioError, SemfedError
+from semfed.events.metrics import declared_by, declared_in
 from semfed.flower.client.cache import ProcessCache
+from semfed.flower.client.learner import Learner
 from semfed.flower.client.session import Session
 from semfed.flower.server.run import make_strategy
 from semfed.flower.trial import Trial
+from semfed.scenario import Scenario
 from semfed.scenario.foreign import name_of, reason
 from semfed.scenario.plugins import Plugin
 
@@ -51,6 +58,8 @@ def rehearse(trial: Trial, where: str, data_root: Path | None, cache: ProcessCac
             channel = choice.make()
             if isinstance(channel, ForeignChannel):
                 try_channel(channel)
+            elif isinstance(channel, Channel) and not _is_built_in(type(channel)):
+                _require_noise(channel)
     for index in {(client.task, client.encoder): k for k, client in enumerate(scenario.clients)}.values():
         with naming(where, "learner", scenario.learner):
             learner = scenario.learner.load()(session(index))
@@ -58,8 +67,56 @@ def rehearse(trial: Trial, where: str, data_root: Path | None, cache: ProcessCac
                 learner.rehearse()
             else:  # a stock client of Flower's
                 learner.get_properties({})
+            parts = [choice.load() for choice in _chosen(scenario, index)]
+            if isinstance(learner, Learner) and not all(map(_is_built_in, parts)):
+                try_learner(learner)
     with naming(where, "strategy", scenario.strategy):
         make_strategy(trial)
+
+
+def _chosen(scenario: Scenario, client: int) -> tuple[Plugin, ...]:
+    """Return the parts whose code is at work while a client trains."""
+    encoder = scenario.clients[client].encoder or scenario.model.encoder
+    return scenario.learner, scenario.channel, encoder, scenario.model.decoder
+
+
+def _is_built_in(part: object) -> bool:
+    return getattr(part, "__module__", "").partition(".")[0] == "semfed"
+
+
+def try_learner(learner: Learner) -> None:
+    """Insist that a learner gets through a minibatch and a few test images, and scores what it declares.
+
+    Parameters
+    ----------
+    learner : Learner
+
+    Raises
+    ------
+    ScenarioError
+        If it does not.
+    """
+    scenario = learner.session.scenario
+    name = scenario.learner.name
+    try:
+        scored = learner.try_out()
+    except SemfedError:
+        raise
+    except Exception as error:
+        place = _place(error, type(learner), type(learner.channel))
+        raise ScenarioError(
+            f"learner {name!r} fails at its first minibatch or test ({reason(error)}; {place}): mend it"
+        ) from error
+    metrics = declared_in(scenario)
+    for metric in sorted(scored - {"loss"}):
+        metrics.require(metric, type(learner))
+    headline = metrics.of(scenario.headline).name
+    expected = {metric.name for metric in declared_by(type(learner)) or ()}
+    if scored and headline in expected - {metrics.of(metric).name for metric in scored}:
+        raise ScenarioError(
+            f"learner {name!r} declares {headline!r}, which is the headline, and scores {', '.join(sorted(scored))} "
+            "alone: write a score() that has it"
+        )
 
 
 @contextmanager
@@ -94,10 +151,11 @@ def naming(where: str, field: str, part: Plugin) -> Iterator[None]:
         ) from error
 
 
-def _place(error: Exception, part: Any) -> str:
-    """Return the file and line where an exception came from, the last of the part's own file if it was there."""
+def _place(error: Exception, *parts: Any) -> str:
+    """Return the file and line where an exception came from, the last of the parts' own files if it was there."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if inspect.isclass(part) and frame.filename == inspect.getsourcefile(part)]
+    files = {inspect.getsourcefile(part) for part in parts if inspect.isclass(part)}
+    own = [frame for frame in frames if frame.filename in files]
     last = (own or frames)[-1]
     return f"{Path(last.filename).name}, line {last.lineno}"
 
@@ -132,6 +190,22 @@ def try_channel(channel: Channel) -> None:
         raise _refused(channel, "gives out other numbers for the same input and the same random stream")
     if not first.requires_grad:
         raise _refused(channel, "lets no gradient pass, so that no encoder can learn")
+
+
+def _require_noise(channel: Channel) -> None:
+    """Insist that the SNR changes something, unless the channel fixes it; see also `semfed.testing.check_channel`."""
+    if math.isinf(channel.settings.snr_db):
+        return
+    numbers = channel.settings.width or 4 * channel.settings.reals_per_symbol
+    x = torch.randn(2, numbers, generator=torch.Generator().manual_seed(0))
+    louder = type(channel)(channel.settings.model_copy(update={"snr_db": channel.settings.snr_db - 20}))
+    first, other = (one(x, ChannelState(torch.Generator().manual_seed(1), Meter())) for one in (channel, louder))
+    if torch.equal(first, other):
+        raise ScenarioError(
+            f"channel.snr_db = {channel.settings.snr_db:g} has no effect on channel {name_of(type(channel))}: call "
+            "add_noise(), or fix it in Settings by snr_db: float = Field(default=math.inf, ge=math.inf, "
+            "allow_inf_nan=True)"
+        )
 
 
 def _refused(channel: Channel, problem: str) -> ScenarioError:

@@ -19,6 +19,8 @@ from semfed.runs.statistics import EQUAL
 SHOWN = 4
 """Arms that are named where they share a value; of more there is the number."""
 
+UNSAID = "-: the scenario does not say; a part named by an arm has its own default then, if it has such a setting"
+
 
 def show(found: SideBySide, console: Console) -> None:
     """Print a table for every point of a sweep, what the marks mean, and the settings."""
@@ -35,6 +37,7 @@ def show(found: SideBySide, console: Console) -> None:
     settings = settings_table(found.settings)
     if settings is not None:
         console.print(settings)
+        console.print(Text(UNSAID, style="dim"))
 
 
 def paired_table(summary: Mapping[str, Any], group: Mapping[str, Any], metric: Metric, name: str) -> Table:

@@ -47,6 +47,8 @@ def _named(name: str) -> Callback:
 
 
 def _checked(one: object, shown: str) -> Callback:
+    if isinstance(one, type) and issubclass(one, Callback):
+        raise ScenarioError(f"callback {one.__qualname__} is a class: give an object of it, {one.__qualname__}()")
     if not isinstance(one, Callback):
         raise ScenarioError(
             f"callback {shown} is no semfed.events.callbacks.Callback, but of type {type(one).__name__}: derive its "

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -90,15 +91,22 @@ def load(group: str, name: str) -> Any:
     elif all(name.partition(":")):
         target = name
     else:
-        raise ScenarioError(f"no plugin {name!r} among the {group}; {suggest(name, points)}")
+        raise ScenarioError(
+            f"no plugin {name!r} among the {group}; {suggest(name, points)}; a class of your own is 'module:Class'"
+        )
     module, _, attribute = target.partition(":")
     try:
         part = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module of somebody's raises while it is imported
         reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        package = target.partition(".")[0]
+        package = module.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
             reason += f"; pip install 'semfed[{EXTRAS[package]}]'"
+        elif isinstance(error, ModuleNotFoundError) and error.name == package:
+            reason += "; put it beside the scenario file, or into a folder of PYTHONPATH"
+        elif isinstance(error, AttributeError) and module in sys.modules:
+            close = get_close_matches(attribute, vars(sys.modules[module]), n=1)
+            reason += f"; did you mean {close[0]!r}?" if close else ""
         raise ScenarioError(f"plugin {name!r} of the {group} cannot be loaded from {target!r}: {reason}") from error
     if inspect.isabstract(part):
         missing = ", ".join(sorted(part.__abstractmethods__))

@@ -91,6 +91,12 @@ class StrictModel(BaseModel):
 
 _SHORT = Repr()
 _SHORT.maxstring = 100
+_PLAIN = {
+    "missing": "missing; give it a value",
+    "tuple_type": "has to be a list, [...]",
+    "list_type": "has to be a list, [...]",
+}
+"""What pydantic would say in Python's words, by its kinds of errors."""
 
 
 def explain(error: ValidationError) -> str:
@@ -105,7 +111,7 @@ def explain(error: ValidationError) -> str:
         where = ".".join(str(part) for part in problem["loc"] if "[" not in str(part))
         value = problem.get("input")
         shown = f" = {_SHORT.repr(value)}" if isinstance(value, str | int | float | bool) else ""
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _PLAIN.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
         found.setdefault(f"{where}{shown}" if where else "", []).append(message)
     return "\n".join(
         f"{where}: {', or: '.join(messages)}" if where else "\n".join(messages) for where, messages in found.items()

@@ -188,10 +188,34 @@ class Objective(ABC):
         return {"loss": mean_over(batch, self.loss(nets, batch, send))}
 
 
+def require_scalar(loss: Tensor) -> None:
+    """Insist on one number for a minibatch, of which nobody has to guess how samples count.
+
+    Raises
+    ------
+    TypeError
+        If a loss is something else.
+    """
+    if not isinstance(loss, Tensor) or loss.dim():
+        what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TypeError(f"loss() gives {what} instead of one number in a tensor: return the mean over the batch")
+
+
 def add_up(scores: Iterable[Mapping[str, Score]]) -> dict[str, Score]:
-    """Add the scores of batches, metric by metric."""
+    """Add the scores of batches, metric by metric.
+
+    Raises
+    ------
+    TypeError
+        If one is a bare number, of which nobody knows over how many samples it is a mean.
+    """
     totals: dict[str, Score] = {}
     for score in scores:
         for name, total in score.items():
+            if isinstance(total, int | float | Tensor):
+                raise TypeError(
+                    f"score() gives {name!r} as a {type(total).__name__}, which cannot be added up over batches: give "
+                    "a Total(sum, count), or correct(logits, labels)"
+                )
             totals[name] = totals[name] + total if name in totals else total
     return totals

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from semfed.scenario import TrainingSettings
 from semfed.training.fused.fully_connected import FullyConnectedStep
-from semfed.training.objective import Batch, Networks, Objective, Send
+from semfed.training.objective import Batch, Networks, Objective, Send, require_scalar
 from semfed.training.optimizers import make_optimizer
 
 
@@ -69,6 +69,7 @@ class AutogradStep:
     def __call__(self, objective: Objective, batch: Batch, send: Send) -> Tensor:
         """Take one step; see `Step`."""
         loss = objective.loss(self.nets, batch, send)
+        require_scalar(loss)
         self.optimizer.step(torch.autograd.grad(loss, self.nets.parameters))
         return loss.detach()
 

@@ -139,9 +139,9 @@ REFUSED = [
     ("foreign:Quantised", "lets no gradient pass"),
     ("foreign:Infinite", "gives out numbers that are not finite"),
     ("foreign:Turning", "makes (2, 8) of torch.complex64 of (2, 8) of torch.float32: set channel.symbols"),
-    ("foreign:Net", "inputs: Field required"),
+    ("foreign:Net", "inputs: missing; give it a value"),
     ("foreign:number", "does not say that it makes a Module: annotate what it returns"),
-    ("torch.nn:Conv2d", "Field required"),
+    ("torch.nn:Conv2d", "missing; give it a value"),
     (
         {"name": "torch.nn:Linear", "in_features": 3, "out_features": 3},
         "cannot send a batch of shape (2, 8) (RuntimeError",

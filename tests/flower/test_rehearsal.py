@@ -1,6 +1,7 @@
 """What cannot be made is found before any arm trains, and the sentence says in which arm it stands."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import semfed
 from semfed import models, training
 from semfed.channels.awgn import AWGN
 from semfed.data.partitions.iid import IID
-from semfed.errors import DataError, ScenarioError
+from semfed.errors import DataError, ScenarioError, SemfedError
 from semfed.flower import preflight, rehearsal
 from semfed.flower.client.learner import Learner
 from semfed.models.mlp import MLP
@@ -185,3 +186,110 @@ def test_files_of_latents_are_looked_for(tmp_path: Path) -> None:
     files = {"name": "files", "access_point": "here.npz", "users": ["here.npz", "here.npz", "here.npz", "gone.npz"]}
     with pytest.raises(DataError, match=r"^arms\..*gone.npz': latents cannot be read"):
         preflight.check(overrides.load("alignment-digits", {"learner.latents": files}), tmp_path)
+
+
+# -- the first minibatch of a learner among parts of somebody's own ---------------------------------------
+
+CODE = """
+from torch.nn.functional import cross_entropy
+
+from semfed.channels import Channel
+from semfed.data.partitions.base import Partition
+from semfed.events.metrics import Metric
+from semfed.flower.client.learner import Learner
+from semfed.training.objective import Networks, correct
+
+
+class Good(Learner):
+    metrics = (Metric("accuracy", better="higher", fraction=True),)
+
+    def networks(self, build):
+        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
+
+    def logits(self, nets, batch, send):
+        return nets.decoder(send(nets.encoder(batch.images)))
+
+    def loss(self, nets, batch, send):
+        return cross_entropy(self.logits(nets, batch, send), batch.labels)
+
+    def score(self, nets, batch, send):
+        return {"accuracy": correct(self.logits(nets, batch, send), batch.labels)}
+
+
+class Unreduced(Good):
+    def loss(self, nets, batch, send):
+        return cross_entropy(self.logits(nets, batch, send), batch.labels, reduction="none")
+
+
+class Wrong(Good):
+    def loss(self, nets, batch, send):
+        return batch.targets
+
+
+class Bare(Good):
+    def score(self, nets, batch, send):
+        return {"accuracy": (self.logits(nets, batch, send).argmax(1) == batch.labels).float().mean()}
+
+
+class Undeclared(Good):
+    def score(self, nets, batch, send):
+        return {"hits": correct(self.logits(nets, batch, send), batch.labels)}
+
+
+class Unscored(Good):
+    score = Learner.score
+
+
+class Mute(Good):
+    def logits(self, nets, batch, send):
+        return nets.decoder(nets.encoder(batch.images))
+
+
+class Erasing(Channel):
+    def distort(self, x, state):
+        return x * (x > 0)
+
+
+class Broken(Channel):
+    def distort(self, x, state):
+        return self.settings.gain * x
+
+
+class Empty(Partition):
+    def deal(self, labels, classes, clients, generator):
+        raise ValueError("nothing to deal")
+"""
+
+
+@pytest.fixture
+def beside(module_beside: Callable[[str, str], Path]) -> Path:
+    return module_beside("own", CODE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('learner="own:Unreduced"', r"loss\(\) gives shape \(20,\) instead of one number"),
+        (
+            'learner="own:Wrong"',
+            r"test \(AttributeError: 'Batch' object has no attribute 'targets'; own.py, line \d+\): mend it",
+        ),
+        ('learner="own:Bare"', r"score\(\) gives 'accuracy' as a Tensor, which cannot be added up over batches"),
+        ('learner="own:Undeclared"', "reports 'hits', which it does not declare"),
+        ('learner="own:Unscored"', "declares 'accuracy', which is the headline, and scores loss alone"),
+        ('learner="own:Mute"', r"TypeError: loss\(\) never calls send, so that nothing passes the channel"),
+        ('channel={ name = "own:Erasing", uses = 8 }', r"channel.snr_db = 10 has no effect on channel 'own:Erasing'"),
+        (
+            'channel={ name = "own:Broken", uses = 8 }',
+            r"\(AttributeError: .* has no attribute 'gain'; own.py, line \d+",
+        ),
+        (
+            'data.partition="own:Empty"',
+            r"data.partition = 'own:Empty' cannot be made \(ValueError: nothing to deal; own.py, line \d+\)",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_training(setting: str, said: str, beside: Path) -> None:
+    with pytest.raises(SemfedError, match=said):
+        semfed.run(beside / "scenario.toml", overrides=[setting], seeds=[0], out=beside / "run")
+    assert not (beside / "run").exists()

@@ -1,5 +1,6 @@
 """Strategies that say how replies become the next arrays, and no more."""
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,13 @@ class Held(BroadcastStrategy):
 
     def aggregate(self, replies: Replies) -> Arrays:
         return {name: stack.mean(axis=0) for name, stack in replies.stacked()}
+
+
+class Still(BroadcastStrategy):
+    """Stays where it is: the next arrays are those that were sent."""
+
+    stateless = True
+
+    def aggregate(self, replies: Replies) -> Arrays:
+        deque(replies.updates(), maxlen=0)
+        return self.sent

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,48 @@ def test_all_that_built_in_learners_report_is_declared(name: str) -> None:
     names = {word for key in recorded for word in key.split(" ") if "/" in word or word == "objective"}
     assert names
     assert not [recorded for recorded in names if metrics.find(recorded) is None]
+
+
+TWOFOLD = """
+from torch.nn.functional import cross_entropy
+
+from semfed.events.metrics import Metric
+from semfed.flower.client.learner import Learner
+from semfed.training.objective import Networks, correct
+
+
+class Alone(Learner):
+    metrics = (Metric("accuracy", better="higher", fraction=True),)
+
+    def networks(self, build):
+        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
+
+    def logits(self, nets, batch, send):
+        return nets.decoder(send(nets.encoder(batch.images)))
+
+    def loss(self, nets, batch, send):
+        return cross_entropy(self.logits(nets, batch, send), batch.labels)
+
+    def score(self, nets, batch, send):
+        return {"accuracy": correct(self.logits(nets, batch, send), batch.labels)}
+
+
+class Twofold(Alone):
+    def score(self, nets, batch, send):
+        right = super().score(nets, batch, send)["accuracy"]
+        return {f"accuracy/{self.session.spec.task}": right, "accuracy/odd": right, "accuracy/average": right}
+"""
+
+
+def test_a_mean_over_decisions_of_which_some_have_no_baseline_has_none(
+    module_beside: Callable[[str, str], Path],
+) -> None:
+    folder = module_beside("twofold", TWOFOLD)
+    found = {}
+    for learner in ("Alone", "Twofold"):
+        settings = [f'learner="twofold:{learner}"', "rounds=1"]
+        done = semfed.run(folder / "scenario.toml", overrides=settings, seeds=[0], out=folder / learner)
+        found[learner] = done.summary["baselines"]
+    own = {name: found["Alone"][f"accuracy/{name}"] for name in ("t1", "t2", "t3")}
+    assert found["Alone"]["accuracy/average"] == pytest.approx(sum(own.values()) / 3)
+    assert found["Twofold"] == {f"accuracy/{name}": value for name, value in own.items()}

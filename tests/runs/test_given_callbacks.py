@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 import semfed
 from semfed.cli import app
 from semfed.errors import ScenarioError
+from semfed.events.callbacks import Callback
 
 MODULE = """
 from semfed.events.callbacks import Callback
@@ -67,3 +68,16 @@ def test_what_is_no_callback_is_refused_before_training(here: Path, attribute: s
     assert said in str(told.value)
     assert "\n" not in str(told.value)
     assert not (here / "run").exists()
+
+
+def test_a_class_is_no_callback_yet(tmp_path: Path) -> None:
+    class Mine(Callback):
+        pass
+
+    with pytest.raises(ScenarioError, match=r"Mine is a class: give an object of it, .*Mine\(\)"):
+        semfed.run("digits", callbacks=[Mine], out=tmp_path / "run")  # type: ignore[list-item]
+
+
+def test_an_event_that_does_not_exist_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r"Mine.on_rounds: callbacks hear of no such thing; did you mean on_round\?"):
+        type("Mine", (Callback,), {"on_rounds": lambda self: None})

@@ -111,7 +111,7 @@ def test_an_override_that_reaches_one_arm_is_taken(text: str, arms: list[str]) -
     ("texts", "words"),
     [
         (["channel=5", "channel.snr_db=3"], "channel = 5: give a plugin's name, or a table"),
-        (['clients=[{task="t1"}]', "clients.Sat 1.task=t2"], "clients.0.name: Field required"),
+        (['clients=[{task="t1"}]', "clients.Sat 1.task=t2"], "clients.0.name: missing; give it a value"),
     ],
 )
 def test_what_replaced_a_table_by_something_else_is_told(texts: list[str], words: str) -> None:

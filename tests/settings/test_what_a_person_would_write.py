@@ -138,7 +138,7 @@ STOCK: list[tuple[dict[str, Any], str]] = [
     ({"weighted_by_key": 3}, "strategy.weighted_by_key = 3: Input should be a valid string"),
     ({"train_metrics_aggr_fn": "mean"}, "unknown setting 'train_metrics_aggr_fn'"),
     ({"name": "flwr.serverapp.strategy:FedAvgM", "server_momentum": "much"}, "strategy.server_momentum = 'much'"),
-    ({"name": "flwr.serverapp.strategy:QFedAvg"}, "strategy.client_learning_rate: Field required"),
+    ({"name": "flwr.serverapp.strategy:QFedAvg"}, "strategy.client_learning_rate: missing; give it a value"),
     ({"name": "flwr.serverapp.strategy:DifferentialPrivacyServerSideFixedClipping"}, "needs 'strategy', which no scen"),
     ({"name": "odd_strategies:Picky", "level": 3}, "Picky refuses its arguments (ValueError: level 3 is too high)"),
 ]

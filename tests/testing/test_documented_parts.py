@@ -36,6 +36,7 @@ def test_channel(parts: ModuleType) -> None:
 
 def test_strategies(parts: ModuleType) -> None:
     check_strategy(parts.Median)
+    check_strategy(parts.Momentum)
     check_strategy({"name": parts.FedProx, "proximal_mu": 1.0})
 
 

@@ -23,7 +23,8 @@ from semfed.flower.protocol import PROXIMAL_MU, proximal_mu
 from semfed.models.layers.dropout import draw_from
 from semfed.models.layers.snr import tell, telling
 from semfed.training import weights
-from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over
+from semfed.training.isolation import isolated
+from semfed.training.objective import Batch, Networks, Objective, Send, add_up, mean_over, require_scalar
 from semfed.training.step import Step, make_step
 from semfed.training.system import System, pair
 
@@ -224,6 +225,27 @@ class Learner(BaseLearner, Objective):
         size = self.evaluation_batch
         yield from map(Batch, torch.split(images, size), torch.split(targets, size))
 
+    def try_out(self) -> set[str]:
+        """Take the loss of a first minibatch, and the score of some test images, and keep nothing of it.
+
+        Returns
+        -------
+        set of str
+            Metrics that were scored; none where a class trains and tests in a way of its own.
+        """
+        nets, own = self.resident(), type(self)
+        with isolated():
+            if own.fit is Learner.fit:
+                self._try_loss(nets)
+            if own.test is not Learner.test:
+                return set()
+            whole = next(self.test_batches())
+            size = self.session.scenario.training.batch_size
+            few = Batch(whole.images[:size], whole.labels[:size])
+            send = self.link(ChannelState(self.session.generator("evaluation", 1), Meter()))
+            with torch.no_grad(), telling(nets.hearing, self.channel.settings.snr_db):
+                return set(add_up([self.score(nets, few, send)]))
+
     # -- inside -----------------------------------------------------------------------------------------------
 
     def resident(self) -> Networks:
@@ -304,6 +326,24 @@ class Learner(BaseLearner, Objective):
                     "weights to start from: say how wide it is"
                 )
         return nets
+
+    def _try_loss(self, nets: Networks) -> None:
+        first = next(iter(self.steps(nets, 1)), None)
+        if first is None:
+            return
+        (batch, state), sent = first, list[bool]()
+        link = self.link(state)
+
+        def send(*args: Any, **options: Any) -> Any:
+            sent.append(True)
+            return link(*args, **options)
+
+        with training.learning(*nets), telling(nets.hearing, None):
+            if nets.hearing:
+                tell(nets.hearing, self.channel.draw_snr(len(batch.labels), batch.images, state))
+            require_scalar(self.loss(nets, batch, send))
+        if not sent:
+            raise TypeError("loss() never calls send, so that nothing passes the channel: send what the encoder gives")
 
     def _step(self, nets: Networks, round_: int, mu: float) -> Step:
         """Return what trains the networks, with a fresh optimiser; plain SGD that never changes is kept."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,11 @@ class BroadcastStrategy(FederatedStrategy):
             finite. `Replies.updates` and `Replies.stacked` give their arrays.
         """
 
+    @property
+    def sent(self) -> Arrays:
+        """What the round's clients were sent, by name: where `aggregate` starts from, if it takes a step."""
+        return wire.views(self._sent)
+
     def train_config(self, server_round: int) -> dict[str, Any]:
         """Return what the config of a round's ``train`` messages holds beside Flower's own entries."""
         return {}
@@ -98,13 +103,18 @@ class BroadcastStrategy(FederatedStrategy):
         Raises
         ------
         FederationError
-            If `aggregate` returns arrays of other names.
+            If `aggregate` returns no mapping, or arrays of other names.
         """
         told: list[MetricRecord] = []
         good = self.usable(server_round, replies, expected=self._sent)
         noted = good.only(_note_metrics(good, told))
         made = self.aggregate(noted)
         deque(noted, maxlen=0)  # the quorum is counted when the last one has been used up
+        if not isinstance(made, Mapping):
+            raise FederationError(
+                f"{type(self).__name__}.aggregate returned {type(made).__name__} instead of a dict: return an array "
+                "for every name that was sent"
+            )
         if list(made) != list(self._sent):
             raise FederationError(
                 f"{type(self).__name__}.aggregate returned the arrays {list(made)} instead of {list(self._sent)}: "

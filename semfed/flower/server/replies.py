@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Error, Message
 
+from semfed.errors import FederationError
 from semfed.events.callbacks import ExchangeProgress
 from semfed.flower import arrays as wire
 from semfed.flower.arrays import Arrays
@@ -44,6 +45,7 @@ class Replies(Iterator[Message]):
         self.places = places
         self.tally = tally or ExchangeProgress(len(places))
         self._replies = iter(replies)
+        self._asked = False
 
     @classmethod
     def of(cls, replies: Iterable[Message]) -> "Replies":
@@ -63,7 +65,19 @@ class Replies(Iterator[Message]):
         return Replies(self.places, replies, self.tally)
 
     def updates(self) -> Iterator[tuple[Arrays, float]]:
-        """Yield the arrays of every reply that has some, and its ``num-examples``."""
+        """Yield the arrays of every reply that has some, and its ``num-examples``.
+
+        Raises
+        ------
+        FederationError
+            If they have been asked for before: replies are used up as they come.
+        """
+        if self._asked:
+            raise FederationError(
+                "replies.updates() or replies.stacked() is called twice, but replies are used up as they come: call "
+                "one of them, once"
+            )
+        self._asked = True
         for reply in self:
             (arrays,), (metrics,) = reply.content.array_records.values(), metrics_of([reply])
             yield wire.views(arrays), weight_of(metrics)

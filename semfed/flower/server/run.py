@@ -1,7 +1,7 @@
 """The server's side of a run: every arm with every seed, one after the other, over one grid."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -146,7 +146,7 @@ def run_arm(
                     callback.on_networks(arm, seed, networks)
 
     federation.watch, federation.hear = watch, hear
-    strategy, baselines = make_strategy(trial), _baselines(federation)
+    strategy, baselines, told = make_strategy(trial), _baselines(federation), set[str]()
     best = validation.begin(scenario)
     points = Checkpoints(federation, strategy, callbacks, resume, best=best)
     done, final = points.done, ArrayRecord()
@@ -158,6 +158,7 @@ def run_arm(
         true_round, final = done + round_, points.aggregate(arrays)
         finished, held = true_round, arrays
         records, now = federation.take_records(true_round), time.perf_counter()
+        told.update(record.metric for record in records)
         if round_ or not done:  # what comes before the first round has been told before
             for callback in callbacks:
                 callback.on_round(arm, seed, true_round, records, now - started)
@@ -188,7 +189,7 @@ def run_arm(
     outcome = Outcome(
         arrays={name: array.numpy() for name, array in final.items()},
         details=strategy.details() if isinstance(strategy, FederatedStrategy) else {},
-        baselines=baselines,
+        baselines=_covered(baselines, told, scenario),
         samples={
             f"{name}/{k}": array
             for k, own in sorted(federation.measured.samples.items())
@@ -236,3 +237,19 @@ def _baselines(federation: Federation) -> dict[str, float]:
                 for label in parts:
                     found.setdefault(label, (metric, []))[1].append(float(value))
     return {label: metric.over(values) for label, (metric, values) in found.items()}
+
+
+def _covered(baselines: Mapping[str, float], told: Iterable[str], scenario: Scenario) -> dict[str, float]:
+    """Leave out what was found for all tasks together where some of those that are in the metric have none.
+
+    A client's own task has a baseline by default; of what its learner decides besides, it does not know one.
+    """
+    tasks = {client.task for client in scenario.clients}
+    bare = {name.rpartition("/")[0] for name in told if "/" in name and name not in baselines}
+
+    def holds(label: str) -> bool:
+        quantity, _, part = label.rpartition("/")
+        by_task = any(f"{quantity}/{task}" in baselines for task in tasks)
+        return part in tasks or not by_task or quantity not in bare
+
+    return {label: value for label, value in baselines.items() if holds(label)}

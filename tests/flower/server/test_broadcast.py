@@ -50,6 +50,22 @@ def test_the_median_of_what_the_clients_sent(tmp_path: Path, monkeypatch: pytest
     assert told == sorted((array.tobytes(), str(array.dtype)) for array in expected)
 
 
+def test_a_step_of_the_server_starts_from_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[list[Any]] = []
+    fit = Learner.fit
+
+    def noted(self: Learner, parameters: Any, config: Any) -> Any:
+        received.append([array.copy() for array in parameters])
+        return fit(self, parameters, config)
+
+    monkeypatch.setattr(Learner, "fit", noted)
+    found = parameters(run("Still", tmp_path / "run", "rounds=2"))
+    assert len(received) == 8
+    told = sorted((array.tobytes(), str(array.dtype)) for array in found.values())
+    for arrays in received:
+        assert sorted((array.tobytes(), str(array.dtype)) for array in arrays) == told
+
+
 @pytest.mark.flower
 @pytest.mark.parametrize("strategy", ["Median", pytest.param("First", marks=pytest.mark.long)])
 def test_it_gives_the_same_numbers_on_ray(strategy: str, tmp_path: Path) -> None:

@@ -73,3 +73,10 @@ def test_a_list_of_replies_is_a_whole_exchange() -> None:
     some = given.only(reply for reply in given if reply.metadata.src_node_id != 5)
     assert [(r.metadata.src_node_id, some.places[r.metadata.src_node_id]) for r in some] == [(3, 0), (7, 2)]
     assert some.total == 3
+
+
+def test_replies_are_used_up_once() -> None:
+    replies = Replies({}, [])
+    assert list(replies.updates()) == []
+    with pytest.raises(FederationError, match="called twice, but replies are used up as they come"):
+        list(replies.stacked())
