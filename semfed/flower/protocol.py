@@ -5,9 +5,9 @@ Records of a content beside Flower's own (``arrays``, ``config``, ``metrics``):
 - `STATE`, what the adapter itself needs: to open a trial ``trial``, ``run`` and ``marks``, the states to go on from; in
   any other message the ``client`` that is addressed, the round to ``keep`` its state for and the one ``committed``, and
   `PLACE`. In a reply, whether the state is ``kept`` (its hash) or what the ``problem`` is;
-- in the answer to an opening message: ``node``, with ``partition-id``, ``num-partitions``, whether it ``keeps`` states,
-  whether these are ``durable``, which is to say that they outlive the node, and whether its processes are ``warm``;
-  ``client-<index>``, the properties of each client; ``initial``, arrays to start from; or an ``error``.
+- in the answer to an opening message: ``node``, with ``partition-id``, ``num-partitions``, whether it ``keeps`` states
+  and whether these are ``durable``, which is to say that they outlive the node; ``client-<index>``, the properties of
+  each client; ``initial``, arrays to start from; or an ``error``.
 """
 
 import json
@@ -32,8 +32,6 @@ LOST = "the node has lost the run's state: was its SuperNode started anew?"
 """Text of the error with which a node answers that has not been told the trial, or has forgotten it."""
 NETWORKS = "networks"
 """Record of the reply: what it leaves out since it came with the message, and the images' format; or a ``problem``."""
-WARM = "SEMFED_WARM"
-"""Environment variable that is set where a client's process is forked from a warm one (``deployment/warm``)."""
 PLACE = "place"
 """Key in the adapter's record of a message whose reply may be summed with others: its place, and how many there are."""
 PROXIMAL_MU = "proximal-mu"

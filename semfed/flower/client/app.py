@@ -35,7 +35,7 @@ from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
 from semfed.flower.client.together import Answer, Size, fit_together
 from semfed.flower.compat import CLIENT_RAISED, NO_REPLY, ClientAppCallable, Mod
-from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, WARM, check_config, marks_from_json
+from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
 from semfed.scenario.paths import as_path
@@ -286,7 +286,6 @@ def _open_trial(message: Message, context: Context, cache: ProcessCache) -> Reco
         marks = marks_from_json(str(opening.get("marks", "{}")))
         about["keeps"] = store is not None and store.able
         about["durable"] = store is not None and store.durable
-        about["warm"] = bool(os.environ.get(WARM))
         for client in range(node, len(trial.scenario.clients), nodes):
             if store is not None:
                 store.forget(client)

@@ -97,7 +97,7 @@ class Federation(OuterGrid):
         self.exchange = Exchange(grid, opening.hosts)
         self._hosts = opening.hosts
         if isinstance(grid, ReliableGrid):
-            grid.remind, grid.warm = self._remind, opening.warm
+            grid.remind = self._remind
 
     # -- what strategies use ------------------------------------------------------------------------------
 

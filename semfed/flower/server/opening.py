@@ -34,8 +34,6 @@ class Opening:
         Whether every node has a place to keep its clients' states.
     durable : bool
         Whether a node that is started anew finds them there.
-    warm : bool
-        Whether a message costs every node a moment only, and no start of Python.
     """
 
     hosts: dict[int, int]
@@ -43,7 +41,6 @@ class Opening:
     initial_arrays: ArrayRecord
     keeps: bool
     durable: bool
-    warm: bool
 
 
 def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, timeout: float) -> Opening:
@@ -78,10 +75,6 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
             accounts.opened(client, record, len(trial.to_json()) / len(hosted))
         told |= hosted
     clients, count = range(len(trial.scenario.clients)), max(_integer(answer, "num-partitions") for answer in answers)
-
-    def every(what: str) -> bool:
-        return all(_record(answer, "node").get(what) for answer in answers)
-
     missing = [trial.scenario.clients[client].name for client in clients if client not in told]
     if missing:
         raise FederationError(f"no node hosts the clients {missing}: check the nodes' num-partitions")
@@ -89,9 +82,8 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
         hosts={client: nodes[client % count] for client in clients},
         properties={client: dict(told[client]) for client in clients},
         initial_arrays=next((a.array_records["initial"] for a in answers if "initial" in a), ArrayRecord()),
-        keeps=every("keeps"),
-        durable=every("durable"),
-        warm=every("warm"),
+        keeps=all(_record(answer, "node").get("keeps") for answer in answers),
+        durable=all(_record(answer, "node").get("durable") for answer in answers),
     )
 
 

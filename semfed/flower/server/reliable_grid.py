@@ -6,9 +6,6 @@ then, nobody sees the message again: the SuperNode stays online, and the server 
 only when the reply to the last has been sent. So a probe that is answered before an older message tells that this one
 was lost.
 
-A SuperNode that finds no message looks again after 3 s. So where a message costs it little, a probe goes out behind
-each: it is at work on that when its reply arrives, and finds the next message as soon as it is done.
-
 A SuperNode that was started anew has lost what it was told of the run. It says so, is told once more, with the states
 of its clients that it has on its disk, and gets the message again.
 
@@ -18,7 +15,7 @@ looks for replies of a node that is away, until it is back or was away for too l
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from logging import WARNING
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -30,11 +27,9 @@ from semfed.flower.protocol import LOST, OPEN, PROBE, STATE
 from semfed.flower.server.outer_grid import OuterGrid
 from semfed.flower.server.replies import sentence
 
-POLL_S = 0.2
+POLL_S = 0.5
 SILENCE_S = 60.0
 ABSENCE_S = 90.0
-AWAKE_S = 6.0
-"""A node is kept awake for so long after its reply: twice what it sleeps."""
 MARGIN_S = 5.0
 """A node counts as away this long before the SuperLink says so, lest it does between two questions."""
 
@@ -62,8 +57,6 @@ class ReliableGrid(OuterGrid):
     remind : callable
         Gets a node that has lost the run's state, and returns what opens the trial there once more; None where its
         clients cannot go on from what is kept of them.
-    warm : bool
-        Whether nodes answer a probe in a moment, so that it may keep them awake.
     """
 
     def __init__(
@@ -72,15 +65,12 @@ class ReliableGrid(OuterGrid):
         super().__init__(grid)
         self.silence, self.absence, self.poll = silence, absence, poll
         self.remind: Callable[[int], RecordDict | None] = lambda node: None
-        self.warm = False
         self._nodes: dict[str, int] = {}
         """Nodes that owe a reply, by the message's id."""
         self._known: set[int] = set()
         self._away_since: dict[int, float] = {}
         self._again: dict[str, Message] = {}
         """Messages that were sent again, as they were given, by the id that they have now."""
-        self._stale: set[str] = set()
-        """Probes whose answers tell nothing any more; taken from the SuperLink all the same."""
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Send messages, at most one to each node, and give their replies as they come.
@@ -102,19 +92,17 @@ class ReliableGrid(OuterGrid):
         for message in given:
             if message.metadata.message_id not in waiting:
                 yield _no_reply(message, "the SuperLink did not take it")
-        probes = self._probe(_nodes_of(waiting)) if self.warm else {}
+        probes: dict[str, int] = {}
         reminders: dict[str, Message] = {}
-        answered: dict[int, float] = {}
         while (waiting or reminders) and (timeout is None or time.monotonic() - start < timeout):
             served: dict[int, str] = {}
             again: list[Message] = []
-            for reply in self.pull_messages([*waiting, *reminders, *probes, *self._stale]):
+            for reply in self.pull_messages([*waiting, *reminders, *probes]):
                 asked = reply.metadata.reply_to_message_id
                 if asked in waiting:
                     message = waiting.pop(asked)
                     reminder = self._reminder(message, reply)
                     if reminder is None:
-                        answered[message.metadata.dst_node_id] = time.monotonic()
                         yield reply
                     else:
                         reminders[reminder] = message
@@ -124,11 +112,8 @@ class ReliableGrid(OuterGrid):
                         again.append(message)
                     else:
                         yield _no_reply(message, problem)
-                elif asked in probes:
-                    node = probes.pop(asked)
-                    if not reply.has_error():
-                        served[node] = str(reply.content.config_records[STATE].get("served"))
-                self._stale.discard(asked)
+                elif not reply.has_error():
+                    served[probes.pop(asked)] = str(reply.content.config_records[STATE].get("served"))
             # Only now: where there is a reply to an older message, it has come with the probe's at the latest.
             for asked, message in list(waiting.items()):
                 last = served.get(message.metadata.dst_node_id)
@@ -141,19 +126,12 @@ class ReliableGrid(OuterGrid):
                 self._send_again(message)
                 waiting[message.metadata.message_id] = message
                 # A probe that is still under way went out before, and would tell nothing of it.
-                self._forget(probes, message.metadata.dst_node_id)
-            if self.warm and (waiting or reminders):
-                late = time.monotonic() - AWAKE_S
-                awake = {node for node in served if answered.get(node, late) > late}
-                probes |= self._probe(awake | {message.metadata.dst_node_id for message in again})
+                probes = {asked: node for asked, node in probes.items() if node != message.metadata.dst_node_id}
             if time.monotonic() - start >= probe_at:
                 probe_at *= 2
-                asleep = _nodes_of(waiting) | _nodes_of(reminders)
-                self._forget(probes, *asleep)
-                probes |= self._probe(asleep)
+                probes = self._probe(m.metadata.dst_node_id for m in (*waiting.values(), *reminders.values()))
             if waiting or reminders:
                 time.sleep(self.poll)
-        self._stale.update(probes)
         for message in reminders.values():
             yield _no_reply(message, LOST)
 
@@ -211,20 +189,10 @@ class ReliableGrid(OuterGrid):
         (told,) = self.push_messages([Message(content, node, OPEN)])
         return told or None
 
-    def _forget(self, probes: dict[str, int], *nodes: int) -> None:
-        """Expect nothing of the probes of some nodes."""
-        for asked in [asked for asked, node in probes.items() if node in nodes]:
-            del probes[asked]
-            self._stale.add(asked)
-
     def _probe(self, nodes: Iterable[int]) -> dict[str, int]:
         probes = [Message(RecordDict(), node, PROBE) for node in nodes]
         self.push_messages(probes)
         return {probe.metadata.message_id: probe.metadata.dst_node_id for probe in probes}
-
-
-def _nodes_of(messages: Mapping[str, Message]) -> set[int]:
-    return {message.metadata.dst_node_id for message in messages.values()}
 
 
 def _answer(reply: Message) -> RecordDict | Error:

@@ -1,7 +1,6 @@
 """Messages that a SuperLink hands out once, and that are lost all the same."""
 
 import math
-import os
 import tempfile
 import time
 from collections import Counter
@@ -9,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import patch
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -22,8 +20,7 @@ from semfed.events.callbacks import Callback
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.compat import task_identity
-from semfed.flower.protocol import LOST, PROBE, STATE, WARM
-from semfed.flower.server import reliable_grid
+from semfed.flower.protocol import LOST, PROBE, STATE
 from semfed.flower.server.federation import Federation
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.replies import sentence
@@ -208,12 +205,11 @@ def two_undisturbed(_identity: None, tmp_path_factory: pytest.TempPathFactory) -
     forgets=st.sets(st.integers(1, 24), max_size=5),
     lost=st.sets(st.integers(0, 24), max_size=4),
     nodes=st.integers(1, 3),
-    warm=st.sampled_from(["", "/run/warm"]),
 )
 def test_a_node_that_is_started_anew_goes_on_from_what_is_on_its_disk(
-    two_undisturbed: dict[int, Any], forgets: set[int], lost: set[int], nodes: int, warm: str
+    two_undisturbed: dict[int, Any], forgets: set[int], lost: set[int], nodes: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as disk, patch.dict(os.environ, {WARM: warm}):
+    with tempfile.TemporaryDirectory() as disk:
         link = SuperLink(nodes, lost, forgets=forgets, disk=Path(disk))
         assert two_rounds(link) == two_undisturbed[nodes]
 
@@ -256,40 +252,6 @@ def test_a_node_whose_clients_have_moved_on_from_what_is_kept_is_told_nothing(tm
     train(federation)
     assert grid.remind(3) is None
     assert not list(tmp_path.iterdir())
-
-
-@settings(max_examples=10, deadline=None)
-@given(lost=st.sets(st.integers(0, 12), max_size=8), slow=st.integers(1, 4), start=st.integers(2, 12))
-def test_whatever_happens_to_a_warm_node_every_message_is_served_once(
-    scenario: Scenario, undisturbed: Told, lost: set[int], slow: int, start: int
-) -> None:
-    link = SuperLink(3, lost, slow=slow)
-    link.away = {3: range(start, start + 10)}
-    with patch.dict(os.environ, {WARM: "/run/warm"}):
-        assert run(scenario, link) == undisturbed
-
-
-def test_a_probe_follows_every_message_to_a_warm_node_and_keeps_it_awake_for_a_while(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(WARM, "/run/warm")
-    monkeypatch.setattr(reliable_grid, "AWAKE_S", 0.1)
-    link = SuperLink(3)
-    federation = opened(scenario, link, absence=0.5)
-    grid = cast(ReliableGrid, federation.grid)
-    assert grid.warm
-    grid.silence = math.inf
-    link.served.clear()
-    assert not any(reply.has_error() for reply in train(federation))
-    behind = [(message.metadata.dst_node_id, message.metadata.message_type) for message in link.queue]
-    assert behind == [(2, PROBE), (3, PROBE), (4, PROBE)]
-
-    link.away = {4: range(link.questions + 1, 1_000_000)}  # what it is asked is waited for, half a second
-    link.served.clear()
-    assert [reply.has_error() for reply in train(federation)] == [False, False, True]
-    probes = Counter(node for node, kind in link.served if kind == PROBE)
-    assert min(probes[2], probes[3]) > 5  # one every few milliseconds, until 0.1 s after the node's reply
-    assert max(probes[2], probes[3]) < 0.3 / 0.001
 
 
 def test_a_node_that_stays_away_fails_after_a_while_and_then_at_once(scenario: Scenario) -> None:
