@@ -24,6 +24,7 @@ PROJECT = "semfed"
 IMPORTED = {
     "flwr-clientapp": (
         "semfed.flower.client_app",
+        "httpcore",  # by Flower's first request
         "torch.fx.experimental.symbolic_shapes",  # by backward passes from given gradients; it brings in SymPy
     ),
     "flwr-serverapp": ("semfed.flower.server_app",),
@@ -55,6 +56,9 @@ def warm_up(name: str) -> Callable[[], int]:
     plugins = [entry.module for entry in distribution(PROJECT).entry_points if entry.group.startswith(f"{PROJECT}.")]
     for module in (*IMPORTED[name], *plugins):
         import_module(module)
+    known = import_module(f"{PROJECT}.scenario.plugins")
+    for group in (*known.GROUPS, "adapters"):
+        known.available(group)  # looks through all packages that are installed
     (entry,) = entry_points(group="console_scripts", name=name)
     command: Callable[[], int] = entry.load()
     return command
