@@ -115,14 +115,7 @@ class CommonUnit:
     settings : CommonUnitSettings
     decoder : Plugin
         Architecture of the auxiliary decoders.
-
-    Attributes
-    ----------
-    ahead : CommonStart or None
-        What the coming `train` starts from, where it is known already.
     """
-
-    ahead: "CommonStart | None" = None
 
     def __init__(
         self, session: Session, tasks: Mapping[str, Task], settings: CommonUnitSettings, decoder: Plugin
@@ -158,7 +151,7 @@ class CommonUnit:
 
     def train(self, unit: Arrays, rows: Tensor, round_: int, mu: float) -> CommonTraining:
         """Train the common unit as received; arms and sweeps that ask for the same again get the kept result."""
-        start, self.ahead = self.ahead or self.start(unit, rows, round_, mu), None
+        start = self.start(unit, rows, round_, mu)
         return self.known.get(start.key, lambda: self._fit(start))
 
     @property

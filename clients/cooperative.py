@@ -234,8 +234,7 @@ class CooperativeClient(BaseLearner):
             round_, mu = int(config["server-round"]), proximal_mu(config)
             if _trains_common(learner.settings, round_):
                 unit = learner.common
-                unit.ahead = unit.start(learner._named(given), learner._rows, round_, mu)
-                units.append((unit, unit.ahead))
+                units.append((unit, unit.start(learner._named(given), learner._rows, round_, mu)))
         train_ahead(units, size)
 
     def evaluate(self, parameters: list[npt.NDArray[Any]], config: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -138,8 +138,8 @@ def fit_together(
     Returns
     -------
     list of Answer or None
-        What ``fit`` would have returned; None for clients whose learner cannot be stacked, or that failed: they are to
-        be served on their own, which tells what the matter is.
+        What ``fit`` would have returned; None for clients whose learner cannot be stacked as a whole, or that failed:
+        they are to be served on their own, which tells what the matter is.
     """
     answers: list[Answer | None] = [None] * len(learners)
     groups, visits = defaultdict[Hashable, list[int]](list), dict[int, Visit]()
@@ -157,9 +157,6 @@ def fit_together(
             kind.train_ahead(
                 [learners[k] for k in group], [parameters[k] for k in group], [configs[k] for k in group], most
             )
-        for k in group:
-            with suppress(Exception):
-                answers[k] = _copied(alone(k))
     for group in groups.values():
         for k, answer in _fit_group({k: visits[k] for k in group}, alone, size, cache):
             answers[k] = answer
