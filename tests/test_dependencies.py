@@ -17,6 +17,11 @@ COMES_WITH = {
     "click": "typer",  # whose own interface it is; ranges of Flower and of extras leave few versions
     "cryptography": "flwr",  # deployment makes keys with Flower's own version
     "pyyaml": "flwr",
+    "jinja2": "torch",
+    "markupsafe": "jinja2",
+    "markdown-it-py": "rich",
+    "pillow": "torchvision",
+    "threadpoolctl": "scikit-learn",
 }
 IF_PRESENT = {"IPython"}
 """Packages that are used where the process is theirs: a notebook's kernel."""
@@ -54,7 +59,9 @@ def test_every_package_is_declared(package: str, places: set[str]) -> None:
     brought = set(map(named, packages_distributions().get(package, ())))
     if not brought:
         pytest.skip(f"{package} is not installed, so that nobody can say what brings it")
-    known = DECLARED | EXTRAS | {name for name, carrier in COMES_WITH.items() if carrier in DECLARED}
+    known = (
+        DECLARED | EXTRAS | {name for name, carrier in COMES_WITH.items() if carrier in DECLARED | COMES_WITH.keys()}
+    )
     assert brought & known, f"{', '.join(sorted(places))}: declare {' or '.join(sorted(brought))} in pyproject.toml"
 
 

@@ -9,13 +9,15 @@ import semfed
 from semfed.flower import preflight
 from semfed.scenario import overrides
 from tests.docs.pages import ROOT, blocks
+from tests.sources import write_attributed
 
 BLOCKS = list(blocks(ROOT / "docs" / "foreign-parts.md"))
 CODE = "\n\n".join(block.text for block in BLOCKS if block.title == "mine.py")
 SHOWN = [line for block in BLOCKS if block.language == "toml" for line in block.text.splitlines()]
 COLOUR = [line for line in SHOWN if "torchvision.models" in line]
 DATA = [line for line in SHOWN if line.startswith("data.source")]
-GRAY = [line for line in SHOWN if line not in COLOUR + DATA]
+BY_ATTRIBUTE = [line for line in SHOWN if 'by = "' in line]
+GRAY = [line for line in SHOWN if line not in COLOUR + DATA + BY_ATTRIBUTE]
 CLIENTS = 'clients=[{ name = "a", task = "t2" }, { name = "b", task = "t2" }]'
 MISSING = 'tasks.t2.missing="allow"'  # some partitions leave a value out
 PLAIN = ['strategy="fedavg"', "rounds=1", "training.epochs=1", CLIENTS, MISSING]
@@ -41,6 +43,15 @@ def test_every_part_runs(setting: str, beside: Path) -> None:
     kept = [given for given in (*PLAIN, IID) if given.split("=")[0] != setting.split("=")[0].strip()]
     given = [*kept, setting]
     done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], out=beside / "run")
+    assert 0 < next(iter(done.summary["arms"].values()))["final"]["accuracy/average"]["mean"] <= 1
+
+
+@pytest.mark.parametrize("setting", BY_ATTRIBUTE)
+def test_images_are_dealt_by_attributes(setting: str, beside: Path) -> None:
+    grouped = "Grouped" in setting  # three satellites in groups of two
+    clients = CLIENTS if grouped else CLIENTS.removesuffix("]") + ', { name = "c", task = "t2" }]'
+    given = [*(one for one in PLAIN if one != CLIENTS), clients, setting, write_attributed(beside)]
+    done = semfed.run(beside / "scenario.toml", overrides=given, seeds=[0], data_root=beside, out=beside / "run")
     assert 0 < next(iter(done.summary["arms"].values()))["final"]["accuracy/average"]["mean"] <= 1
 
 

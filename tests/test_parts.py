@@ -12,6 +12,7 @@ import semfed
 from semfed.errors import SemfedError
 from semfed.runs.api import Run
 from tests.docs.pages import ROOT, blocks
+from tests.sources import write_attributed
 
 PAGE = list(blocks(ROOT / "docs" / "parts.md"))
 CODE = "\n\n".join(block.text for block in PAGE if block.title == "parts.py")
@@ -44,7 +45,8 @@ def test_the_page_shows_every_kind() -> None:
 def test_every_part_runs(setting: str, beside: Path) -> None:
     kept = [given for given in PLAIN if given.split("=")[0] != setting.split("=")[0].strip()]
     path = beside / "scenario.toml"
-    done = semfed.run(path, overrides=[*kept, setting], seeds=[0], out=beside / "run")
+    data, root = ([write_attributed(beside)], beside) if 'by = "' in setting else ([], None)
+    done = semfed.run(path, overrides=[*kept, setting, *data], seeds=[0], data_root=root, out=beside / "run")
     final = next(iter(done.summary["arms"].values()))["final"]
     score = "psnr/average" if "Reconstruction" in setting else "accuracy/average"
     assert final[score]["mean"] > 0

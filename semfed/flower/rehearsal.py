@@ -80,8 +80,8 @@ def _chosen(scenario: Scenario, client: int) -> tuple[Plugin, ...]:
     return scenario.learner, scenario.channel, encoder, scenario.model.decoder
 
 
-def _is_built_in(part: object) -> bool:
-    return getattr(part, "__module__", "").partition(".")[0] == "semfed"
+def _is_built_in(part: Any) -> bool:
+    return bool(part.__module__.partition(".")[0] == "semfed")
 
 
 def try_learner(learner: Learner) -> None:

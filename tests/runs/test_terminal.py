@@ -55,8 +55,10 @@ def test_failures_of_clients_with_any_name_and_message_are_shown(name: str, note
     progress = Progress(paper())
     progress.on_round("arm", 0, 1, [Record("arm", 0, 1, name, "failure/train", 1.0, note)], 0.1)
     assert f"({note})" in shown(progress.console)
-    summary = {"scenario": "s", "headline": "accuracy/average", "arms": {}, "baselines": {}, "complete": False,
-               "clusters": {"a": [[0, 1]]}, "threshold": None, "error": note, "comparisons": {}, "reach": []}  # fmt: skip
+    summary = {
+        "scenario": "s", "headline": "accuracy/average", "arms": {}, "baselines": {}, "complete": False,
+        "clusters": {"a": [[0, 1]]}, "threshold": None, "error": note, "comparisons": {}, "reach": [],
+    }  # fmt: skip
     console = paper()
     tables.show(summary, Metrics(FRAMEWORK), console, [name, "another"])
     assert "{" + name + ", another}" in shown(console)

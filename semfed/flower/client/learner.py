@@ -328,22 +328,17 @@ class Learner(BaseLearner, Objective):
         return nets
 
     def _try_loss(self, nets: Networks) -> None:
-        first = next(iter(self.steps(nets, 1)), None)
-        if first is None:
-            return
-        (batch, state), sent = first, list[bool]()
-        link = self.link(state)
-
-        def send(*args: Any, **options: Any) -> Any:
-            sent.append(True)
-            return link(*args, **options)
-
         with training.learning(*nets), telling(nets.hearing, None):
-            if nets.hearing:
-                tell(nets.hearing, self.channel.draw_snr(len(batch.labels), batch.images, state))
-            require_scalar(self.loss(nets, batch, send))
-        if not sent:
-            raise TypeError("loss() never calls send, so that nothing passes the channel: send what the encoder gives")
+            for batch, state in self.steps(nets, 1):
+                if nets.hearing:
+                    tell(nets.hearing, self.channel.draw_snr(len(batch.labels), batch.images, state))
+                send = _Noted(self.link(state))
+                require_scalar(self.loss(nets, batch, send))
+                if not send.used:
+                    raise TypeError(
+                        "loss() never calls send, so that nothing passes the channel: send what the encoder gives"
+                    )
+                return
 
     def _step(self, nets: Networks, round_: int, mu: float) -> Step:
         """Return what trains the networks, with a fresh optimiser; plain SGD that never changes is kept."""
@@ -369,3 +364,14 @@ class Learner(BaseLearner, Objective):
             return weights.to_arrays(self._build().state)
 
         return make() if nets.private else self.session.cache.once(("initial", self.session.trial.seed, nets), make)
+
+
+class _Noted:
+    """A link that knows whether it has been used."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.used = send, False
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.used = True
+        return self._send(*args, **options)
