@@ -100,7 +100,7 @@ def measure(workers: int, clients: Sequence[int], numbers: Sequence[int], rounds
 def fit(points: Mapping[int, float]) -> tuple[float, float]:
     """Return the fixed seconds of a round, and those of a message, from the seconds by number of clients.
 
-    Least squares, where there are more than two; neither is negative.
+    Least squares, where there are more than two; neither is negative, and a message takes a nanosecond at least.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def fit(points: Mapping[int, float]) -> tuple[float, float]:
     mean_x, mean_y = statistics.fmean(points), statistics.fmean(points.values())
     scatter = sum((x - mean_x) ** 2 for x in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points.items()) / scatter
-    return round(max(mean_y - slope * mean_x, 0.0), 9), round(max(slope, 0.0), 9)
+    return round(max(mean_y - slope * mean_x, 0.0), 9), round(max(slope, 1e-9), 9)
 
 
 def model(fixed_s: float, message_s: float, client_s: float, clients: int = 1000) -> Entry:
