@@ -58,7 +58,7 @@ def available(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in offers(group)}
 
 
-@lru_cache(maxsize=len(GROUPS))
+@lru_cache(maxsize=len(GROUPS) + 1)
 def offers(group: str) -> tuple[EntryPoint, ...]:
     """Return all entry points of a group, also those of several packages by one name."""
     return tuple(entry_points(group=f"semfed.{group}"))

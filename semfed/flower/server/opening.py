@@ -65,14 +65,16 @@ def open_trial(grid: Grid, trial: Trial, ledger: Ledger, accounts: Accounts, tim
     SemfedError
         If a client says that it cannot take part, in its own words.
     """
-    nodes, answers = _find_nodes(grid, question(trial, ledger.run, ledger.marks), timeout)
+    asked = question(trial, ledger.run, ledger.marks)
+    nodes, answers = _find_nodes(grid, asked, timeout)
+    text = len(str(_record(asked, STATE)["trial"]))
     told: dict[int, ConfigRecord] = {}
     for answer in answers:
         hosted = {
             int(name.removeprefix("client-")): _record(answer, name) for name in answer if name.startswith("client-")
         }
         for client, record in hosted.items():
-            accounts.opened(client, record, len(trial.to_json()) / len(hosted))
+            accounts.opened(client, record, text / len(hosted))
         told |= hosted
     clients, count = range(len(trial.scenario.clients)), max(_integer(answer, "num-partitions") for answer in answers)
     missing = [trial.scenario.clients[client].name for client in clients if client not in told]
