@@ -93,35 +93,35 @@ class ReliableGrid(OuterGrid):
             if message.metadata.message_id not in waiting:
                 yield _no_reply(message, "the SuperLink did not take it")
         probes: dict[str, int] = {}
-        reminders: dict[str, Message] = {}
-        while (waiting or reminders) and (timeout is None or time.monotonic() - start < timeout):
+        while waiting and (timeout is None or time.monotonic() - start < timeout):
             served: dict[int, str] = {}
             again: list[Message] = []
-            for reply in self.pull_messages([*waiting, *reminders, *probes]):
+            for reply in self.pull_messages([*waiting, *probes]):
                 asked = reply.metadata.reply_to_message_id
-                if asked in waiting:
-                    message = waiting.pop(asked)
-                    reminder = self._reminder(message, reply)
-                    if reminder is None:
-                        yield reply
-                    else:
-                        reminders[reminder] = message
-                elif asked in reminders:
-                    message, problem = reminders.pop(asked), _problem(reply)
+                due = waiting.pop(asked, None)
+                if due is None:
+                    if not reply.has_error():
+                        served[probes.pop(asked)] = str(reply.content.config_records[STATE].get("served"))
+                elif asked != due.metadata.message_id:  # a reminder, which stands for it
+                    problem = _problem(reply)
                     if problem is None:
-                        again.append(message)
+                        again.append(due)
                     else:
-                        yield _no_reply(message, problem)
-                elif not reply.has_error():
-                    served[probes.pop(asked)] = str(reply.content.config_records[STATE].get("served"))
+                        yield _no_reply(due, problem)
+                elif (reminder := self._reminder(due, reply)) is not None:
+                    waiting[reminder] = due
+                else:
+                    yield reply
             # Only now: where there is a reply to an older message, it has come with the probe's at the latest.
             for asked, message in list(waiting.items()):
                 last = served.get(message.metadata.dst_node_id)
-                if last is not None and last == self._sent_as(asked):
-                    yield _no_reply(waiting.pop(asked), "its reply was lost on the way")
-                elif last is not None:
+                if last is None:
+                    continue
+                del waiting[asked]
+                if last == self._sent_as(asked):
+                    yield _no_reply(message, "its reply was lost on the way")
+                else:
                     again.append(message)
-            again += [reminders.pop(asked) for asked, m in list(reminders.items()) if m.metadata.dst_node_id in served]
             for message in again:
                 self._send_again(message)
                 waiting[message.metadata.message_id] = message
@@ -129,11 +129,12 @@ class ReliableGrid(OuterGrid):
                 probes = {asked: node for asked, node in probes.items() if node != message.metadata.dst_node_id}
             if time.monotonic() - start >= probe_at:
                 probe_at *= 2
-                probes = self._probe(m.metadata.dst_node_id for m in (*waiting.values(), *reminders.values()))
-            if waiting or reminders:
+                probes = self._probe(message.metadata.dst_node_id for message in waiting.values())
+            if waiting:
                 time.sleep(self.poll)
-        for message in reminders.values():
-            yield _no_reply(message, LOST)
+        for asked, message in waiting.items():
+            if asked != message.metadata.message_id:
+                yield _no_reply(message, LOST)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that have come, to messages as they were given; nodes that are away are not asked for."""
