@@ -1,4 +1,4 @@
-"""Data of tests: texts of modules beside a scenario, with a source of made-up images, and files with attributes."""
+"""Texts of modules beside a scenario, with a source of made-up images or a learner, and files with attributes."""
 
 from pathlib import Path
 from textwrap import dedent, indent
@@ -26,6 +26,31 @@ class {name}:
     def read(self, root, *, download):
 {body}
 """
+
+LEARNER = """
+from torch.nn.functional import cross_entropy
+
+from semfed.events.metrics import Metric
+from semfed.flower.client.learner import Learner
+from semfed.training.objective import Networks, correct
+
+
+class Good(Learner):
+    metrics = (Metric("accuracy", better="higher", fraction=True),)
+
+    def networks(self, build):
+        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
+
+    def logits(self, nets, batch, send):
+        return nets.decoder(send(nets.encoder(batch.images)))
+
+    def loss(self, nets, batch, send):
+        return cross_entropy(self.logits(nets, batch, send), batch.labels)
+
+    def score(self, nets, batch, send):
+        return {"accuracy": correct(self.logits(nets, batch, send), batch.labels)}
+"""
+"""A learner as one would write it, to derive others from that differ in one thing."""
 
 
 def source(name: str, body: str) -> str:

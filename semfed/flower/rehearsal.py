@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from flwr.app import Context, RecordDict
+from torch import Tensor
 
 from semfed.channels import Channel, ChannelState, Meter
 from semfed.channels.foreign import ForeignChannel
@@ -172,15 +173,14 @@ def try_channel(channel: Channel) -> None:
     ScenarioError
         If it is not, or if it is changed by what it transmits.
     """
-    numbers = channel.settings.width or 4 * channel.settings.reals_per_symbol
-    x = torch.randn(2, numbers, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = _batch(channel).requires_grad_()
     before = {key: value.clone() for key, value in channel.state_dict().items()}
     try:
-        first, again = (channel(x, ChannelState(torch.Generator().manual_seed(1), Meter())) for _ in range(2))
+        first, again = (_sent(channel, x) for _ in range(2))
     except ScenarioError:
         raise
     except Exception as error:
-        raise _refused(channel, f"cannot send a batch of shape (2, {numbers}) ({reason(error)})") from error
+        raise _refused(channel, f"cannot send a batch of shape {tuple(x.shape)} ({reason(error)})") from error
     changed = [key for key, value in channel.state_dict().items() if not torch.equal(value, before[key])]
     if changed:
         raise _refused(channel, f"changes its own {changed[0]!r} when it sends, so that results depend on the order")
@@ -196,16 +196,26 @@ def _require_noise(channel: Channel) -> None:
     """Insist that the SNR changes something, unless the channel fixes it; see also `semfed.testing.check_channel`."""
     if math.isinf(channel.settings.snr_db):
         return
-    numbers = channel.settings.width or 4 * channel.settings.reals_per_symbol
-    x = torch.randn(2, numbers, generator=torch.Generator().manual_seed(0))
-    louder = type(channel)(channel.settings.model_copy(update={"snr_db": channel.settings.snr_db - 20}))
-    first, other = (one(x, ChannelState(torch.Generator().manual_seed(1), Meter())) for one in (channel, louder))
-    if torch.equal(first, other):
+    x = _batch(channel)
+    noisier = type(channel)(channel.settings.model_copy(update={"snr_db": channel.settings.snr_db - 20}))
+    if torch.equal(_sent(channel, x), _sent(noisier, x)):
         raise ScenarioError(
             f"channel.snr_db = {channel.settings.snr_db:g} has no effect on channel {name_of(type(channel))}: call "
             "add_noise(), or fix it in Settings by snr_db: float = Field(default=math.inf, ge=math.inf, "
             "allow_inf_nan=True)"
         )
+
+
+def _batch(channel: Channel) -> Tensor:
+    """Return two inputs as wide as a channel takes them, of four symbols where it takes any."""
+    numbers = channel.settings.width or 4 * channel.settings.reals_per_symbol
+    return torch.randn(2, numbers, generator=torch.Generator().manual_seed(0))
+
+
+def _sent(channel: Channel, x: Tensor) -> Tensor:
+    """Return what arrives of a batch, always by the same random stream."""
+    arrived: Tensor = channel(x, ChannelState(torch.Generator().manual_seed(1), Meter()))
+    return arrived
 
 
 def _refused(channel: Channel, problem: str) -> ScenarioError:

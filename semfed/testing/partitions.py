@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from semfed import seeding
-from semfed.data.partitions import AttributePartition, Partition, Rows, deal
+from semfed.data.partitions import Partition, Rows, deal
+from semfed.data.partitions.base import deal_unchecked
 from semfed.errors import DataError, ScenarioError
 from semfed.scenario.plugins import Plugin
 from semfed.testing.check import Subject, require, without_global_draws
@@ -49,11 +50,8 @@ class PartitionSubject(Subject):
 
     def deal(self, labels: Rows, seed: int = 0) -> list[Rows]:
         """Let the partition deal, and nobody look at it."""
-        rule: Partition = self.choice.make()
-        generator = np.random.default_rng(seed)
-        if isinstance(rule, AttributePartition):
-            return list(rule.deal_by(self.attributes(len(labels)), labels, self.names, self.clients, generator))
-        return list(rule.deal(labels, self.names, self.clients, generator))
+        attributes, generator = self.attributes(len(labels)), np.random.default_rng(seed)
+        return list(deal_unchecked(self.choice, attributes, labels, self.names, self.clients, generator))
 
 
 def _subject(

@@ -22,6 +22,7 @@ from semfed.runs.folder import METRICS
 from semfed.scenario import Scenario, overrides
 from semfed.scenario.plugins import parse
 from semfed.testing.trials import SMALL
+from tests.sources import LEARNER
 
 
 class NoNetworks(MultitaskClient):
@@ -190,30 +191,11 @@ def test_files_of_latents_are_looked_for(tmp_path: Path) -> None:
 
 # -- the first minibatch of a learner among parts of somebody's own ---------------------------------------
 
-CODE = """
-from torch.nn.functional import cross_entropy
-
+CODE = (
+    LEARNER
+    + """
 from semfed.channels import Channel
 from semfed.data.partitions.base import Partition
-from semfed.events.metrics import Metric
-from semfed.flower.client.learner import Learner
-from semfed.training.objective import Networks, correct
-
-
-class Good(Learner):
-    metrics = (Metric("accuracy", better="higher", fraction=True),)
-
-    def networks(self, build):
-        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
-
-    def logits(self, nets, batch, send):
-        return nets.decoder(send(nets.encoder(batch.images)))
-
-    def loss(self, nets, batch, send):
-        return cross_entropy(self.logits(nets, batch, send), batch.labels)
-
-    def score(self, nets, batch, send):
-        return {"accuracy": correct(self.logits(nets, batch, send), batch.labels)}
 
 
 class Unreduced(Good):
@@ -259,6 +241,7 @@ class Empty(Partition):
     def deal(self, labels, classes, clients, generator):
         raise ValueError("nothing to deal")
 """
+)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from semfed.runs.api import Run
 from semfed.runs.folder import declarations, read_metrics, read_records
 from semfed.runs.results import condense
 from semfed.scenario import built_in, overrides
+from tests.sources import LEARNER
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 EXPECTED = Path(__file__).parents[1] / "scenarios" / "expected"
@@ -203,35 +204,16 @@ def test_all_that_built_in_learners_report_is_declared(name: str) -> None:
     assert not [recorded for recorded in names if metrics.find(recorded) is None]
 
 
-TWOFOLD = """
-from torch.nn.functional import cross_entropy
+TWOFOLD = (
+    LEARNER
+    + """
 
-from semfed.events.metrics import Metric
-from semfed.flower.client.learner import Learner
-from semfed.training.objective import Networks, correct
-
-
-class Alone(Learner):
-    metrics = (Metric("accuracy", better="higher", fraction=True),)
-
-    def networks(self, build):
-        return Networks({"encoder": build.encoder()}, {"decoder": build.decoder(self.task.size)})
-
-    def logits(self, nets, batch, send):
-        return nets.decoder(send(nets.encoder(batch.images)))
-
-    def loss(self, nets, batch, send):
-        return cross_entropy(self.logits(nets, batch, send), batch.labels)
-
-    def score(self, nets, batch, send):
-        return {"accuracy": correct(self.logits(nets, batch, send), batch.labels)}
-
-
-class Twofold(Alone):
+class Twofold(Good):
     def score(self, nets, batch, send):
         right = super().score(nets, batch, send)["accuracy"]
         return {f"accuracy/{self.session.spec.task}": right, "accuracy/odd": right, "accuracy/average": right}
 """
+)
 
 
 def test_a_mean_over_decisions_of_which_some_have_no_baseline_has_none(
@@ -239,10 +221,10 @@ def test_a_mean_over_decisions_of_which_some_have_no_baseline_has_none(
 ) -> None:
     folder = module_beside("twofold", TWOFOLD)
     found = {}
-    for learner in ("Alone", "Twofold"):
+    for learner in ("Good", "Twofold"):
         settings = [f'learner="twofold:{learner}"', "rounds=1"]
         done = semfed.run(folder / "scenario.toml", overrides=settings, seeds=[0], out=folder / learner)
         found[learner] = done.summary["baselines"]
-    own = {name: found["Alone"][f"accuracy/{name}"] for name in ("t1", "t2", "t3")}
-    assert found["Alone"]["accuracy/average"] == pytest.approx(sum(own.values()) / 3)
+    own = {name: found["Good"][f"accuracy/{name}"] for name in ("t1", "t2", "t3")}
+    assert found["Good"]["accuracy/average"] == pytest.approx(sum(own.values()) / 3)
     assert found["Twofold"] == {f"accuracy/{name}": value for name, value in own.items()}

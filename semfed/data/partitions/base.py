@@ -123,6 +123,21 @@ def attribute(attributes: Attributes, name: str, setting: str) -> npt.NDArray[An
     )
 
 
+def deal_unchecked(
+    choice: Plugin,
+    attributes: Attributes,
+    labels: Rows,
+    classes: tuple[str, ...],
+    clients: int,
+    generator: np.random.Generator,
+) -> Sequence[Rows]:
+    """Return what a chosen partition deals, as it is; parameters are those of `AttributePartition.deal_by`."""
+    rule: Partition = choice.make()
+    if isinstance(rule, AttributePartition):
+        return rule.deal_by(attributes, labels, classes, clients, generator)
+    return rule.deal(labels, classes, clients, generator)
+
+
 def deal(
     choice: Plugin,
     labels: Rows,
@@ -146,11 +161,7 @@ def deal(
     DataError
         If the rule asks for more images than exist, or does not deal rows of the training set.
     """
-    rule: Partition = choice.make()
-    if isinstance(rule, AttributePartition):
-        dealt = rule.deal_by(attributes or {}, labels, classes, clients, generator)
-    else:
-        dealt = rule.deal(labels, classes, clients, generator)
+    dealt = deal_unchecked(choice, attributes or {}, labels, classes, clients, generator)
     parts = [np.asarray(rows) for rows in dealt]
 
     def require(holds: bool, problem: str) -> None:
