@@ -86,8 +86,8 @@ def unpack(content: RecordDict) -> dict[int, RecordDict | Error]:
 def one_by_one(message: Message, context: Context, answer: ClientAppCallable) -> Message:
     """Serve the clients of a bundle one after the other, each as if its message had come alone.
 
-    A Flower mod, the outermost one. Of a client that raises, the server gets what Flower would have told it; the others
-    are served all the same.
+    A Flower mod. Of a client that raises, the server gets what Flower would have told it; the others are served all the
+    same.
     """
     if BUNDLE not in message.content:
         return answer(message, context)

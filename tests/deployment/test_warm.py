@@ -125,6 +125,22 @@ def test_its_memory_does_not_grow_with_messages(warm: Server) -> None:
     until(lambda: not psutil.Process(warm.process.pid).children())
 
 
+def test_what_is_due_at_an_exit_is_done_and_shared_objects_stay_whole(warm: Server) -> None:
+    code = """
+import atexit, os, sys, threading, time
+
+class Object:
+    def __del__(self, write=os.write):
+        write(1, b"taken apart")
+
+sys.kept = Object()
+atexit.register(print, "due")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+sys.exit("why")
+"""
+    assert warm.send(code) == ("thread\ndue", "why\n")
+
+
 def test_without_a_warm_process_flowers_own_command_does_it(warm: Server) -> None:
     warm.process.kill()
     warm.process.wait()

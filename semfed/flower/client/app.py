@@ -35,6 +35,7 @@ from semfed.flower.client.session import Session
 from semfed.flower.client.state_store import StateStore
 from semfed.flower.client.together import Answer, Size, fit_together
 from semfed.flower.compat import CLIENT_RAISED, NO_REPLY, ClientAppCallable, Mod
+from semfed.flower.packing import packed_alike
 from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
@@ -60,7 +61,7 @@ def make_client_app(
     cache : ProcessCache, optional
         What this process keeps between messages, where others use it too.
     """
-    app = ClientApp(mods=[opened, one_by_one, *(mods or [])])
+    app = ClientApp(mods=[packed_alike, opened, one_by_one, *(mods or [])])
     cache = cache or ProcessCache()
 
     @app.query()
@@ -119,10 +120,7 @@ def make_client_app(
 
 
 def opened(message: Message, context: Context, answer: ClientAppCallable) -> Message:
-    """Say that the node has lost the run's state, to all of a bundle together, instead of starting over.
-
-    A Flower mod, the outermost one.
-    """
+    """Say once for a whole bundle that the node has lost the run's state, instead of starting over: a Flower mod."""
     addressed = STATE in message.content or BUNDLE in message.content
     if addressed and STATE not in context.state and message.metadata.message_type not in (OPEN, PROBE):
         return Message(Error(NO_REPLY, LOST), reply_to=message)

@@ -24,10 +24,11 @@ from flwr.serverapp import Grid
 
 from semfed.flower.compat import NO_REPLY, online_until
 from semfed.flower.protocol import LOST, OPEN, PROBE, STATE
+from semfed.flower.server import packed
 from semfed.flower.server.outer_grid import OuterGrid
 from semfed.flower.server.replies import sentence
 
-POLL_S = 0.5
+POLL_S = 0.25
 SILENCE_S = 60.0
 ABSENCE_S = 90.0
 MARGIN_S = 5.0
@@ -140,16 +141,16 @@ class ReliableGrid(OuterGrid):
         """Return the replies that have come, to messages as they were given; nodes that are away are not asked for."""
         away, replies = self._away(), []
         sent = [self._sent_as(asked) for asked in message_ids]
-        for reply in self.grid.pull_messages([asked for asked in sent if self._nodes.get(asked) not in away]):
+        for reply in packed.pull(self.grid, [asked for asked in sent if self._nodes.get(asked) not in away]):
             self._nodes.pop(reply.metadata.reply_to_message_id, None)
             given = self._again.pop(reply.metadata.reply_to_message_id, None)
             replies.append(reply if given is None else Message(_answer(reply), reply_to=given))
         return replies
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on to Flower's grid, and remember which node gets what."""
+        """Pass on to Flower's grid, packed, and remember which node gets what."""
         given = list(messages)
-        taken = self.grid.push_messages(given)
+        taken = packed.push(self.grid, given)
         self._nodes |= {message.metadata.message_id: message.metadata.dst_node_id for message in given}
         return taken
 
