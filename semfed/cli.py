@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 import click
 import typer
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
 
 from semfed.errors import SemfedError
 from semfed.runs.terminal import console, escape_what_cannot_be_encoded
@@ -23,8 +23,18 @@ app = typer.Typer(
 )
 
 
-class Once(TyperCommand):
-    """A command that refuses an option that is given twice, where the last one alone would count."""
+class Command(TyperCommand):
+    """A command that refuses an option that is given twice, where the last one alone would count.
+
+    Its help has the texts of arguments, too, which Click 8.5 takes away from the Typer that Flower asks for.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        hints = get_type_hints(self.callback, include_extras=True)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument) and parameter.name:
+                parameter.help = get_args(hints[parameter.name])[1].help
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; raises ``UsageError``."""
@@ -102,7 +112,7 @@ def _complain(kind: str, *sentences: str) -> None:
         console(stderr=True).print(Text(kind, style="red"), "\n".join(sentences), soft_wrap=True)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def run(
     scenario: Annotated[
         str | None,
@@ -202,7 +212,7 @@ def run(
         )
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def profile(
     scenario: ScenarioName,
     engine: Annotated[str, typer.Option(help="inprocess or ray (its server's side).")] = "inprocess",
@@ -230,7 +240,7 @@ def profile(
         console().print(profiles.table(found))
 
 
-@app.command(name="list", cls=Once)
+@app.command(name="list", cls=Command)
 def list_() -> None:
     """List the scenarios that come with the package."""
     from semfed import scenario as scenarios
@@ -243,7 +253,7 @@ def list_() -> None:
     console().print(table)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
     """Print a scenario with every default in place, as TOML."""
     with _told_clearly():
@@ -252,7 +262,7 @@ def show(scenario: ScenarioName, overrides: Overrides = None) -> None:
         sys.stdout.write(load(scenario, overrides or ()).to_toml())
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders, or of train and test.")]) -> None:
     """List what data source `imagefolder` finds in a folder: classes, counts, sizes, modes, and what it leaves out."""
     with _told_clearly():
@@ -272,7 +282,7 @@ def data(folder: Annotated[Path, typer.Argument(help="A folder of class folders,
         console().print(table)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Draw the figures of a run again, from its folder."""
     with _told_clearly():
@@ -282,7 +292,7 @@ def plot(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
             console().print(str(path), soft_wrap=True)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; several are set side by side.")],
     out: Annotated[
@@ -300,7 +310,7 @@ def report(
         console().print(str(page.write(runs, out)), soft_wrap=True)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, of the size of the run's.")],
@@ -332,7 +342,7 @@ def predict(
         console().print(table)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; of one, its arms are compared.")],
     metric: Annotated[
@@ -353,7 +363,7 @@ def compare(
         comparison.show(gather(runs, metric=metric, reference=reference, target=target), console())
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def table(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     format_: Annotated[str, typer.Option("--format", help="latex (for booktabs), csv or markdown.")] = "markdown",
@@ -368,7 +378,7 @@ def table(
         print(of_run(folder, format_, metric or ()))
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def plugins(
     name: Annotated[str | None, typer.Argument(help="Show this part with its settings.")] = None,
     group: Annotated[str | None, typer.Option(help="Show the parts of this group with their settings.")] = None,
@@ -383,7 +393,7 @@ def plugins(
             console().print(shown)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def new(
     kind: Annotated[str, typer.Argument(help="strategy, client, channel, model, dataset, partition or callback.")],
     name: Annotated[str, typer.Argument(help="Of the part and of its package, such as my-channel.")],
@@ -397,7 +407,7 @@ def new(
         console().print(f"{folder}\nnext: pip install -e '{folder}[dev]' && pytest '{folder}'", soft_wrap=True)
 
 
-@app.command(cls=Once)
+@app.command(cls=Command)
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors that complete and check TOML."""
     with _told_clearly():

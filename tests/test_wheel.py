@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -25,18 +26,30 @@ def call(*words: str | Path, **options: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built of a copy, so that what an earlier build has left in this folder does not count."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to build from, so that what an earlier build has left in this folder does not count."""
+    source = tmp_path_factory.mktemp("source")
     for name in ("semfed", "clients", "strategies", "scenarios", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         call("cp", "-r", ROOT / name, source)
-    call(
-        sys.executable, "-m", "pip", "wheel", source, "--no-deps", "--no-build-isolation", "--quiet", "-w", folder
-    )  # fmt: skip
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(source, tmp_path_factory.mktemp("wheel"))
+
+
+def build(source: Path, folder: Path, **variables: str) -> Path:
+    words = ["wheel", source, "--no-deps", "--no-build-isolation", "--quiet", "-w", folder]
+    call(sys.executable, "-m", "pip", *words, env={**os.environ, **variables})
     (made,) = folder.glob("*.whl")
     return made
+
+
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("METADATA")]
+        return HeaderParser().parsestr(archive.read(name).decode())
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +84,7 @@ def test_it_holds_types_and_every_scenario_with_its_page_and_results(wheel: Path
 
 
 def test_it_says_what_it_is(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = [name for name in archive.namelist() if name.endswith("METADATA")]
-        told = HeaderParser().parsestr(archive.read(name).decode())
+    told = metadata(wheel)
     assert told["Description-Content-Type"] == "text/markdown"
     assert told["Requires-Python"] == PROJECT["requires-python"]
     assert "Typing :: Typed" in told.get_all("Classifier", [])
@@ -88,6 +99,25 @@ def test_it_says_what_it_is(wheel: Path) -> None:
     assert [line for line in readme.splitlines() if line.startswith("#")] == [
         line for line in shown.splitlines() if line.startswith("#")
     ]
+
+
+def test_with_an_address_its_page_has_the_pictures_and_links_of_the_readme(source: Path, tmp_path: Path) -> None:
+    address = "https://example.org/semfed"
+    told = metadata(build(source, tmp_path, SEMFED_ADDRESS=f"{address}/"))
+    assert told.get_all("Project-URL") == [
+        f"Source, {address}",
+        f"Documentation, {address}/blob/main/docs/index.md",
+        f"Changelog, {address}/blob/main/CHANGELOG.md",
+    ]
+    links = re.compile(r"(!?)\[([^\]]*)\]\(([^)]+)\)")
+    shown, readme = (links.findall(str(text)) for text in (told.get_payload(), (ROOT / "README.md").read_text()))
+    places = {"": "blob", "!": "raw"}
+    assert shown == [
+        (mark, text, link if link.startswith("https:") else f"{address}/{places[mark]}/main/{link}")
+        for mark, text, link in readme
+    ]
+    paths = [link.split("/main/")[1] for mark, text, link in shown if "/main/" in link]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_it_runs_away_from_the_repository(scratch: Path, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ from semfed.channels.power import Normalisation, normalise
 from semfed.events.spans import span
 from semfed.scenario.settings import Decibel, StrictModel
 
+NO_EFFECT = (
+    "call add_noise(), or fix it in Settings by "
+    "snr_db: float = Field(default=math.inf, ge=math.inf, allow_inf_nan=True)"
+)
+"""What to do about a channel that is the same at every SNR."""
 MOST_USES = 1_000_000
 """Channel uses per sample that a scenario may ask for; the layers around them could not be stored long before."""
 

@@ -1,14 +1,12 @@
 """The in-process engine: a Flower ``Grid`` that calls the client app directly. No server, no Ray, no polling."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
-from semfed.engine.nodes import AT_ONCE, SCRATCH, Nodes, ServerlessGrid, Together
+from semfed.engine.nodes import AT_ONCE, Nodes, ServerlessGrid, Together
 from semfed.engine.spill import BUDGET_MB, StateSpill
 
 
@@ -40,8 +38,7 @@ class InProcessGrid(ServerlessGrid):
         at_once: int = AT_ONCE,
     ) -> None:
         super().__init__(nodes)
-        self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
-        spill = StateSpill(Path(self._scratch.name) / "states", state_memory_mb)
+        spill = StateSpill(state_memory_mb)
         self.nodes = Nodes(client_app, range(nodes), nodes, run_config or {}, spill, together=together, at_once=at_once)
 
     def exchange(
@@ -56,4 +53,3 @@ class InProcessGrid(ServerlessGrid):
     def close(self) -> None:
         """Remove what lies on disk."""
         self.nodes.close()
-        self._scratch.cleanup()

@@ -16,8 +16,6 @@ from semfed.flower import compat
 from semfed.flower.client.app import share_text
 
 Together = Callable[[Sequence[Message], Sequence[Context]], Sequence[Message | None]]
-SCRATCH = "semfed-states-"
-"""How names of temporary folders begin."""
 AT_ONCE = 256
 """Messages whose clients may be served together."""
 FIRST_NODE = 2

@@ -6,11 +6,10 @@ sooner than another one has been waiting (LIRS: Jiang and Zhang, SIGMETRICS 2002
 """
 
 import os
-import shutil
+import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,34 +68,36 @@ class Shelved(wire.LocalArray):
 class StateSpill:
     """Takes the arrays out of states for which there is no room, and puts them back when they are wanted.
 
-    The file is scratch of this process alone: raw arrays, whose index stays in memory. One call reads a state, and only
-    arrays that are new are written again: a test changes none. As a rule both are copies from and to the page cache.
-    Where that has not kept a state, the kernel is asked to read ahead: clients come in the order in which they came
-    last. A thread of its own for that, which has to share Python's lock with the one that works, took longer on two
-    virtual CPUs than it saved.
+    The file has no name, so that nothing of it stays where the process is killed. It holds raw arrays, whose index is
+    in memory. One call reads a state, and only arrays that are new are written again: a test changes none. As a rule
+    both are copies from and to the page cache. Where that has not kept a state, the kernel is asked to read ahead:
+    clients come in the order in which they came last. A thread of its own for that, which has to share Python's lock
+    with the one that works, took longer on two virtual CPUs than it saved.
 
     Parameters
     ----------
-    folder : Path
-        For the file; made when it is needed.
     budget_mb : float
         Megabytes of arrays that may stay in memory, of all states together.
     """
 
-    def __init__(self, folder: Path, budget_mb: float = BUDGET_MB) -> None:
-        self._folder = folder
+    def __init__(self, budget_mb: float = BUDGET_MB) -> None:
         self._budget = budget_mb * 1e6
         self._inside: OrderedDict[int, tuple[RecordDict, int]] = OrderedDict()
         self._used = 0
         self._visits = 0
         self._last_visit: dict[int, int] = {}
-        self._file: int | None = None
+        self._file: IO[bytes] | None = None
         self._slots: dict[int, Slot] = {}
         self._end = 0
         self._outside: dict[int, tuple[list[Place], int]] = {}
         self._readings: dict[int, object] = {}
         self._next: dict[int, int] = {}
         self._latest: int | None = None
+
+    @property
+    def disk_bytes(self) -> int:
+        """Size of the file."""
+        return 0 if self._file is None else os.fstat(self._file.fileno()).st_size
 
     def fetch(self, node: int, state: RecordDict) -> None:
         """Make a node's state whole."""
@@ -145,11 +146,10 @@ class StateSpill:
         self._last_visit.pop(node, None)
 
     def close(self) -> None:
-        """Remove the file."""
+        """Let go of the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read_ahead(self, node: int) -> None:
         due = node
@@ -192,9 +192,8 @@ class StateSpill:
 
     def _open(self) -> int:
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._folder / "states", os.O_RDWR | os.O_CREAT, 0o600)
-        return self._file
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as this is
+        return self._file.fileno()
 
     def _slot(self, node: int, size: int) -> Slot:
         """Return the node's part of the file; one that has become too small is left behind."""

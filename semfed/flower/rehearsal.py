@@ -16,6 +16,7 @@ from flwr.app import Context, RecordDict
 from torch import Tensor
 
 from semfed.channels import Channel, ChannelState, Meter
+from semfed.channels.base import NO_EFFECT
 from semfed.channels.foreign import ForeignChannel
 from semfed.errors import ScenarioError, SemfedError
 from semfed.events.metrics import declared_by, declared_in
@@ -200,9 +201,8 @@ def _require_noise(channel: Channel) -> None:
     noisier = type(channel)(channel.settings.model_copy(update={"snr_db": channel.settings.snr_db - 20}))
     if torch.equal(_sent(channel, x), _sent(noisier, x)):
         raise ScenarioError(
-            f"channel.snr_db = {channel.settings.snr_db:g} has no effect on channel {name_of(type(channel))}: call "
-            "add_noise(), or fix it in Settings by snr_db: float = Field(default=math.inf, ge=math.inf, "
-            "allow_inf_nan=True)"
+            f"channel.snr_db = {channel.settings.snr_db:g} has no effect on channel {name_of(type(channel))}: "
+            f"{NO_EFFECT}"
         )
 
 

@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("identity")
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    made = Nodes(make_client_app(), range(4), 4, {}, StateSpill(tmp_path / "states", 1.0))
+def nodes() -> Iterator[Nodes]:
+    made = Nodes(make_client_app(), range(4), 4, {}, StateSpill(1.0))
     yield made
     made.close()
 

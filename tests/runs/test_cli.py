@@ -1,7 +1,10 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
+from click import Argument, Command
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from semfed.cli import app
@@ -49,3 +52,29 @@ def test_list_show_and_plugins() -> None:
     assert "snr_db = 3.0" in shown.stdout
     for name in ("clustered", "multitask", "awgn", "imagefolder"):
         assert name in call("plugins").stdout
+
+
+COMMANDS: dict[str, Command] = get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+ARGUMENTS = {
+    "run": "not needed to resume.",
+    "profile": "a TOML file.",
+    "show": "a TOML file.",
+    "data": "or of train and test.",
+    "plot": "A run folder.",
+    "report": "several are set side by side.",
+    "predict": "Image files, of the size of the run's.",
+    "compare": "of one, its arms are compared.",
+    "table": "A run folder.",
+    "plugins": "Show this part with its settings.",
+    "new": "such as my-channel.",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_argument(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    shown = re.sub(r"[│\s]+", " ", call(name, "--help").output)
+    texts = [parameter.help for parameter in COMMANDS[name].params if isinstance(parameter, Argument)]
+    assert all(text and text in shown for text in texts)
+    assert bool(texts) == (name in ARGUMENTS)
+    assert ARGUMENTS.get(name, "") in shown

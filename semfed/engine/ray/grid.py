@@ -10,21 +10,18 @@ same numbers.
 
 import gc
 import logging
-import os
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from pathlib import Path
 from typing import Any, ClassVar
 
 import ray
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 from ray.exceptions import RayActorError
 
-from semfed.engine.nodes import FIRST_NODE, SCRATCH, Nodes, ServerlessGrid
+from semfed.engine.nodes import FIRST_NODE, Nodes, ServerlessGrid
 from semfed.engine.ray.cluster import SMALL_BYTES, count_actors, enter
 from semfed.engine.ray.placement import SLACK, Placed, longest, place, rows
 from semfed.engine.ray.schedule import Schedule
@@ -62,10 +59,9 @@ class Host:
     """An actor that serves nodes in its own process."""
 
     def __init__(
-        self, indices: Sequence[int], total: int, run_config: Mapping[str, Any], scratch: str, state_memory_mb: float
+        self, indices: Sequence[int], total: int, run_config: Mapping[str, Any], state_memory_mb: float
     ) -> None:
-        spill = StateSpill(Path(scratch) / str(os.getpid()), state_memory_mb)
-        self._nodes = Nodes(make_client_app(), indices, total, run_config, spill)
+        self._nodes = Nodes(make_client_app(), indices, total, run_config, StateSpill(state_memory_mb))
         gc.freeze()  # what has been imported stays: a full collection that looks at it takes longer than a round
 
     def restore(self, kept: Kept) -> None:
@@ -150,7 +146,6 @@ class RayGrid(ServerlessGrid):
         self._pace: dict[tuple[int, str], float] = {}
         self._common = CommonArrays()
         self._late: dict[Any, tuple[int, list[Message], Any]] = {}
-        self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
         self._memory_mb = state_memory_mb / count
         self._hosts = [self._start(host) for host in range(count)]
         gc.freeze()  # as the actors do
@@ -223,13 +218,12 @@ class RayGrid(ServerlessGrid):
                 ray.kill(host)
         if self._owns_cluster:
             ray.shutdown()
-        self._scratch.cleanup()
         gc.unfreeze()
 
     def _start(self, host: int) -> Any:
         members = [node for node, its_host in self._host_of.items() if its_host == host]
         actor = Host.options(**self._options).remote(  # type: ignore[attr-defined]
-            [node - FIRST_NODE for node in members], self._nodes, self._run_config, self._scratch.name, self._memory_mb
+            [node - FIRST_NODE for node in members], self._nodes, self._run_config, self._memory_mb
         )
         kept = self._kept(members)
         if kept:
