@@ -7,6 +7,7 @@
     metrics.json      declarations of the metrics    samples/       what clients showed of their last test
     metrics.jsonl     one record a line              models/        trained networks, see `semfed.runs.networks`
     labels.json       what swept settings are called plots/         PNG and PDF
+    defaults.json     of parts that an arm alone has
     outcomes.jsonl    clusters and the like          checkpoint/    what `--resume` goes on from
     timing.jsonl      seconds per round              errors.log     tracebacks, if code of somebody's raised
 
@@ -29,6 +30,7 @@ from semfed.errors import RunFolderError
 from semfed.events import strict_json
 from semfed.events.metrics import Metrics, declared_in
 from semfed.events.records import Record
+from semfed.runs.arm_settings import unsaid
 from semfed.scenario import Scenario, read, validate
 from semfed.scenario.labels import labels
 
@@ -36,7 +38,7 @@ SCENARIO, ENVIRONMENT, METRICS = "scenario.toml", "environment.json", "metrics.j
 OUTCOMES, TIMING, SUMMARY = "outcomes.jsonl", "timing.jsonl", "summary.json"
 HISTORY = (METRICS, TIMING, OUTCOMES)
 ARRAYS = ("parameters", "samples")
-DECLARED, LABELS = "metrics.json", "labels.json"
+DECLARED, LABELS, DEFAULTS = "metrics.json", "labels.json", "defaults.json"
 LOCK = ".lock"
 ERRORS = "errors.log"
 
@@ -184,8 +186,9 @@ def declarations(scenario: Scenario) -> Metrics:
 
 
 def describe(folder: Path, scenario: Scenario) -> None:
-    """Write what the history is read with: the declarations of the metrics, and the labels of swept settings."""
-    for name, table in ((DECLARED, declarations(scenario).to_table()), (LABELS, labels(scenario))):
+    """Write what the history is read with: declarations of the metrics, labels of swept settings, defaults of arms."""
+    tables = {DECLARED: declarations(scenario).to_table(), LABELS: labels(scenario), DEFAULTS: unsaid(scenario)}
+    for name, table in tables.items():
         if table:
             write_atomically(folder / name, strict_json.dumps(table, indent=2) + "\n")
 

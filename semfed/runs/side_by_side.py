@@ -10,16 +10,12 @@ from typing import Any
 from semfed.errors import RunFolderError
 from semfed.events.metrics import Metric, Metrics
 from semfed.runs import folder as folders
+from semfed.runs.arm_settings import settings_of
 from semfed.runs.comparisons import compared
 from semfed.runs.reaching import reach
 from semfed.runs.summary import Curves, curves, of_folder, swept
-from semfed.scenario import Point, merge, read
-from semfed.scenario.flat import flat
+from semfed.scenario import Point, read
 from semfed.scenario.settings import suggest
-
-DESCRIBING = ("name", "description", "headline", "arms", "sweep")
-"""What a scenario says that decides no number of an arm."""
-
 
 @dataclass(frozen=True)
 class SideBySide:
@@ -99,13 +95,16 @@ def gather(
         found = {name for arm in summary["arms"].values() for name in arm["final"]}
         if headline not in found:
             raise RunFolderError(f"run '{run}' has no metric {headline!r}; {suggest(headline, sorted(found))}")
+        path = run / folders.DEFAULTS
+        defaults = folders.read_json(path) if path.is_file() else {}
         of_sweep, changes = swept(tree), {arm["name"]: arm for arm in tree.get("arms", ())}
         declared += metrics
         history = curves(folders.each_record(run), metrics) if target is not None else {}
         for arm, kinds in summary["arms"].items():
             point, called = of_sweep.get(arm, Point(arm, {})), f"{label}{arm}"
             arms[called], points[called] = kinds, Point(f"{label}{point.arm}", point.values)
-            settings[called], by_arm[called] = settings_of(tree, changes.get(arm, {})), history.get(arm, {})
+            settings[called] = settings_of(tree, changes.get(arm, {})) | defaults.get(arm, {})
+            by_arm[called] = history.get(arm, {})
         names.append(summary["scenario"])
     assert headline is not None  # there is a run at least
     told, known = Metrics(declared), [point.arm for point in points.values()]
@@ -120,12 +119,6 @@ def gather(
         each = {arm: reach(by_arm[arm], quantity, headline, target) for arm in arms}
         together["reach"] = [{"target": target, "arms": each}]
     return SideBySide(together, told, points, settings)
-
-
-def settings_of(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an arm's settings by their dotted names, from a resolved scenario and what the arm changes of it."""
-    complete = merge(tree, changes)
-    return dict(flat({key: value for key, value in complete.items() if key not in DESCRIBING}))
 
 
 def differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[Any, list[str]]]]:

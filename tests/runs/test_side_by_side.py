@@ -17,7 +17,7 @@ from semfed.events.records import Record
 from semfed.report import comparison
 from semfed.runs import folder as folders
 from semfed.runs.recorder import write_summary
-from semfed.runs.side_by_side import differing, gather, settings_of, told_by
+from semfed.runs.side_by_side import differing, gather, told_by
 
 ACCURACY = Metric("accuracy", better="higher", fraction=True)
 A = {0: 0.80, 1: 0.85, 2: 0.90, 3: 0.86}
@@ -94,21 +94,6 @@ def test_what_it_takes_to_reach_a_target(tmp_path: Path) -> None:
     lines = shown(written(tmp_path / "x", {"one": A, "two": B}), target=0.82)
     assert "one 82.00 3 of 4 2 0.0002 -" in lines
     assert "two 82.00 1 of 4 never never -" in lines
-
-
-def test_settings_are_flat_and_lists_go_by_names() -> None:
-    tree = {
-        "name": "n",
-        "clients": [{"name": "a", "task": "t"}],
-        "channel": {"name": "awgn", "snr_db": 3},
-        "arms": [{"name": "x", "channel": {"name": "rayleigh"}}],
-    }
-    assert settings_of(tree, tree["arms"][0]) == {
-        "clients.a.name": "a",
-        "clients.a.task": "t",
-        "channel.name": "rayleigh",
-    }
-    assert settings_of(tree, {})["channel.snr_db"] == 3
 
 
 def test_a_run_without_a_summary_of_this_version_is_summed_up_again(tmp_path: Path) -> None:
