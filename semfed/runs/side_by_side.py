@@ -17,6 +17,7 @@ from semfed.runs.summary import Curves, curves, of_folder, swept
 from semfed.scenario import Point, read
 from semfed.scenario.settings import suggest
 
+
 @dataclass(frozen=True)
 class SideBySide:
     """Arms of one run or of several.
