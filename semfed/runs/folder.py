@@ -218,8 +218,22 @@ def read_labels(folder: Path) -> dict[str, str]:
     RunFolderError
         If the file is damaged.
     """
-    path = folder / LABELS
+    return _read_table(folder / LABELS, str, "a label is no text")
+
+
+def read_defaults(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return, by arm, the defaults of parts that the arm alone has; nothing if the run has not kept that.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is damaged.
+    """
+    return _read_table(folder / DEFAULTS, dict, "an arm's defaults are no table")
+
+
+def _read_table(path: Path, kind: type, problem: str) -> dict[str, Any]:
     found = read_json(path) if path.is_file() else {}
-    if not all(isinstance(text, str) for text in found.values()):
-        raise RunFolderError(f"'{path}' is damaged: a label is no text")
+    if not all(isinstance(value, kind) for value in found.values()):
+        raise RunFolderError(f"'{path}' is damaged: {problem}")
     return found

@@ -96,8 +96,7 @@ def gather(
         found = {name for arm in summary["arms"].values() for name in arm["final"]}
         if headline not in found:
             raise RunFolderError(f"run '{run}' has no metric {headline!r}; {suggest(headline, sorted(found))}")
-        path = run / folders.DEFAULTS
-        defaults = folders.read_json(path) if path.is_file() else {}
+        defaults = folders.read_defaults(run)
         of_sweep, changes = swept(tree), {arm["name"]: arm for arm in tree.get("arms", ())}
         declared += metrics
         history = curves(folders.each_record(run), metrics) if target is not None else {}

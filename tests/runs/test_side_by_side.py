@@ -96,6 +96,18 @@ def test_what_it_takes_to_reach_a_target(tmp_path: Path) -> None:
     assert "two 82.00 1 of 4 never never -" in lines
 
 
+def test_defaults_of_an_arms_own_part_are_settings_of_it(tmp_path: Path) -> None:
+    run = written(tmp_path / "x", {"one": A, "two": B})
+    kept = run / folders.DEFAULTS
+    kept.write_text('{"two": {"channel.k_factor": 3.0}}')
+    settings = gather([run]).settings
+    assert settings["two"]["channel.k_factor"] == 3.0
+    assert "channel.k_factor" not in settings["one"]
+    kept.write_text('{"two": 3.0}')
+    with pytest.raises(RunFolderError, match=r"defaults\.json' is damaged: an arm's defaults are no table"):
+        gather([run])
+
+
 def test_a_run_without_a_summary_of_this_version_is_summed_up_again(tmp_path: Path) -> None:
     run = written(tmp_path / "x", {"one": A, "two": B})
     whole = folders.read_json(run / folders.SUMMARY)
