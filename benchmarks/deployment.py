@@ -138,12 +138,15 @@ def main() -> None:
         rehearsal.up()
         print(f"{'case':<20}" + "".join(f"{name.replace('_', ' '):>24}" for name in SHOWN))
         for name in names:
-            measured[name] = measure(rehearsal, name, CASES[name], given.times, given.starved)
+            options = f" --times {given.times}" * (given.times > 1) + f" --starved {given.starved}" * bool(
+                given.starved
+            )
+            figures = measure(rehearsal, name, CASES[name], given.times, given.starved)
+            measured[name] = {"command": f"python benchmarks/deployment.py {name}{options}", **figures}
             print(f"{name:<20}" + "".join(f"{measured[name][key]:>24}" for key in SHOWN), flush=True)
             result = {
                 "name": "deployment",
                 "description": "Seconds per round with TLS and authentication; messages are those of all nodes",
-                "command": f"python benchmarks/deployment.py {' '.join(measured)}",
                 "cpus": os.cpu_count(),
                 "flwr": version("flwr"),
                 "cases": measured,
