@@ -293,9 +293,9 @@ def run(
                 everybody = [Recorder(folder, engine=engine), trials, *told]
                 run_trials(grid, resolved, everybody, resume=checkpoint, obtain=trials.obtain)
     except BaseException as error:
-        if engine == "flower":  # whose server, which writes the folder, has been ended before it could sum up
+        if engine == "flower":
             with suppress(OSError, RunFolderError), folders.lock(folder):
-                if (folder / folders.METRICS).exists() and not (folder / folders.SUMMARY).exists():
+                if (folder / folders.METRICS).exists() and not _summed_up(folder, error):
                     write_summary(folder, error)
         if not isinstance(error, SemfedError | KeyboardInterrupt):
             folders.note_error(folder, "the run ended", "".join(traceback.format_exception(error)))
@@ -304,6 +304,16 @@ def run(
         error.add_note(f"go on with: semfed run --resume {shlex.quote(str(folder))}{_same(**again, **stacking)}")
         raise
     return Run(folder, resolved, folders.read_json(folder / folders.SUMMARY))
+
+
+def _summed_up(folder: Path, error: BaseException) -> bool:
+    """Say whether Flower's server, which writes the folder, came to tell how the run ended, and of its own accord.
+
+    A signal that ends this process ends the server and its workers with it, and the server may see theirs first: it
+    takes for a crash of a worker what was an interruption.
+    """
+    path = folder / folders.SUMMARY
+    return path.exists() and (not isinstance(error, KeyboardInterrupt) or bool(folders.read_json(path)["complete"]))
 
 
 def engine_options(engine: str, **given: Any) -> dict[str, Any]:

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
+import semfed
+from semfed.engine import flower_simulation
+from semfed.errors import EngineError
 from semfed.events.interruption import Interruption, Terminated, exit_code
+from semfed.runs.recorder import Recorder
+from semfed.scenario import Scenario
 from tests.processes import command_of, with_variable
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -77,6 +82,34 @@ def test_a_signal_leaves_no_process_on_any_engine(
     process, told, folder = start_and_signal(command, await_rounds, tmp_path, name, engine)
     check_the_end(process, told, folder, name)
     assert not list((tmp_path / "tmp").glob("semfed*")), "scratch is gone"
+
+
+@pytest.mark.parametrize(
+    ("seen", "error", "kept"),
+    [
+        (EngineError("a worker died"), Terminated(signal.SIGTERM), "SIGTERM"),
+        (EngineError("a worker died"), KeyboardInterrupt(), "KeyboardInterrupt"),
+        (EngineError("a worker died"), EngineError("Flower ended the run"), "a worker died"),
+        (None, Terminated(signal.SIGTERM), None),
+    ],
+)
+def test_how_flowers_server_saw_an_interruption_is_not_how_the_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: EngineError | None, error: BaseException, kept: str | None
+) -> None:
+    """Signals reach its workers, too, and it may see them end before it ends itself."""
+
+    def simulate(scenario: Scenario, folder: Path, *_: object, **__: object) -> None:
+        server = Recorder(folder, engine="flower")
+        server.on_run_start(scenario)
+        server.on_run_end(seen)
+        raise error
+
+    monkeypatch.setattr(flower_simulation, "simulate", simulate)
+    with pytest.raises(type(error)):
+        semfed.run("digits", engine="flower", out=tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary.get("error") == kept
+    assert summary["complete"] == (kept is None)
 
 
 @pytest.mark.long
