@@ -26,6 +26,7 @@ sys.path[0] = str(ROOT)  # not this folder, in which "deployment" is this very f
 
 from benchmarks.quota import limited  # noqa: E402
 from deployment.rehearsal import Rehearsal  # noqa: E402
+from semfed.flower.protocol import WAIT  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "deployment.json"
 LIMIT_S = 3600.0
@@ -115,8 +116,9 @@ def run_once(rehearsal: Rehearsal, scenario: str, run_config: str) -> dict[str, 
 
 
 def replies(rehearsal: Rehearsal) -> int:
-    """Count what nodes have answered so far; every message has one answer."""
-    return rehearsal.log("superlink").count("[Fleet.PushMessages]")
+    """Count what nodes have answered so far, but for messages that only keep them busy."""
+    logs = [rehearsal.log(name) for name in rehearsal.services if name.startswith("supernode-")]
+    return sum(log.count("Sending: ") - log.count(f"Sending: {WAIT} ") for log in logs)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ host several clients; each sees a message and a `Context` of its own.
 import copy
 import os
 import sys
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,7 +37,7 @@ from semfed.flower.client.state_store import StateStore
 from semfed.flower.client.together import Answer, Size, fit_together
 from semfed.flower.compat import CLIENT_RAISED, NO_REPLY, ClientAppCallable, Mod
 from semfed.flower.packing import packed_alike
-from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, check_config, marks_from_json
+from semfed.flower.protocol import LOST, OPEN, PROBE, STATE, WAIT, check_config, marks_from_json
 from semfed.flower.trial import Trial, from_json
 from semfed.scenario import overrides
 from semfed.scenario.paths import as_path
@@ -86,6 +87,11 @@ def make_client_app(
         about = context.state.get(STATE)
         served = about.get("served", "") if isinstance(about, ConfigRecord) else ""
         return Message(RecordDict({STATE: ConfigRecord({"served": served})}), reply_to=message)
+
+    @app.query("wait")
+    def wait(message: Message, context: Context) -> Message:
+        time.sleep(float(str(message.content.config_records[WAIT]["seconds"])))
+        return Message(RecordDict(), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:

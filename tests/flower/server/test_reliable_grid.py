@@ -4,7 +4,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,8 +20,9 @@ from semfed.events.callbacks import Callback
 from semfed.events.records import Record
 from semfed.flower.client.app import make_client_app
 from semfed.flower.compat import task_identity
-from semfed.flower.protocol import LOST, PROBE, STATE
+from semfed.flower.protocol import LOST, PROBE, STATE, WAIT
 from semfed.flower.server.federation import Federation
+from semfed.flower.server.in_step import InStepGrid, Steps
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.replies import sentence
 from semfed.flower.server.run import run_arm
@@ -132,8 +133,16 @@ class SuperLink(InProcessGrid):
             self.replies[about.message_id] = reply
 
 
-def delivery(link: SuperLink, absence: float = 5.0) -> ReliableGrid:
-    return ReliableGrid(cast(Any, link), silence=0.01, absence=absence, poll=0.001)
+class Hurried(Steps):
+    """Keeps nodes busy for no time."""
+
+    def sent(self, kinds: Mapping[int, str]) -> dict[int, float]:
+        return dict.fromkeys(super().sent(kinds), 0.0)
+
+
+def delivery(link: SuperLink, absence: float = 5.0, *, in_step: bool = False) -> ReliableGrid:
+    inner = InStepGrid(cast(Any, link), Hurried()) if in_step else link
+    return ReliableGrid(cast(Any, inner), silence=0.01, absence=absence, poll=0.001)
 
 
 def opened(scenario: Scenario, link: SuperLink, absence: float = 5.0) -> Federation:
@@ -152,29 +161,35 @@ def train(federation: Federation) -> list[Message]:
     return list(federation.send_and_receive(sent, timeout=5.0))
 
 
-def run(scenario: Scenario, link: SuperLink) -> Told:
+def run(scenario: Scenario, link: SuperLink, *, in_step: bool = False) -> Told:
     arm = scenario.arm_names[0]
-    outcome = run_arm(delivery(link), Trial(scenario.arm(arm), arm, 0), [])
-    served = [(node, kind) for node, kind in link.served if kind != PROBE]
+    outcome = run_arm(delivery(link, in_step=in_step), Trial(scenario.arm(arm), arm, 0), [])
+    served = [(node, kind) for node, kind in link.served if kind not in (PROBE, WAIT)]
     return {name: array.tobytes() for name, array in outcome.arrays.items()}, sorted(served)
 
 
 @settings(max_examples=20, deadline=None)
-@given(lost=st.sets(st.integers(0, 12), max_size=8), slow=st.integers(1, 4))
+@given(lost=st.sets(st.integers(0, 24), max_size=8), slow=st.integers(1, 4), in_step=st.booleans())
 def test_whatever_is_lost_on_the_way_down_every_message_is_served_once(
-    scenario: Scenario, undisturbed: Told, lost: set[int], slow: int
+    scenario: Scenario, undisturbed: Told, lost: set[int], slow: int, in_step: bool
 ) -> None:
-    assert run(scenario, SuperLink(3, lost, slow=slow)) == undisturbed
+    assert run(scenario, SuperLink(3, lost, slow=slow), in_step=in_step) == undisturbed
 
 
 @settings(max_examples=20, deadline=None)
-@given(start=st.integers(2, 12), questions=st.integers(1, 30), node=st.integers(2, 4), lost=st.sets(st.integers(0, 12)))
+@given(
+    start=st.integers(2, 12),
+    questions=st.integers(1, 30),
+    node=st.integers(2, 4),
+    lost=st.sets(st.integers(0, 12)),
+    in_step=st.booleans(),
+)
 def test_a_node_that_is_away_for_a_while_costs_nothing(
-    scenario: Scenario, undisturbed: Told, start: int, questions: int, node: int, lost: set[int]
+    scenario: Scenario, undisturbed: Told, start: int, questions: int, node: int, lost: set[int], in_step: bool
 ) -> None:
     link = SuperLink(3, lost, slow=4)
     link.away = {node: range(start, start + questions)}
-    assert run(scenario, link) == undisturbed
+    assert run(scenario, link, in_step=in_step) == undisturbed
     assert link.questions >= start
 
 
@@ -188,10 +203,11 @@ class Rounds(Callback):
         self.records += records
 
 
-def two_rounds(link: SuperLink) -> tuple[dict[str, bytes], list[Record]]:
+def two_rounds(link: SuperLink, *, in_step: bool = False) -> tuple[dict[str, bytes], list[Record]]:
     scenario = overrides.load("digits", ["rounds=2", "training.epochs=1", "timeout_s=20"], seeds=[0])
     heard = Rounds()
-    outcome = run_arm(delivery(link), Trial(scenario.arm("clustered"), "clustered", 0), [heard], run=RUN)
+    grid = delivery(link, in_step=in_step)
+    outcome = run_arm(grid, Trial(scenario.arm("clustered"), "clustered", 0), [heard], run=RUN)
     return {name: array.tobytes() for name, array in outcome.arrays.items()}, heard.records
 
 
@@ -205,13 +221,14 @@ def two_undisturbed(_identity: None, tmp_path_factory: pytest.TempPathFactory) -
     forgets=st.sets(st.integers(1, 24), max_size=5),
     lost=st.sets(st.integers(0, 24), max_size=4),
     nodes=st.integers(1, 3),
+    in_step=st.booleans(),
 )
 def test_a_node_that_is_started_anew_goes_on_from_what_is_on_its_disk(
-    two_undisturbed: dict[int, Any], forgets: set[int], lost: set[int], nodes: int
+    two_undisturbed: dict[int, Any], forgets: set[int], lost: set[int], nodes: int, in_step: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as disk:
         link = SuperLink(nodes, lost, forgets=forgets, disk=Path(disk))
-        assert two_rounds(link) == two_undisturbed[nodes]
+        assert two_rounds(link, in_step=in_step) == two_undisturbed[nodes]
 
 
 def test_a_node_that_keeps_nothing_on_a_disk_loses_its_clients(scenario: Scenario) -> None:
