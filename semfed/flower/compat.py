@@ -56,6 +56,13 @@ def number(message: Message, id_: str) -> Message:
     return message
 
 
+def as_error(reply: Message, error: Error) -> Message:
+    """Return an error in the place of a reply, where the message that it replies to is not at hand."""
+    make: Any = Message  # that it takes metadata is not public
+    made: Message = make(error, metadata=reply.metadata)
+    return made
+
+
 def set_fields(array: Array, **fields: Any) -> None:
     """Set attributes of an array past its ``__setattr__``, which looks at each for a cache that ours do not have."""
     array.__dict__.update(fields)

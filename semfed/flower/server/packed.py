@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord, Error, Message
 from flwr.serverapp import Grid
 
 from semfed.flower.bundle import BUNDLE
-from semfed.flower.compat import number
+from semfed.flower.compat import CLIENT_RAISED, as_error, number
 from semfed.flower.packing import PACKED, pack, unpack
 from semfed.flower.protocol import STATE
 
@@ -37,7 +37,11 @@ def pull(grid: Grid, message_ids: Iterable[str]) -> Iterator[Message]:
     """Return the replies that have come, as the clients made them."""
     for reply in grid.pull_messages(message_ids):
         if reply.has_content() and PACKED in reply.content:
-            reply.content = unpack(reply.content)
+            try:
+                reply.content = unpack(reply.content)
+            except Exception as problem:  # whatever a node may send, it costs the run no more than this reply
+                text = f"its reply cannot be unpacked: {type(problem).__name__}: {problem}"
+                reply = as_error(reply, Error(CLIENT_RAISED, text))
         yield reply
 
 
