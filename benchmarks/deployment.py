@@ -2,8 +2,8 @@
 
     SEMFED_DATA=DIR python benchmarks/deployment.py [--times N] [--starved CPUS] [CASE ...]
 
-Needs root (see ``deployment/rehearsal.py``). SuperNodes ask for messages every 3 s and answer each in a new
-process: that, not training, is what a round costs, times the number of messages that a node gets one after the other.
+Needs root (see ``deployment/rehearsal.py``). SuperNodes answer every message in a new process: that and their sleeps,
+not training, is what a round costs, times the number of messages that a node gets one after the other.
 Each case is run with client processes that are forked from a warm one, as the layouts have it, and with Flower's own,
 which import everything anew; N times in turn, so that a machine that others use, too, treats both alike. With
 ``--starved`` each case is run once more, warm, with no more than so many CPUs for each service.
