@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from semfed.engine.inprocess import InProcessGrid
 from semfed.flower.client.app import make_client_app
-from semfed.flower.compat import task_identity
 from semfed.flower.packing import PACKED
 from semfed.flower.protocol import WAIT
 from semfed.flower.server import in_step
@@ -128,7 +127,7 @@ def phases(steps: Steps | None, clock: Clock, looks: list[float], work: Iterator
     while True:
         begin = clock.now
         waits = steps.sent(dict.fromkeys(range(len(looks)), "train")) if steps else {}
-        events: list[tuple[float, int, Callable[[int], None] | None]] = []
+        events: list[tuple[float, int, Callable[[int], None]]] = []
         heard = []
         for node, look in enumerate(looks):
             found = look + max(math.ceil((begin - look) / 3), 0) * 3
@@ -139,7 +138,7 @@ def phases(steps: Steps | None, clock: Clock, looks: list[float], work: Iterator
                 events += [(heard[-1], node, steps.replied), (looks[node] + HEARD_S, node, steps.waited)]
         end = max(heard) + PAUSE_S
         for when, node, tell in sorted(events, key=lambda event: event[0]):
-            if tell is not None and when <= end:
+            if when <= end:
                 clock.now = when
                 tell(node)
         clock.now = end
@@ -168,12 +167,6 @@ def test_being_kept_busy_costs_less_than_sleeping(looks: list[float], ticks: lis
         lasted[way] = list(itertools.islice(told, 16))[6:]
     assert min(lasted["asleep"]) >= 3.0
     assert statistics.mean(lasted["in step"]) <= 0.85 * statistics.mean(lasted["asleep"])
-
-
-@pytest.fixture
-def identity() -> Iterator[None]:
-    with task_identity():
-        yield
 
 
 class Link(InProcessGrid):
