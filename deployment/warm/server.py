@@ -31,6 +31,8 @@ IMPORTED = {
     "flwr-serverapp": ("semfed.flower.server_app",),
 }
 """By the command; besides, all plugins of the project."""
+LINGER_S = {"flwr-clientapp": 0.3}
+"""A SuperNode has a process started for a message that it has not fetched yet; who comes sooner waits for a second."""
 END_S = 3.0
 READY = b"!"
 
@@ -179,6 +181,7 @@ def main(name: str, path: Path, lifeline: int, delay: float) -> None:
     request = serve(path, lifeline)
     if request is not None:
         become(request)
+        time.sleep(LINGER_S.get(name, 0.0))
         sys.exit(command())
 
 

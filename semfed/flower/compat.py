@@ -5,6 +5,7 @@ Public is what Flower's API reference lists: ``flwr.app``, ``flwr.serverapp``, `
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,10 @@ NO_REPLY = ErrorCode.REPLY_MESSAGE_UNAVAILABLE
 """Code of an error: a node did not answer, or its answer was lost."""
 SERVER = 1
 """Node id of the server, as Flower numbers it."""
+SOON_S = 0.1
+"""After this time `ask_soon_again` asks again."""
+SOON = 10
+"""How often, before Flower itself does, which waits for 1 s and then for longer."""
 DEAD_ACTOR = "ActorDiedError"
 """Flower's simulation leaves a dead Ray actor in its pool, where it fails at once whatever it is given."""
 
@@ -73,6 +78,26 @@ def is_superlinks(grid: object) -> bool:
     from flwr.superlink.grid import HttpGrid
 
     return isinstance(grid, HttpGrid)
+
+
+def ask_soon_again(grid: Any) -> None:
+    """Let a deployment's grid ask soon for what a SuperLink has announced and does not have yet.
+
+    A SuperNode announces a reply and then sends its objects one by one. Who asks meanwhile waits for a second, and the
+    other replies with it; no public option changes that.
+    """
+    client = grid._runtime_client
+    pull = client.PullObject
+
+    def patient(request: Any) -> Any:
+        for _ in range(SOON):
+            response = pull(request)
+            if response.object_available or not response.object_found:
+                break
+            time.sleep(SOON_S)
+        return response
+
+    client.PullObject = patient
 
 
 def online_until(grid: Any) -> dict[int, float]:

@@ -29,7 +29,10 @@ PROBE = "query.probe"
 COLLECT = "query.networks"
 """Type of a message that asks for a client's trained networks; it holds what ``evaluate`` would get."""
 WAIT = "query.wait"
-"""Type of a message that only keeps the node busy, and name of its record, which says for how many ``seconds``."""
+"""Type of a message that only keeps the node busy, and name of its record.
+
+That says ``until`` what time of the node's clock (seconds since 1970), and for how many ``seconds`` at most.
+"""
 LOST = "the node has lost the run's state: was its SuperNode started anew?"
 """Text of the error with which a node answers that has not been told the trial, or has forgotten it."""
 NETWORKS = "networks"

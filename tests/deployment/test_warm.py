@@ -100,6 +100,12 @@ def test_the_forked_process_is_what_was_asked_for(warm: Server, tmp_path: Path) 
     assert err == "e\n"
 
 
+def test_it_lets_the_supernode_fetch_the_message_first(warm: Server) -> None:
+    began = time.time()
+    out, _ = warm.send("import time; print(time.time())")
+    assert float(out) - began >= server.LINGER_S["flwr-clientapp"]
+
+
 def test_no_message_sees_what_another_did(warm: Server) -> None:
     look = (
         "import os, sys, numpy, random; print(len(shared), os.environ.get('MARK'), os.getcwd(), 'extra' in sys.modules)"

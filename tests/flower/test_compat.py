@@ -4,11 +4,17 @@ import ast
 import importlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+from flwr.proto.message_pb2 import PullObjectResponse
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, pull_objects
+from flwr.superlink.grid import HttpGrid
 
 from semfed.flower import arrays, compat
 
@@ -128,6 +134,48 @@ def test_codes_are_flowers() -> None:
     assert (compat.CLIENT_RAISED, compat.NO_REPLY, compat.CLIENT_CRASHED) == (2, 4, 8)
     assert compat.is_of_dead_actor(Error(0, "ray.exceptions.ActorDiedError: ..."))
     assert not compat.is_of_dead_actor(Error(0))
+
+
+@pytest.mark.parametrize(("comes_after", "calls"), [(0, 1), (3, 4)])
+def test_a_deployments_grid_asks_soon_again_for_what_is_not_there_yet(comes_after: int, calls: int) -> None:
+    """Where Flower itself would wait for about a second before it asks once more."""
+    client = SuperLink(comes_after)
+    compat.ask_soon_again(connected(client))
+    started = time.monotonic()
+    assert pull_objects(["a"], make_pull_object_fn_protobuf(client.PullObject, Node(node_id=1), 1)) == {"a": b"data"}
+    assert client.calls == calls
+    assert comes_after * compat.SOON_S <= time.monotonic() - started < 0.7
+
+
+def test_what_is_never_there_is_left_to_flower() -> None:
+    lost, late = SuperLink(0, found=False), SuperLink(compat.SOON)
+    for client in (lost, late):
+        compat.ask_soon_again(connected(client))
+    with pytest.raises(ObjectPullError, match="could not be found"):
+        pull_objects(["a"], make_pull_object_fn_protobuf(lost.PullObject, Node(node_id=1), 1))
+    assert lost.calls == 1
+    assert not late.PullObject(None).object_available
+    assert late.calls == compat.SOON
+
+
+class SuperLink:
+    """Has an object after so many questions."""
+
+    def __init__(self, comes_after: int, *, found: bool = True) -> None:
+        self.comes_after, self.found, self.calls = comes_after, found, 0
+
+    def PullObject(self, request: object) -> PullObjectResponse:
+        self.calls += 1
+        there = self.found and self.calls > self.comes_after
+        return PullObjectResponse(
+            object_found=self.found, object_available=there, object_content=b"data" if there else b""
+        )
+
+
+def connected(client: SuperLink) -> HttpGrid:
+    grid = HttpGrid(token="token")
+    grid._client = client  # type: ignore[assignment]
+    return grid
 
 
 def test_fields_that_are_set_past_flower_are_those_that_it_reads() -> None:

@@ -90,7 +90,8 @@ def make_client_app(
 
     @app.query("wait")
     def wait(message: Message, context: Context) -> Message:
-        time.sleep(float(str(message.content.config_records[WAIT]["seconds"])))
+        seconds, until = (float(str(message.content.config_records[WAIT][key])) for key in ("seconds", "until"))
+        time.sleep(min(seconds, max(0.0, until - time.time())))
         return Message(RecordDict(), reply_to=message)
 
     @app.evaluate()

@@ -21,7 +21,7 @@ from semfed.checkpoint import Checkpoint
 from semfed.errors import DataError, RunFolderError
 from semfed.events.callbacks import Callback
 from semfed.flower import preflight
-from semfed.flower.compat import is_superlinks
+from semfed.flower.compat import ask_soon_again, is_superlinks
 from semfed.flower.server.in_step import InStepGrid
 from semfed.flower.server.reliable_grid import ReliableGrid
 from semfed.flower.server.run import run_trials
@@ -47,7 +47,9 @@ def main(grid: Grid, context: Context) -> None:
             raise
     folder = _run_folder(config, f"{scenario.name}-{context.run_id}")
     resume = checkpoint.read(folder, scenario.digest) or Checkpoint(uuid4().hex) if config.get("resume") else None
-    grid = ReliableGrid(InStepGrid(grid)) if is_superlinks(grid) else grid
+    if is_superlinks(grid):
+        ask_soon_again(grid)
+        grid = ReliableGrid(InStepGrid(grid))
     run_trials(grid, scenario, _callbacks(config, folder), resume=resume)
 
 
