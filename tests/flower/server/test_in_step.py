@@ -65,13 +65,13 @@ def test_a_node_is_kept_busy_until_the_server_has_sent_the_next_messages(
     asleep_until = 101.0 + in_step.LOOKS_S + in_step.SLEEP_S
     replies = asleep_until + in_step.SERVED_S
     until = replies + in_step.PAUSE_S + in_step.MARGIN_S - in_step.LOOKS_S
-    assert steps.sent({1: "train"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S})
+    assert steps.sent({1: "train"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S}, abs=1e-6)
     at(clock, 6.0)
     steps.replied(1, 105.5 + differs)  # it took 105.8 - asleep_until, for the soonest is still 0.3
     at(clock, 6.1)
     looks = until + in_step.LOOKS_S
     until = looks + in_step.SERVED_S + in_step.PAUSE_S + in_step.MARGIN_S - in_step.LOOKS_S
-    assert steps.sent({1: "evaluate"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S / 2})
+    assert steps.sent({1: "evaluate"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S / 2}, abs=1e-6)
     at(clock, 7.0)
     steps.waited(1, 106.4 + differs)  # it looks at 106.7 + LOOKS_S
     at(clock, 8.0)
@@ -79,7 +79,7 @@ def test_a_node_is_kept_busy_until_the_server_has_sent_the_next_messages(
     at(clock, 8.1)
     took = 105.8 - asleep_until
     until = until + in_step.LOOKS_S + took + (106.1 - 105.8) + in_step.MARGIN_S - in_step.LOOKS_S
-    assert steps.sent({1: "train"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S / 4})
+    assert steps.sent({1: "train"}) == pytest.approx({1: until - 0.3 + differs + in_step.UNSURE_S / 4}, abs=1e-6)
 
 
 def test_an_error_says_nothing_of_a_nodes_clock(steps: Steps, clock: Clock) -> None:
@@ -117,6 +117,21 @@ def test_a_node_that_has_a_minute_sleeps(steps: Steps, clock: Clock) -> None:
             steps.replied(node, clock.now)
         clock.now += 0.2
     assert list(kept) == [2]
+
+
+@pytest.mark.parametrize(("pause", "noted"), [(1.5, 1.5), (60.0, in_step.PAUSE_S)])
+def test_a_long_pause_of_the_server_is_not_expected_again(
+    steps: Steps, clock: Clock, pause: float, noted: float
+) -> None:
+    for _ in range(2):
+        steps.sent({1: "train"})
+        steps.waited(1, clock.now)
+        steps.replied(1, clock.now)
+        clock.now += pause
+    until = steps.sent({1: "train"})[1]
+    ready = until - noted - in_step.MARGIN_S + in_step.LOOKS_S - in_step.UNSURE_S / 4
+    assert ready >= clock.now
+    assert ready - clock.now <= in_step.SLEEP_S + in_step.LOOKS_S + in_step.SERVED_S
 
 
 def test_a_node_whose_processes_start_cold_is_left_alone(steps: Steps, clock: Clock) -> None:
