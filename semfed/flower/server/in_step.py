@@ -124,8 +124,8 @@ class Steps:
         nodes = {name: self._nodes.setdefault(name, _Node()) for name in kinds}
         for name, node in nodes.items():
             node.kind, node.sent, node.since = kinds[name], now, node.next_look(now)
-        pause = max((max(self._pauses.get(kind, [PAUSE_S])) for kind in kinds.values()), default=0.0)
-        until = max((node.ready() for node in nodes.values()), default=0.0) + pause + MARGIN_S - LOOKS_S
+        pause = max(max(self._pauses.get(kind, [PAUSE_S])) for kind in kinds.values())
+        until = max(node.ready() for node in nodes.values()) + pause + MARGIN_S - LOOKS_S
         for node in nodes.values():
             kept = node.lags and not node.alone and until - node.ready() <= LONGEST_S
             node.until, node.alone = until if kept else None, max(node.alone - 1, 0)

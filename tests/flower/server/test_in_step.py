@@ -5,8 +5,8 @@ import itertools
 import math
 import random
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semfed.engine.inprocess import InProcessGrid
+from semfed.flower.client import app as client_app
 from semfed.flower.client.app import make_client_app
 from semfed.flower.packing import PACKED
 from semfed.flower.protocol import WAIT
@@ -227,19 +228,21 @@ def packed(nodes: Iterable[int]) -> list[Message]:
 
 
 @pytest.mark.usefixtures("identity")
-def test_what_keeps_nodes_busy_goes_behind_and_nobody_hears_of_it() -> None:
+def test_what_keeps_nodes_busy_goes_behind_and_nobody_hears_of_it(steps: Steps) -> None:
+    """Until when follows from when the nodes' first replies were made, for the server's clock stands still."""
     link = Link(3)
-    grid: Any = InStepGrid(link)
+    grid: Any = InStepGrid(link, steps)
     nodes = list(link.get_node_ids())
-    list(grid.pull_messages(grid.push_messages(packed(nodes))))
-    asked = time.time()
+    first = list(grid.pull_messages(grid.push_messages(packed(nodes))))
+    made = {reply.metadata.src_node_id: reply.metadata.created_at for reply in first}
     ids = grid.push_messages(packed(nodes))
     kinds = [(message.metadata.dst_node_id, message.metadata.message_type) for message in link.pushed[3:]]
     assert kinds == [(node, kind) for kind in ("train", WAIT) for node in nodes]
     orders = [message.content.config_records[WAIT] for message in link.pushed[6:]]
     assert {order["seconds"] for order in orders} == {in_step.LONGEST_S}
-    until = in_step.SERVED_S + in_step.MARGIN_S + in_step.UNSURE_S
-    assert [float(str(order["until"])) - asked for order in orders] == pytest.approx([until] * 3, abs=0.2)
+    later = in_step.SERVED_S + in_step.MARGIN_S + in_step.UNSURE_S
+    until = [made[node] + later for node in nodes]
+    assert [float(str(order["until"])) for order in orders] == pytest.approx(until, abs=1e-5)
     replies = grid.pull_messages(ids)
     assert {reply.metadata.reply_to_message_id for reply in replies} == set(ids)
 
@@ -261,13 +264,16 @@ def test_who_is_not_kept_busy(nodes: int, own: bool) -> None:
 
 @pytest.mark.usefixtures("identity")
 @pytest.mark.parametrize(("until", "most", "waited"), [(0.2, 5.0, 0.2), (60.0, 0.2, 0.2), (-60.0, 5.0, 0.0)])
-def test_a_client_keeps_its_node_busy_even_if_it_has_lost_the_run(until: float, most: float, waited: float) -> None:
+def test_a_client_keeps_its_node_busy_even_if_it_has_lost_the_run(
+    monkeypatch: pytest.MonkeyPatch, until: float, most: float, waited: float
+) -> None:
     """Until then, for no longer than the message says, and not at all if that has passed."""
+    slept: list[float] = []
+    monkeypatch.setattr(client_app, "time", SimpleNamespace(time=lambda: 1000.0, sleep=slept.append))
     grid = InProcessGrid(make_client_app(), 1)
     (node,) = grid.get_node_ids()
-    started = time.time()
-    message = Message(RecordDict({WAIT: ConfigRecord({"until": started + until, "seconds": most})}), node, WAIT)
+    message = Message(RecordDict({WAIT: ConfigRecord({"until": 1000.0 + until, "seconds": most})}), node, WAIT)
     (reply,) = grid.send_and_receive([message])
-    assert waited <= time.time() - started < waited + 0.2
+    assert slept == pytest.approx([waited])
     assert reply.has_content()
     assert not reply.content
